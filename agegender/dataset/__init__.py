@@ -1,0 +1,1 @@
+"""From a faces table to batches: cleaning, splitting, sampling, DataBlock."""

@@ -1,0 +1,66 @@
+"""Everything that a user can get wrong, as one tree. Commands turn it into one line and exit code 2.
+
+    AgeGenderError
+    ├── UsageError            options that cannot work together, or a value out of range
+    ├── DataError
+    │   ├── FolderError       a folder that is missing, empty or of the wrong kind
+    │   ├── LabelError        a label that cannot be understood
+    │   ├── PhotoError        a photo that cannot be read
+    │   └── TableError        a table without the columns or values that it needs
+    ├── ModelError
+    │   ├── WeightsError      weights that cannot be had or do not fit
+    │   └── CardError         a model folder that is incomplete or contradicts itself
+    ├── OutputError           a result that cannot be written
+    └── MissingExtraError     an optional package that is not installed
+
+A message says what happened, where, what was expected and what to do next. A bug is not in this tree: it keeps its
+traceback.
+"""
+
+
+class AgeGenderError(Exception):
+    """Base of all errors that are the input's fault, not the program's."""
+
+
+class UsageError(AgeGenderError):
+    """Options that cannot work together, or a value out of range."""
+
+
+class DataError(AgeGenderError):
+    """Something about the photos or labels."""
+
+
+class FolderError(DataError):
+    """A folder that is missing, empty or of the wrong kind."""
+
+
+class LabelError(DataError):
+    """A label that cannot be understood."""
+
+
+class PhotoError(DataError):
+    """A photo that cannot be read."""
+
+
+class TableError(DataError):
+    """A table without the columns or values that it needs."""
+
+
+class ModelError(AgeGenderError):
+    """Something about a model folder."""
+
+
+class WeightsError(ModelError):
+    """Weights that cannot be had or do not fit."""
+
+
+class CardError(ModelError):
+    """A model folder that is incomplete or contradicts itself."""
+
+
+class OutputError(AgeGenderError):
+    """A result that cannot be written."""
+
+
+class MissingExtraError(AgeGenderError):
+    """An optional package that is not installed."""

@@ -1,0 +1,1 @@
+"""Photos as bytes: reading them safely, warping, fingerprints, quality, face detection."""

@@ -1,0 +1,1 @@
+"""Images to predictions: one photo or a table."""

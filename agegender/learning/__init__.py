@@ -1,0 +1,1 @@
+"""The fastai Learner: recipes, callbacks, TensorBoard."""

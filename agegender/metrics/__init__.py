@@ -1,0 +1,1 @@
+"""Arrays in, numbers out: age, gender, groups, intervals. No torch, no fastai, no PIL."""

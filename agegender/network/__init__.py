@@ -1,0 +1,1 @@
+"""Body, heads, losses, saving and loading."""

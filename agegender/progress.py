@@ -1,0 +1,31 @@
+"""Owns how long work says how far it is: one bar on stderr, or a line every ten seconds where nobody watches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def track(items: Iterable[Item], label: str, *, total: int | None = None, unit: str = "photo") -> Iterator[Item]:
+    """Yield `items`, showing on stderr how many have gone by and how many are left.
+
+    >>> list(track([1, 2], "counting"))
+    [1, 2]
+    """
+    from tqdm import tqdm
+
+    watched = sys.stderr.isatty()
+    yield from tqdm(
+        items,
+        desc=label,
+        total=total,
+        unit=f" {unit}s",
+        file=sys.stderr,
+        mininterval=0.2 if watched else 10.0,
+        delay=0 if watched else 10.0,
+        leave=False,
+        dynamic_ncols=watched,
+    )

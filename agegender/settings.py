@@ -1,0 +1,92 @@
+"""Owns every setting, frozen, and the few named choices. Imports nothing heavy: `--help` reads its choices here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+# Size -> timm or torchvision body.
+SIZES = {
+    "tiny": "mobilenetv3_small_100",
+    "small": "resnet34",
+    "medium": "resnet50",
+    "large": "resnet101",
+}
+# ResNets come from torchvision, so that its ImageNet weights and cache are the ones that fastai users have.
+TORCHVISION_BODIES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+AGE_LOSSES = ("smooth-l1", "l1", "mse", "huber", "soft-labels")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+GENDER_CLASSES = ("male", "female")
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Head:
+    """One thing to predict, as data: a further head is one more of these and not a fork.
+
+    Attributes
+    ----------
+    name : str
+        Also the name of its loss (`loss/<name>`).
+    column : str
+        The column of the faces table that holds its labels.
+    kind : str
+        "years" (a regression) or "classes".
+    classes : tuple of str
+        Class names in the order of the logits; empty for years.
+    loss : str
+        One of `AGE_LOSSES` for years; "cross-entropy" or "focal" for classes.
+    weight : float
+        Its share in the combined loss.
+    """
+
+    name: str
+    column: str
+    kind: str
+    classes: tuple[str, ...] = ()
+    loss: str = "cross-entropy"
+    weight: float = 1.0
+
+
+def age_head(loss: str = "smooth-l1", weight: float = 1.0) -> Head:
+    """Return the head that predicts age in years."""
+    return Head("age", "age_years", "years", (), loss, weight)
+
+
+def gender_head(loss: str = "cross-entropy", weight: float = 1.0) -> Head:
+    """Return the head that predicts the annotated gender label."""
+    return Head("gender", "gender", "classes", GENDER_CLASSES, loss, weight)
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """How a photo becomes the model's input; stored with the model, so that predict does as training did."""
+
+    size: int = 128  # pixels, square
+    crop: str = "none"  # how faces were cropped beforehand: none, or a detector's name
+    crop_margin: float = 0.4  # share of the face box added on each side, when cropped
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+
+@dataclass(frozen=True)
+class AugmentationSettings:
+    """Ranges of the random changes that a training photo sees."""
+
+    rotation_degrees: float = 10.0
+    zoom: float = 1.15  # largest magnification; 1 / zoom is the smallest
+    shift: float = 0.06  # share of the side
+    lighting: float = 0.2  # brightness shift and log-contrast, as shares of the range
+    flip: bool = True
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where runs write."""
+
+    models: Path = Path("models")
+    reports: Path = Path("reports")
+    runs: Path = Path("runs")
+    data: Path = Path("data")

@@ -1,0 +1,1 @@
+"""One file per dataset layout: a folder in, a faces table out."""
