@@ -100,8 +100,8 @@ def make_table(rows: Mapping[str, Any] | list[dict[str, Any]]) -> pd.DataFrame:
     """Return a checked faces table of `rows`, absent columns filled with missing values.
 
     >>> table = make_table([{"path": "a.jpg", "source": "csv", "age_years": 7, "gender": "female"}])
-    >>> table.loc[0, ["age_years", "gender"]].tolist(), table["ethnicity"].tolist()
-    ([7.0, 'female'], [None])
+    >>> table[["age_years", "gender"]].values.tolist(), table["ethnicity"].tolist()
+    ([[7.0, 'female']], [None])
     """
     return check_table(pd.DataFrame(rows))
 

@@ -1,0 +1,175 @@
+"""Owns the convolutional bodies and where their first weights come from.
+
+ResNets come from torchvision and every other name from timm; both keep their weights in the usual caches. Weights that
+cannot be had are an error that names the remedies: a start from scratch happens only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from agegender.errors import UsageError, WeightsError
+from agegender.settings import TORCHVISION_BODIES
+
+DOWNLOAD_TIMEOUT_SECONDS = 20.0
+_CLASSIFIER_PREFIXES = ("fc.", "classifier.", "head.", "head_dist.")
+
+
+class TimmFeatures(nn.Module):
+    """A timm model without its classifier.
+
+    Attributes
+    ----------
+    is_pooled : bool
+        Whether it returns one vector per photo (transformers, by timm's own pooling) rather than a feature map.
+    """
+
+    def __init__(self, model: nn.Module, *, is_pooled: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.is_pooled = is_pooled
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features of images, shape (N, 3, S, S): (N, C, h, w), or (N, C) when pooled."""
+        features = self.model.forward_features(images)
+        return self.model.forward_head(features, pre_logits=True) if self.is_pooled else features
+
+
+def make_body(name: str, *, weights: str = "none", image_size: int = 128) -> tuple[nn.Module, int]:
+    """Return a body and the number of its feature channels.
+
+    Parameters
+    ----------
+    name : str
+        A torchvision ResNet ("resnet34") or any timm name.
+    weights : str
+        "none", "imagenet", or the path of a file (.pth, .safetensors) with that architecture's state dict, or a model
+        folder of ours.
+    image_size : int
+        Pixels; transformers are built for one size.
+
+    Raises
+    ------
+    UsageError
+        No such body.
+    WeightsError
+        The weights cannot be had, or do not fit.
+    """
+    if name in TORCHVISION_BODIES:
+        return _torchvision_body(name, weights)
+    return _timm_body(name, weights, image_size)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict from a .safetensors or PyTorch file without running anything that it holds.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing or is not a plain state dict.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise WeightsError(f"there is no weights file {path}. Name a .safetensors or .pth file, or use --weights none.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, KeyError) as error:
+        raise WeightsError(f"{path} holds no readable weights: {_first_line(error)}") from error
+    except Exception as error:
+        # weights_only refuses a pickle with pickle.UnpicklingError, and damaged ones raise anything at all.
+        raise WeightsError(f"{path} is not a plain state dict: {_first_line(error)}") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{path} is not a plain state dict of tensors.")
+    return state
+
+
+def _torchvision_body(name: str, weights: str) -> tuple[nn.Module, int]:
+    import torchvision
+    from fastai.vision.learner import create_body
+
+    model = torchvision.models.get_model(name, weights=None)
+    if weights == "imagenet":
+        entry = torchvision.models.get_model_weights(name).DEFAULT
+        with _weights_errors(name, Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rsplit("/", 1)[-1]):
+            model.load_state_dict(entry.get_state_dict(progress=True, check_hash=True))
+    elif weights != "none":
+        load_body_weights(model, read_weights(Path(weights)), Path(weights))
+    channels = model.fc.in_features
+    return create_body(model, pretrained=False), channels
+
+
+def _timm_body(name: str, weights: str, image_size: int) -> tuple[nn.Module, int]:
+    import timm
+
+    if not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"*{name[:8]}*")[:4]) or "resnet34, mobilenetv3_small_100"
+        raise UsageError(f"there is no body called {name!r}. Names are torchvision's ResNets and timm's; near: {near}.")
+    options = {"num_classes": 0, "global_pool": ""}
+    model = timm.create_model(name, **options)
+    with torch.no_grad():
+        fixed_size = getattr(model.default_cfg, "get", lambda *_: None)("fixed_input_size")
+        if fixed_size:
+            options["img_size"] = image_size
+            model = timm.create_model(name, **options)
+        features = model.eval().forward_features(torch.zeros(1, 3, image_size, image_size))
+    if weights == "imagenet":
+        with _weights_errors(name, Path(torch.hub.get_dir()) / "checkpoints"):
+            model = timm.create_model(name, pretrained=True, **options)
+    elif weights != "none":
+        load_body_weights(model, read_weights(Path(weights)), Path(weights))
+    is_map = features.ndim == 4 and features.shape[1] == model.num_features
+    if is_map:
+        return TimmFeatures(model, is_pooled=False), features.shape[1]
+    model = timm.create_model(name, **{key: value for key, value in options.items() if key != "global_pool"})
+    return TimmFeatures(model, is_pooled=True), model.num_features
+
+
+def load_body_weights(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Load `state` into `model`, its classifier left aside.
+
+    Raises
+    ------
+    WeightsError
+        A layer of the body is missing or has another shape.
+    """
+    wanted = {name: value for name, value in model.state_dict().items() if not name.startswith(_CLASSIFIER_PREFIXES)}
+    lacking = [name for name, value in wanted.items() if name not in state or state[name].shape != value.shape]
+    if lacking:
+        raise WeightsError(
+            f"{path} does not fit this body: {len(lacking)} of {len(wanted)} layers are missing or of another shape, "
+            f"first {lacking[0]}. Name the body that these weights were made for with --size or --body."
+        )
+    model.load_state_dict({name: state[name] for name in wanted}, strict=False)
+
+
+@contextmanager
+def _weights_errors(name: str, cached: Path) -> Iterator[None]:
+    """Turn every way in which a download can fail into one error that names the remedies."""
+    waited = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
+    try:
+        yield
+    except Exception as error:
+        # urllib, httpx and the hub raise some ten unrelated types when there is no network.
+        raise WeightsError(
+            f"ImageNet weights of {name} cannot be had ({_first_line(error)}). Put them at {cached}, "
+            f"or start from scratch with --weights none, or name a file with --weights FILE."
+        ) from error
+    finally:
+        socket.setdefaulttimeout(waited)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:160]
