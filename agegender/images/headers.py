@@ -7,12 +7,14 @@ without a word) before it becomes somebody's face. Only `images.reading` calls i
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass
 
 _JPEG_START = b"\xff\xd8\xff"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _END_OF_IMAGE = b"\xff\xd9"
 _START_OF_SCAN = 0xDA
+_TRUNCATED = "truncated, the end of the picture is missing"
 # Frame headers, C0 to CF, but for the tables DHT (C4), JPG (C8) and DAC (CC) that stand among them.
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Chunks that change how a PNG looks beyond its pixels, or that make libpng talk on stderr.
@@ -27,8 +29,8 @@ class Header:
     ----------
     width, height : int
         Pixels, as stored (before any EXIF rotation).
-    is_whole : bool
-        The file's end mark is there.
+    damage : str
+        Why the file cannot be whole, or an empty text.
     is_ordinary : bool
         Eight bits per channel, grey or colour, without transparency: OpenCV gives its true colours.
     is_jpeg : bool
@@ -36,7 +38,7 @@ class Header:
 
     width: int
     height: int
-    is_whole: bool
+    damage: str
     is_ordinary: bool
     is_jpeg: bool
 
@@ -72,16 +74,20 @@ def _read_jpeg_header(data: bytes) -> Header | None:
     bits, height, width, channels = frame
     # FF D9 cannot stand inside coded pixels; one before them may belong to a thumbnail.
     is_whole = data.endswith(_END_OF_IMAGE) or data.find(_END_OF_IMAGE, position) > 0
-    return Header(width, height, is_whole, bits == 8 and channels in (1, 3), is_jpeg=True)
+    return Header(width, height, "" if is_whole else _TRUNCATED, bits == 8 and channels in (1, 3), is_jpeg=True)
 
 
 def _read_png_header(data: bytes) -> Header:
     width, height, bits, kind = struct.unpack_from(">IIBB", data, 16)
     is_ordinary = bits == 8 and kind in (0, 2, 3)
-    position = 8
-    name = b""
+    position, name, damage = 8, b"", ""
     while name != b"IEND" and position + 12 <= len(data):
         length, name = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
         is_ordinary &= name not in _SPECIAL_CHUNKS
-        position += 12 + length
-    return Header(width, height, name == b"IEND" and position <= len(data), is_ordinary, is_jpeg=False)
+        if data[end - 4 : end] != struct.pack(">I", zlib.crc32(data[position + 4 : end - 4])):
+            damage = "damaged, a checksum is wrong"
+        position = end
+    if name != b"IEND" or position > len(data):
+        damage = _TRUNCATED
+    return Header(width, height, damage, is_ordinary, is_jpeg=False)

@@ -26,9 +26,9 @@ from agegender.images.headers import Header, read_header
 LARGEST_PHOTO_PIXELS = 50_000_000
 LARGEST_FILE_BYTES = 500_000_000
 # Only formats that photos come in: Pillow would also start Ghostscript for an EPS.
-_PILLOW_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+_PILLOW_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
 _REDUCED_FLAGS = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
-_opening = threading.Lock()
+_with_pillow = threading.Lock()
 
 # OpenCV prints on stderr what we raise as PhotoError.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -98,8 +98,8 @@ def decode_photo(data: bytes, name: str, *, smallest_side: int | None = None) ->
     if header is None:
         return _decode_with_pillow(data, name)
     _refuse_bomb(header.width, header.height, name)
-    if not header.is_whole:
-        raise PhotoError(f"{name}: truncated, the end of the picture is missing")
+    if header.damage:
+        raise PhotoError(f"{name}: {header.damage}")
     if not header.is_ordinary:
         return _decode_with_pillow(data, name)
     try:
@@ -138,9 +138,13 @@ def to_photo(image: Image.Image) -> NDArray[np.uint8]:
 
 def _decode_with_pillow(data: bytes, name: str) -> NDArray[np.uint8]:
     try:
-        with _open_with_pillow(data) as image:
-            _refuse_bomb(*image.size, name)
-            return to_photo(image)
+        # Pillow speaks in warnings, whose filters belong to the whole process: one photo at a time, hence the lock.
+        with _with_pillow, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
+                _refuse_bomb(*image.size, name)
+                return to_photo(image)
     except UnidentifiedImageError as error:
         raise PhotoError(f"{name}: not an image, or of a kind that is not read here") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -149,14 +153,6 @@ def _decode_with_pillow(data: bytes, name: str) -> NDArray[np.uint8]:
         # What Pillow's parsers raise on damaged files is documented nowhere; these are what fuzzing them gave.
         reason = "truncated, the end of the picture is missing" if "truncated" in str(error) else f"damaged ({error})"
         raise PhotoError(f"{name}: {reason}") from error
-
-
-def _open_with_pillow(data: bytes) -> Image.Image:
-    # Pillow warns between its limit and twice its limit; warning filters belong to the whole process, hence the lock.
-    with _opening, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS)
 
 
 def _refuse_bomb(width: int, height: int, name: str) -> None:
