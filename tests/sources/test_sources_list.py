@@ -1,0 +1,32 @@
+"""The written list of sources: every name loads, and misspelt ones are helped."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from agegender.errors import UsageError
+from agegender.sources import DESCRIPTIONS, SOURCES, choices, find_source, source_name
+
+
+@pytest.mark.parametrize("name", [name for name in DESCRIPTIONS if find_spec(f"agegender.sources.{name}")])
+def test_every_source_has_a_read_function(name):
+    assert callable(SOURCES[name])
+
+
+def test_hyphens_underscores_and_capitals_are_alike():
+    assert {source_name(name) for name in ("all-age-faces", "all_age_faces", "All-Age-Faces", "aaf")} == {
+        "all_age_faces"
+    }
+    assert [source_name(name) for name in choices()] == list(SOURCES)
+
+
+def test_a_misspelt_source_is_met_with_the_nearest_one():
+    with pytest.raises(UsageError, match="Did you mean utkface"):
+        find_source("utk-faces")
+
+
+def test_the_list_costs_no_heavy_import():
+    code = "import sys, agegender.sources; agegender.sources.choices(); print({'pandas', 'numpy'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
