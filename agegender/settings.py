@@ -16,6 +16,8 @@ SIZES = {
 TORCHVISION_BODIES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 AGE_LOSSES = ("smooth-l1", "l1", "mse", "huber", "soft-labels")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+# What is trained: everything, the last block of the body and the heads, or the heads alone (feature extraction).
+TRAINABLE = ("all", "last-block", "heads")
 GENDER_CLASSES = ("male", "female")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -80,6 +82,20 @@ class AugmentationSettings:
     shift: float = 0.06  # share of the side
     lighting: float = 0.2  # brightness shift and log-contrast, as shares of the range
     flip: bool = True
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a network is trained."""
+
+    epochs: int = 10
+    batch_size: int = 64
+    learning_rate: float = 2e-3  # the peak of the one-cycle schedule
+    weight_decay: float = 1e-2
+    precision: str = "auto"  # one of PRECISIONS
+    device: str = "auto"  # auto, cpu, cuda, cuda:1, …
+    trainable: str = "all"  # one of TRAINABLE
+    seed: int = 7
 
 
 @dataclass(frozen=True)

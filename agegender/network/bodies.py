@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,15 +31,16 @@ class TimmFeatures(nn.Module):
         Whether it returns one vector per photo (transformers, by timm's own pooling) rather than a feature map.
     """
 
-    def __init__(self, model: nn.Module, *, is_pooled: bool) -> None:
+    def __init__(self, model: Any, *, is_pooled: bool) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
         self.is_pooled = is_pooled
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features of images, shape (N, 3, S, S): (N, C, h, w), or (N, C) when pooled."""
-        features = self.model.forward_features(images)
-        return self.model.forward_head(features, pre_logits=True) if self.is_pooled else features
+        features: Tensor = self.model.forward_features(images)
+        pooled: Tensor = self.model.forward_head(features, pre_logits=True) if self.is_pooled else features
+        return pooled
 
 
 def make_body(name: str, *, weights: str = "none", image_size: int = 128) -> tuple[nn.Module, int]:
@@ -115,8 +117,8 @@ def _timm_body(name: str, weights: str, image_size: int) -> tuple[nn.Module, int
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name[:8]}*")[:4]) or "resnet34, mobilenetv3_small_100"
         raise UsageError(f"there is no body called {name!r}. Names are torchvision's ResNets and timm's; near: {near}.")
-    options = {"num_classes": 0, "global_pool": ""}
-    model = timm.create_model(name, **options)
+    options: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
+    model: Any = timm.create_model(name, **options)
     with torch.no_grad():
         fixed_size = getattr(model.default_cfg, "get", lambda *_: None)("fixed_input_size")
         if fixed_size:

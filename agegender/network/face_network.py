@@ -35,9 +35,12 @@ class YearsLinear(nn.Linear):
     one, move the output by years and not by hundredths of a year.
     """
 
+    std_years: Tensor
+
     def __init__(self, in_features: int, ages: AgeStatistics) -> None:
         super().__init__(in_features, 1)
         self.register_buffer("std_years", torch.tensor(float(ages.std_years)))
+        nn.init.normal_(self.weight, std=0.01)  # a few years of spread around the mean to begin with
         nn.init.constant_(self.bias, ages.mean_years)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -115,10 +118,8 @@ def decode_years(raw: Tensor) -> Tensor:
 def _make_head(head: Head, channels: int, ages: AgeStatistics, *, is_pooled: bool) -> nn.Sequential:
     from fastai.vision.learner import create_head
 
-    if head.kind == "years":
-        outputs = OLDEST_YEAR + 1 if head.loss == "soft-labels" else 1
-    else:
-        outputs = len(head.classes)
+    years = OLDEST_YEAR + 1 if head.loss == "soft-labels" else 1
+    outputs = years if head.kind == "years" else len(head.classes)
     layers = create_head(channels, outputs, pool=not is_pooled)
     if head.kind == "years":
         layers[-1] = _last_age_layer(layers[-1], ages, outputs)

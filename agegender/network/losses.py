@@ -1,7 +1,7 @@
 """Owns the combined loss: one part per head, normalised and weighted, all of them visible.
 
-fastai calls it as `loss(predictions, *targets)` while training, and asks its `activation` and `decodes` when it shows or
-predicts; without the latter `Learner.predict` is silently wrong for two heads.
+fastai calls it as `loss(predictions, *targets)` while training, and asks its `activation` and `decodes` when it shows
+or predicts; without the latter `Learner.predict` is silently wrong for two heads.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class CombinedLoss(nn.Module):
         predictions : sequence of Tensor
             Raw outputs of the network, one per head.
         targets : Tensor
-            One per head, each of shape (N,): years as float with NaN where unknown, classes as int with -1 where unknown.
+            One per head, each of shape (N,): years as float, NaN where unknown; classes as int, -1 where unknown.
         reduction : str
             "mean" gives a scalar, "none" a loss per photo, shape (N,).
 
@@ -64,24 +64,29 @@ class CombinedLoss(nn.Module):
         -----
         A photo without a label for a head does not count in that head's mean.
         """
-        losses = [self._per_photo(head, raw, target) for head, raw, target in zip(self.heads, predictions, targets)]
+        losses = [
+            self._per_photo(head, raw, target)
+            for head, raw, target in zip(self.heads, predictions, targets, strict=True)
+        ]
         if reduction == "none":
-            return sum(head.weight * loss for head, (loss, _) in zip(self.heads, losses))
+            weighted = [loss * head.weight for head, (loss, _) in zip(self.heads, losses, strict=True)]
+            return torch.stack(weighted).sum(dim=0)
         means = [loss.sum() / known.sum().clamp(min=1) for loss, known in losses]
-        self.parts = {head.name: mean.detach() for head, mean in zip(self.heads, means)}
-        return sum(head.weight * mean for head, mean in zip(self.heads, means))
+        self.parts = {head.name: mean.detach() for head, mean in zip(self.heads, means, strict=True)}
+        return torch.stack([mean * head.weight for head, mean in zip(self.heads, means, strict=True)]).sum()
 
     def activation(self, predictions: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return years, shape (N,), and class probabilities, shape (N, classes)."""
         return tuple(
             decode_years(raw) if head.kind == "years" else raw.float().softmax(dim=-1)
-            for head, raw in zip(self.heads, predictions)
+            for head, raw in zip(self.heads, predictions, strict=True)
         )
 
     def decodes(self, activations: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return years, shape (N,), and class numbers, shape (N,), from `activation`'s output."""
         return tuple(
-            values if head.kind == "years" else values.argmax(dim=-1) for head, values in zip(self.heads, activations)
+            values if head.kind == "years" else values.argmax(dim=-1)
+            for head, values in zip(self.heads, activations, strict=True)
         )
 
     def _per_photo(self, head: Head, raw: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,122 @@
+"""Owns a trained model in use: photos in, predictions out, as training saw photos and calibrated as the card says.
+
+Commands load it; explanation gets its `score_images` and nothing else of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agegender.images.warping import fit_square
+from agegender.inference.outputs import head_columns, head_scores
+from agegender.network.face_network import FaceNetwork
+from agegender.network.precision import autocast, choose_device, choose_precision
+from agegender.network.storing import heads_of, image_of, load_network
+
+BATCH_SIZE = 64
+
+
+class Model:
+    """A network, its card, and the device that it runs on.
+
+    Attributes
+    ----------
+    card : dict
+        As in `model.json`.
+    image : ImageSettings
+        How photos are brought to the network.
+    heads : tuple of Head
+    network : FaceNetwork
+        In evaluation mode, on `device`.
+    device : torch.device
+    precision : str
+        "fp32", "fp16" or "bf16".
+    """
+
+    def __init__(self, network: FaceNetwork, card: dict[str, Any], *, device: torch.device, precision: str) -> None:
+        self.card, self.device, self.precision = card, device, precision
+        self.image, self.heads = image_of(card), heads_of(card)
+        layout = torch.contiguous_format if precision == "fp32" and device.type == "cpu" else torch.channels_last
+        self.network = network.to(device).to(memory_format=layout).eval()
+        self._layout = layout
+        self._mean = torch.tensor(self.image.mean, device=device).view(1, 3, 1, 1) * 255
+        self._std = torch.tensor(self.image.std, device=device).view(1, 3, 1, 1) * 255
+
+    def fit_photo(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a photo, uint8 (H, W, 3) RGB, as the network sees it: uint8 (S, S, 3)."""
+        return fit_square(photo, self.image.size)
+
+    def raw_outputs(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the network's raw outputs, one float32 tensor per head, of images, uint8 (N, 3, S, S)."""
+        with torch.inference_mode(), autocast(self.precision, self.device):
+            normalised = (images.to(self.device).float() - self._mean) / self._std
+            raw = self.network(normalised.contiguous(memory_format=self._layout))
+        return tuple(values.float() for values in raw)
+
+    def score_images(self, images: Tensor) -> Tensor:
+        """Return what explanations explain.
+
+        Parameters
+        ----------
+        images : Tensor, uint8 (N, 3, S, S)
+
+        Returns
+        -------
+        Tensor, float32 (N, K), on the model's device
+            A column in years for each years head; for two classes the log-odds of the second (for gender: female); for
+            more classes one column of log-odds per class. Uncalibrated.
+        """
+        return torch.cat(
+            [head_scores(head, raw) for head, raw in zip(self.heads, self.raw_outputs(images), strict=True)], dim=1
+        )
+
+    def predict_images(self, images: NDArray[np.uint8]) -> pd.DataFrame:
+        """Predict fitted photos.
+
+        Parameters
+        ----------
+        images : ndarray, uint8 (N, S, S, 3)
+            As `fit_photo` returns them.
+
+        Returns
+        -------
+        DataFrame
+            N rows, the columns of `predictions.PREDICTION_COLUMNS` (those whose heads the model has), and
+            `predicted_<head>`, `<head>_probability` for further heads.
+        """
+        tables = []
+        for start in range(0, len(images), BATCH_SIZE):
+            batch = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH_SIZE])).permute(0, 3, 1, 2)
+            raw = [values.cpu() for values in self.raw_outputs(batch)]
+            columns: dict[str, Any] = {}
+            for head, values in zip(self.heads, raw, strict=True):
+                columns |= head_columns(head, values, self.card.get("calibration") or {})
+            tables.append(pd.DataFrame(columns))
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    def predict_photos(self, photos: Sequence[NDArray[np.uint8]]) -> pd.DataFrame:
+        """Predict photos of any size, each uint8 (H, W, 3) RGB; see `predict_images` for the columns."""
+        return self.predict_images(np.stack([self.fit_photo(photo) for photo in photos])) if photos else pd.DataFrame()
+
+
+def load_model(folder: Path, *, device: str = "auto", precision: str = "auto") -> Model:
+    """Load a model folder.
+
+    Raises
+    ------
+    CardError, WeightsError
+        The folder lacks a file, or its weights do not fit its card.
+    UsageError
+        There is no such device, or it cannot do that precision.
+    """
+    network, card = load_network(folder)
+    place = choose_device(device)
+    return Model(network, card, device=place, precision=choose_precision(precision, place))

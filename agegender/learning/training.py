@@ -1,0 +1,127 @@
+"""Owns the fit: a Learner over given DataLoaders, one-cycle with AdamW, and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from fastai.callback.core import Callback
+from fastai.callback.progress import ProgressCallback
+from fastai.callback.schedule import fit_one_cycle as _fit_one_cycle  # noqa: F401 (adds the method to Learner)
+from fastai.learner import Learner, Recorder
+from fastai.optimizer import Adam
+from fastai.torch_core import params, set_seed
+from torch import nn
+
+from agegender.errors import ModelError
+from agegender.learning.precision import precision_callbacks
+from agegender.learning.progress_bar import TrainingBar
+from agegender.learning.recording import EpochRecorder, KeepBest
+from agegender.network.face_network import FaceNetwork
+from agegender.network.losses import CombinedLoss
+from agegender.settings import TrainingSettings
+from agegender.writing import replaced_file
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit leaves: the Learner with its best weights, one row per epoch, and which epoch was best."""
+
+    learner: Learner
+    history: pd.DataFrame
+    best_epoch: int
+
+
+def body_and_heads(network: FaceNetwork) -> list[list[nn.Parameter]]:
+    """Split parameters into those of the body's early blocks, of its last block, and of the heads."""
+    blocks = list(network.body.children())
+    while len(blocks) == 1:  # timm bodies are wrapped
+        blocks = list(blocks[0].children())
+    last = next((block for block in reversed(blocks) if params(block)), network.body)
+    in_last = {id(parameter) for parameter in last.parameters()}
+    early = [parameter for parameter in params(network.body) if id(parameter) not in in_last]
+    return [early, params(last), params(network.heads)]
+
+
+def make_learner(
+    dataloaders: Any, network: FaceNetwork, loss: CombinedLoss, *, callbacks: Sequence[Callback] = ()
+) -> Learner:
+    """Return a fastai Learner for the network, quiet (our own bar replaces fastai's) and with AdamW."""
+    learner = Learner(
+        dataloaders,
+        network,
+        loss_func=loss,
+        opt_func=Adam,  # decoupled weight decay is its default, which makes it AdamW
+        splitter=body_and_heads,
+        cbs=[EpochRecorder(), KeepBest(), *callbacks],
+    )
+    learner.remove_cbs([ProgressCallback, Recorder])
+    return learner
+
+
+def fit(
+    learner: Learner,
+    settings: TrainingSettings,
+    *,
+    precision: str,
+    device: torch.device,
+    callbacks: Sequence[Callback] = (),
+) -> Fit:
+    """Train with one-cycle and return the result, the best epoch's weights in place.
+
+    Parameters
+    ----------
+    learner : Learner
+        From `make_learner`.
+    settings : TrainingSettings
+    precision : str
+        What `choose_precision` chose.
+    device : torch.device
+    callbacks : sequence of Callback
+        TensorBoard and the like, for this fit alone.
+
+    Raises
+    ------
+    ModelError
+        The loss stopped being a number.
+    """
+    set_seed(settings.seed, reproducible=device.type == "cuda")
+    learner.model.to(device)
+    frozen_groups = {"all": 0, "last-block": 1, "heads": 2}[settings.trainable]
+    learner.freeze_to(frozen_groups)
+    learner.fit_one_cycle(
+        settings.epochs,
+        lr_max=settings.learning_rate,
+        wd=settings.weight_decay,
+        cbs=[*precision_callbacks(precision, device), TrainingBar(), *callbacks],
+    )
+    rows = learner.epoch_recorder.rows
+    _check_finite(rows, settings)
+    return Fit(learner, pd.DataFrame(rows), learner.keep_best.best_epoch)
+
+
+def export_learner(learner: Learner, path: Path) -> None:
+    """Write the fastai export through dill, without callbacks of the fit; whole or not at all."""
+    import dill
+
+    with replaced_file(path) as temporary:
+        learner.remove_cbs([EpochRecorder, KeepBest])
+        place, learner.path = learner.path, temporary.parent
+        try:
+            learner.export(temporary.name, pickle_module=dill)
+        finally:
+            learner.path = place
+
+
+def _check_finite(rows: list[dict[str, Any]], settings: TrainingSettings) -> None:
+    if len(rows) == settings.epochs and all(np.isfinite(row["train_loss"]) for row in rows):
+        return
+    raise ModelError(
+        f"the loss stopped being a number in epoch {len(rows) or 1} of {settings.epochs}; nothing was stored. "
+        f"Lower --learning-rate (it was {settings.learning_rate:g}), or use --precision fp32."
+    )

@@ -1,0 +1,64 @@
+"""Owns which device and number format a network runs in; learning and inference ask here.
+
+fp16 needs CUDA; bf16 pays on a CPU only when the processor multiplies it in hardware.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+from agegender.errors import UsageError
+
+
+def choose_device(requested: str) -> torch.device:
+    """Return the device that "auto", "cpu", "cuda" or "cuda:1" stands for.
+
+    Raises
+    ------
+    UsageError
+        There is no such device here.
+    """
+    if requested == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(requested)
+    except RuntimeError as error:
+        raise UsageError(f"there is no device {requested!r}; there are auto, cpu, cuda, cuda:1, …") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {requested} was asked for, but {torch.cuda.device_count()} GPUs are here. Use cpu.")
+    return device
+
+
+def choose_precision(requested: str, device: torch.device) -> str:
+    """Return "fp32", "fp16" or "bf16": what is asked for, or with "auto" what the device does fastest.
+
+    Raises
+    ------
+    UsageError
+        The device cannot do it.
+    """
+    if requested == "auto":
+        if device.type == "cuda":
+            return "fp16"
+        return "bf16" if has_fast_bfloat16() else "fp32"
+    if requested == "fp16" and device.type != "cuda":
+        raise UsageError(f"fp16 needs a CUDA device, and this run is on {device.type}. Use --precision auto.")
+    if requested == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise UsageError("this GPU has no bf16. Use --precision fp16.")
+    return requested
+
+
+def has_fast_bfloat16() -> bool:
+    """Return whether this processor multiplies bf16 numbers in hardware (AVX-512 BF16 or AMX)."""
+    cpu = torch.backends.cpu.get_cpu_capability() if hasattr(torch.backends.cpu, "get_cpu_capability") else ""
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return "AVX512" in cpu and any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context in which a network runs in `precision` on `device`; fp32 changes nothing."""
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
+    return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
