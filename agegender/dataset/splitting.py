@@ -48,8 +48,32 @@ def split_faces(faces: Faces, *, shares: Sequence[float] = (70, 15, 15), seed: i
     table = faces.table.copy()
     table["split"] = pd.Series(None, index=table.index, dtype=object)
     table.loc[kept.index, "split"] = np.asarray(SPLITS, object)[sides]
-    note = {"shares": [float(share) for share in shares], "seed": seed}
+    note = {"kind": "drawn", "shares": [float(share) for share in shares], "seed": seed}
     return replace(faces, table=table, notes={**faces.notes, "split": note})
+
+
+def fold_faces(faces: Faces, *, folds: int = 5, seed: int = 7) -> Faces:
+    """Return the faces with `fold` 0..folds-1 set for every kept row, by the rules of `split_faces`.
+
+    `split` follows from it, so that the table can be trained on as it is: fold 0 is test, fold 1 valid, the rest train.
+
+    Raises
+    ------
+    UsageError
+        Fewer than 3 folds, more than 20, or more than there are photos.
+    """
+    kept = faces.kept()
+    if not 3 <= folds <= min(20, max(len(kept), 3)):
+        raise UsageError(
+            f"{folds} folds cannot be made of {len(kept)} photos; ask for 3 to 20, and no more than photos."
+        )
+    numbers = assign_sides(kept, np.full(folds, 1 / folds), seed)
+    table = faces.table.copy()
+    table["fold"] = pd.Series(pd.NA, index=table.index, dtype="Int64")
+    table.loc[kept.index, "fold"] = numbers
+    table["split"] = pd.Series(None, index=table.index, dtype=object)
+    table.loc[kept.index, "split"] = np.choose(np.minimum(numbers, 2), ["test", "valid", "train"])
+    return replace(faces, table=table, notes={**faces.notes, "split": {"kind": "folds", "folds": folds, "seed": seed}})
 
 
 def assign_sides(rows: pd.DataFrame, shares: NDArray[np.float64], seed: int) -> NDArray[np.int64]:

@@ -59,7 +59,7 @@ def read(root: Path) -> Faces:
     if all(row["dropped_because"] is not None for row in rows):
         raise refuse(root, "utkface", EXPECTED)
     malformed = [row["path"] for row in rows if row["is_malformed_name"]]
-    return Faces(make_table(rows), root.absolute(), {"sources": ["utkface"], "malformed_names": malformed})
+    return Faces(make_table(rows), root.resolve(), {"sources": ["utkface"], "malformed_names": malformed})
 
 
 def parse_name(name: str) -> NameLabels:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agegender.dataset.splitting import split_faces, strata_numbers
+from agegender.dataset.splitting import fold_faces, split_faces, strata_numbers
 from agegender.errors import UsageError
 from agegender.faces import Faces, make_table
 
@@ -103,3 +103,18 @@ def test_an_empty_table_splits_into_nothing():
 def test_shares_that_are_no_shares_are_a_usage_error(shares):
     with pytest.raises(UsageError, match="70/15/15"):
         split_faces(some_faces(10), shares=shares)
+
+
+def test_folds_are_equal_stratified_and_whole():
+    faces = some_faces(1_000, subject_id=[str(number // 2) for number in range(1_000)])
+    table = fold_faces(faces, folds=5).table
+    assert table["fold"].value_counts().between(195, 205).all()
+    assert table.groupby("subject_id")["fold"].nunique().max() == 1
+    assert pd.crosstab(table["fold"], table["gender"]).std().max() < 5
+    assert table.groupby("fold")["split"].unique().map(list).tolist() == [["test"], ["valid"], *[["train"]] * 3]
+
+
+@pytest.mark.parametrize("folds", [2, 21, 11])
+def test_folds_that_cannot_be_made_are_a_usage_error(folds):
+    with pytest.raises(UsageError, match=f"{folds} folds"):
+        fold_faces(some_faces(10), folds=folds)

@@ -1,0 +1,187 @@
+"""Owns the way from folders to a finished faces table: read, combine, clean, split, score, crop, count.
+
+Each step is another module's; this one only puts them in order and adds up what was lost. The command `prepare` calls
+it and writes the table; `train` calls it for folders that nobody prepared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from agegender.dataset.combining import combine_faces
+from agegender.dataset.official_split import has_official_split, keep_official_split
+from agegender.dataset.splitting import fold_faces, split_faces
+from agegender.errors import FolderError, UsageError
+from agegender.faces import Faces
+from agegender.sources import find_source, source_name
+
+MALFORMED_COLUMN = "is_malformed_name"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One folder, the source whose layout it has, and options for that source."""
+
+    source: str
+    folder: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PreparationSettings:
+    """How faces are prepared.
+
+    Attributes
+    ----------
+    near_duplicates : int or None
+        Hamming radius of 64-bit pHashes within which photos are near twins; None does not look for any.
+    on_conflict, near_twins : str
+        What becomes of twins, as `agegender.dataset.cleaning.clean` says.
+    split : str or three numbers
+        "auto" (the official split where every source has one, 70/15/15 otherwise), "official", or parts of train, valid
+        and test.
+    folds : int or None
+        This many grouped stratified folds instead of a split.
+    limit : int or None
+        Only this many photos, drawn by `seed` before any is opened.
+    quality : bool
+        Whether to score the quality of every kept photo.
+    crop : str
+        "none" or the name of a face detector.
+    cache : Path or None
+        Where hashes are remembered between runs.
+    """
+
+    near_duplicates: int | None = 5
+    on_conflict: str = "drop"
+    near_twins: str = "keep-one"
+    split: str | Sequence[float] = "auto"
+    folds: int | None = None
+    seed: int = 7
+    limit: int | None = None
+    quality: bool = False
+    crop: str = "none"
+    crop_margin: float = 0.4
+    cache: Path | None = None
+
+
+def prepare_faces(source: str, folders: Sequence[Path], **settings: Any) -> tuple[Faces, dict[str, Any]]:
+    """Prepare folders of one source; `settings` are the fields of `PreparationSettings`.
+
+    Returns
+    -------
+    Faces
+        The finished table, dropped rows included.
+    dict
+        Counts, as `prepare --json` prints them.
+    """
+    return prepare_datasets([Dataset(source, folder) for folder in folders], PreparationSettings(**settings))
+
+
+def prepare_datasets(datasets: Sequence[Dataset], settings: PreparationSettings) -> tuple[Faces, dict[str, Any]]:
+    """Prepare several datasets as one table.
+
+    Raises
+    ------
+    FolderError
+        A folder is missing, empty or of the wrong kind, or no photo in it can be used.
+    UsageError
+        Settings that make no sense, or a split that a source does not have.
+    """
+    from agegender.dataset.cleaning import clean
+
+    faces = combine_faces([_read(dataset) for dataset in datasets])
+    faces = limit_faces(faces, settings.limit, seed=settings.seed)
+    file_count = len(faces.table)
+    faces, cleaning = clean(
+        faces,
+        near_duplicates=settings.near_duplicates,
+        on_conflict=settings.on_conflict,
+        near_twins=settings.near_twins,
+        cache=settings.cache,
+    )
+    if faces.kept().empty:
+        raise FolderError(_nothing_left(faces, file_count))
+    faces = _split(faces, settings)
+    return faces, _counts(faces, file_count, asdict(cleaning))
+
+
+def limit_faces(faces: Faces, limit: int | None, *, seed: int = 7) -> Faces:
+    """Return a random `limit` of the rows, the same ones for the same seed, in their old order.
+
+    Raises
+    ------
+    UsageError
+        The limit is below 1.
+    """
+    if limit is None or limit >= len(faces.table):
+        return faces
+    if limit < 1:
+        raise UsageError(f"--limit {limit} leaves no photo. Give a number of at least 1.")
+    paths = faces.table["path"].tolist()
+    keys = [hashlib.blake2b(f"limit {seed}\0{path}".encode(), digest_size=8).digest() for path in paths]
+    chosen = sorted(sorted(range(len(paths)), key=keys.__getitem__)[:limit])
+    table = faces.table.iloc[chosen].reset_index(drop=True)
+    left = {"limit": limit, "limit_seed": seed, "photos_before_limit": len(paths)}
+    listed = set(table["path"])
+    malformed = [path for path in faces.notes.get("malformed_names", []) if path in listed]
+    return replace(faces, table=table, notes={**faces.notes, **left, "malformed_names": malformed})
+
+
+def _read(dataset: Dataset) -> Faces:
+    return find_source(dataset.source)(dataset.folder, **dataset.options)
+
+
+def _split(faces: Faces, settings: PreparationSettings) -> Faces:
+    if settings.folds is not None:
+        return fold_faces(faces, folds=settings.folds, seed=settings.seed)
+    if settings.split == "official" or (settings.split == "auto" and has_official_split(faces)):
+        return keep_official_split(faces, seed=settings.seed)
+    if settings.split == "auto":
+        return split_faces(faces, seed=settings.seed)
+    if isinstance(settings.split, str):
+        return split_faces(faces, shares=parse_shares(settings.split), seed=settings.seed)
+    return split_faces(faces, shares=settings.split, seed=settings.seed)
+
+
+def parse_shares(text: str) -> tuple[float, float, float]:
+    """Return the three parts in a text such as "70/15/15".
+
+    >>> parse_shares("80/10/10")
+    (80.0, 10.0, 10.0)
+
+    Raises
+    ------
+    UsageError
+        The text is not three numbers between slashes.
+    """
+    try:
+        train, valid, test = (float(part) for part in text.split("/"))
+    except ValueError as error:
+        raise UsageError(f"the split {text!r} is not three parts of train, valid and test; write 70/15/15.") from error
+    return train, valid, test
+
+
+def _nothing_left(faces: Faces, file_count: int) -> str:
+    reasons = ", ".join(f"{count} {reason}" for reason, count in faces.dropped().items())
+    if faces.dropped().index.tolist() == ["unreadable"]:
+        return f"no readable photo in {faces.root}: all {file_count} files are damaged, empty or no photos at all."
+    return f"none of the {file_count} photos in {faces.root} can be used ({reasons})."
+
+
+def _counts(faces: Faces, file_count: int, cleaning: Mapping[str, Any]) -> dict[str, Any]:
+    kept = faces.kept()
+    malformed = faces.table[MALFORMED_COLUMN].fillna(False).sum() if MALFORMED_COLUMN in faces.table else 0
+    return {
+        "sources": sorted({source_name(name) for name in faces.table["source"].unique()}),
+        "files": file_count,
+        **cleaning,
+        "malformed_names": int(malformed),
+        "dropped": {str(reason): int(count) for reason, count in faces.dropped().items()},
+        "kept": len(kept),
+        "split": {str(side): int(count) for side, count in kept["split"].value_counts().items()},
+    }
