@@ -16,8 +16,8 @@ class Finding:
     Attributes
     ----------
     kind : str
-        "mae_gap", "signed_error" or "gender_accuracy_gap"; "none" for a column in which no gap was found; "unknown" when
-        a column could not be judged (too few groups of 30 rows, too many values).
+        "mae_gap", "signed_error" or "gender_accuracy_gap"; "none" for a column in which no gap was found; "unknown"
+        when a column could not be judged (too few groups of 30 rows, too many values).
     metric : str
         Name in `rows.METRICS`, for a link to its table.
     columns, values : tuple of str

@@ -1,0 +1,178 @@
+"""Owns the age intervals: for a predicted age, the range in which nine of ten labelled ages lie.
+
+Split-conformal on the validation rows, each tail on its own, wider where the model is worse. What is fitted is a small
+table that fits into the model card. The coverage holds on average over rows like the validation rows, not for every
+group: coverage by group is measured in the report.
+
+References
+----------
+Papadopoulos et al., ECML 2002 (normalised split-conformal); Barber, Candès, Ramdas, Tibshirani: Predictive inference
+with the jackknife+, Annals of Statistics 2021 (why the scores come from folds that did not see their row).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from agegender.errors import CardError
+from agegender.metrics.age import known_pairs
+
+Floats = NDArray[np.float64]
+_KNOT_COUNT = 25
+_FOLD_COUNT = 10
+_SMALLEST_SPREAD = 0.25  # of the spread over all ages: a handful of lucky rows is no certainty
+_SMALLEST_SPREAD_YEARS = 0.05
+
+
+@dataclass(frozen=True)
+class AgeIntervals:
+    """How far below and above a predicted age the interval reaches, at knots with straight lines between them.
+
+    Attributes
+    ----------
+    level : float
+        Share of labelled ages inside, 0.9.
+    calibration_count : int
+        Validation rows behind it; 0 means that every interval is unknown (NaN).
+    knots_years : tuple of float
+        Predicted ages, rising.
+    low_offset_years, high_offset_years : tuple of float
+        Added to the predicted age; below the first and above the last knot they stay the same.
+    """
+
+    level: float
+    calibration_count: int
+    knots_years: tuple[float, ...]
+    low_offset_years: tuple[float, ...]
+    high_offset_years: tuple[float, ...]
+
+    def interval(self, predicted_years: ArrayLike) -> tuple[Floats, Floats]:
+        """Return the lower and upper ends, years, not below 0, NaN where the prediction is.
+
+        Parameters
+        ----------
+        predicted_years : array, shape (rows,), years
+        """
+        predicted = np.asarray(predicted_years, dtype=np.float64)
+        if not self.knots_years:
+            return np.full(predicted.shape, np.nan), np.full(predicted.shape, np.nan)
+        low = predicted + np.interp(predicted, self.knots_years, self.low_offset_years)
+        high = predicted + np.interp(predicted, self.knots_years, self.high_offset_years)
+        return np.maximum(low, 0.0), np.maximum(high, 0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dictionary for the model card."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> AgeIntervals:
+        """Return what `to_dict` wrote.
+
+        Raises
+        ------
+        CardError
+            A part is missing, or the parts do not fit together.
+        """
+        try:
+            offsets = [
+                tuple(map(float, document[name])) for name in ("knots_years", "low_offset_years", "high_offset_years")
+            ]
+            intervals = cls(float(document["level"]), int(document["calibration_count"]), *offsets)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CardError(
+                f"the age intervals in the model card cannot be read: {error}. Train the model again."
+            ) from error
+        if len({len(part) for part in offsets}) != 1:
+            raise CardError("the age intervals in the model card differ in length. Train the model again.")
+        return intervals
+
+
+def fit_age_intervals(true_years: ArrayLike, predicted_years: ArrayLike, *, level: float = 0.9) -> AgeIntervals:
+    """Fit the intervals on validation rows, which the model has not been trained on.
+
+    Parameters
+    ----------
+    true_years, predicted_years : array, shape (rows,), years
+        NaN is skipped.
+    level : float
+        Share of labelled ages that the intervals should hold.
+
+    Returns
+    -------
+    AgeIntervals
+        Without rows, one whose intervals are all NaN. Below about 20 rows a tail of 5 % lies beyond the sample: the
+        largest error seen stands in for it, and the true coverage is then lower than the level.
+    """
+    true, predicted = known_pairs(true_years, predicted_years)
+    if not true.size:
+        return AgeIntervals(level, 0, (), (), ())
+    residual = true - predicted
+    knots = np.unique(np.quantile(predicted, np.linspace(0.02, 0.98, _KNOT_COUNT)))
+    below, above = _standardised_residuals(predicted, residual, knots)
+    centre, low_spread, high_spread = _local_spread(predicted, residual, knots)
+    tail = (1.0 - level) / 2.0
+    low = centre - _conformal_quantile(below, tail) * low_spread
+    high = centre + _conformal_quantile(above, tail) * high_spread
+    low, high = np.minimum(low, high), np.maximum(low, high)
+    return AgeIntervals(level, int(true.size), *(tuple(map(float, part)) for part in (knots, low, high)))
+
+
+def _standardised_residuals(predicted: Floats, residual: Floats, knots: Floats) -> tuple[Floats, Floats]:
+    # Each row is measured with a spread that was estimated without it, or the intervals would flatter themselves.
+    count = predicted.size
+    fold = np.random.default_rng(0).permutation(count) % min(_FOLD_COUNT, count)
+    below, above = np.zeros(count), np.zeros(count)
+    for number in np.unique(fold):
+        held = fold == number
+        seen = ~held if count > 1 else held
+        parts = _local_spread(predicted[seen], residual[seen], knots)
+        centre, low_spread, high_spread = (np.interp(predicted[held], knots, part) for part in parts)
+        below[held] = (centre - residual[held]) / low_spread
+        above[held] = (residual[held] - centre) / high_spread
+    return below, above
+
+
+def _local_spread(predicted: Floats, residual: Floats, knots: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return at each knot the local mean of the residuals and their mean distance below and above it, years."""
+    weights = _neighbour_weights(predicted, knots)
+    centre = weights @ residual
+    distance = residual[None, :] - centre[:, None]
+    spread = np.sum(weights * np.abs(distance), axis=1)
+    low = _side_mean(-distance, weights, spread)
+    high = _side_mean(distance, weights, spread)
+    floor = max(_SMALLEST_SPREAD_YEARS, _SMALLEST_SPREAD * float(np.mean(np.abs(residual - residual.mean()))))
+    return centre, np.maximum(low, floor), np.maximum(high, floor)
+
+
+def _side_mean(distance: Floats, weights: Floats, otherwise: Floats) -> Floats:
+    on_side = np.where(distance > 0.0, weights, 0.0)
+    total = np.sum(on_side, axis=1)
+    mean = np.sum(on_side * distance, axis=1) / np.where(total > 0.0, total, 1.0)
+    return np.where(total > 0.0, mean, otherwise)
+
+
+def _neighbour_weights(predicted: Floats, knots: Floats) -> Floats:
+    """Return tricube weights over the nearest rows in rank, shape (knots, rows), each row summing to 1.
+
+    Rank and not years: the neighbourhood is as many faces among the few old ones as among the many young ones.
+    """
+    ordered = np.sort(predicted)
+    reach = max(50.0, predicted.size**0.75)
+    distance = np.abs(_rank(ordered, knots)[:, None] - _rank(ordered, predicted)[None, :]) / reach
+    weights = np.where(distance < 1.0, (1.0 - np.minimum(distance, 1.0) ** 3) ** 3, 0.0)
+    total = weights.sum(axis=1, keepdims=True)
+    return np.where(total > 0.0, weights / np.where(total > 0.0, total, 1.0), 1.0 / predicted.size)
+
+
+def _rank(ordered: Floats, values: Floats) -> Floats:
+    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2.0
+
+
+def _conformal_quantile(scores: Floats, tail: float) -> float:
+    rank = int(np.ceil((1.0 - tail) * (scores.size + 1)))
+    return float(np.sort(scores)[min(rank, scores.size) - 1])
