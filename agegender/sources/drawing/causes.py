@@ -1,0 +1,60 @@
+"""Owns what can be seen in a drawn face and why: the features of its map and the label that each of them carries.
+
+The truth of the drawing stands here once; explanations are tested against it. It knows nothing of pixels.
+"""
+
+from __future__ import annotations
+
+# The place in this tuple is the feature's number in the feature map.
+FEATURES = (
+    "background",
+    "clothes",
+    "neck",
+    "ears",
+    "skin",  # of the face, where nothing more special lies
+    "hair",
+    "brows",
+    "eyes",
+    "lashes",
+    "nose",
+    "lips",
+    "beard",
+    "glasses",
+    "forehead",
+    "jaw",
+    "forehead_lines",
+    "crows_feet",
+    "under_eye",
+    "nasolabial_folds",
+    "spots",
+    "earrings",
+    "hair_bow",
+)
+
+CAUSES: dict[str, tuple[str, ...]] = {
+    "age": (
+        "hair",  # grey, and where it begins
+        "forehead",  # large in children and where hair recedes
+        "forehead_lines",
+        "crows_feet",
+        "under_eye",
+        "nasolabial_folds",
+        "spots",
+        "eyes",  # large in children, drooping lids later
+        "nose",  # small in children
+        "jaw",  # short and round in children, sagging later
+        "beard",  # none in children, grey later
+    ),
+    "gender": ("hair", "brows", "lashes", "lips", "beard", "jaw", "earrings", "hair_bow"),
+    "ethnicity": ("skin", "forehead", "jaw", "nose", "neck", "ears", "hair", "eyes"),
+    "expression": ("lips",),
+}
+
+
+def feature_number(feature: str) -> int:
+    """Return the number that stands for `feature` in a feature map.
+
+    >>> feature_number("background"), feature_number("hair")
+    (0, 5)
+    """
+    return FEATURES.index(feature)

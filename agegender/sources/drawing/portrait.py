@@ -1,0 +1,77 @@
+"""Owns the order of painting: a person and a scene become a photo and a feature map."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from agegender.sources.drawing.adornments import paint_beard, paint_earrings, paint_glasses, paint_hair_bow
+from agegender.sources.drawing.ageing import paint_ageing
+from agegender.sources.drawing.backdrop import paint_backdrop
+from agegender.sources.drawing.canvas import Canvas
+from agegender.sources.drawing.features import paint_features
+from agegender.sources.drawing.geometry import Pose
+from agegender.sources.drawing.hair import paint_back_hair, paint_hair
+from agegender.sources.drawing.head import face_outline, paint_body, paint_head
+from agegender.sources.drawing.person import Person
+from agegender.sources.drawing.scene import Scene
+from agegender.sources.drawing.sitting import Sitting
+
+SUPERSAMPLING = 2
+_PAINT_STREAM = 3
+_GRAIN = 2.0  # standard deviation of the camera's noise, of 255
+
+
+def draw_portrait(person: Person, scene: Scene, image_size: int, *, seed: int, index: int) -> tuple[NDArray, NDArray]:
+    """Paint one portrait.
+
+    Parameters
+    ----------
+    person, scene : Person, Scene
+        What is painted.
+    image_size : int
+        Pixels of a side.
+    seed, index : int
+        Single strands, spots and the grain are drawn from these.
+
+    Returns
+    -------
+    photo : ndarray, shape (image_size, image_size, 3), uint8
+        RGB.
+    features : ndarray, shape (image_size, image_size), uint8
+        The number in `causes.FEATURES` of the topmost feature at each pixel.
+    """
+    generator = np.random.default_rng((seed, _PAINT_STREAM, index))
+    side = SUPERSAMPLING * image_size
+    sitting = Sitting(person, scene, Pose(scene, side), Canvas(side), generator, face_outline(person))
+    for paint in (
+        paint_backdrop,
+        paint_back_hair,
+        paint_body,
+        paint_head,
+        paint_ageing,
+        paint_beard,
+        paint_features,
+        paint_hair,
+        paint_earrings,
+        paint_hair_bow,
+        paint_glasses,
+    ):
+        paint(sitting)
+    return _developed(sitting, image_size), _coarse(sitting.canvas.features)
+
+
+def _developed(sitting: Sitting, image_size: int) -> NDArray:
+    scene = sitting.scene
+    small = cv2.resize(cv2.merge(list(sitting.canvas.image)), (image_size, image_size), interpolation=cv2.INTER_AREA)
+    small *= np.float32(scene.brightness) * np.array([1.0 + scene.warmth, 1.0, 1.0 - scene.warmth], np.float32)
+    small += np.float32(_GRAIN) * sitting.generator.standard_normal(small.shape, dtype=np.float32)
+    return np.clip(small, 0.0, 255.0).astype(np.uint8)
+
+
+def _coarse(features: NDArray) -> NDArray:
+    """Take of each block of pixels the largest number, which keeps thin folds, as they have the larger numbers."""
+    side = features.shape[0] // SUPERSAMPLING
+    blocks = features.reshape(side, SUPERSAMPLING, side, SUPERSAMPLING)
+    return np.ascontiguousarray(blocks.max(axis=(1, 3)))
