@@ -55,12 +55,10 @@ def gender_metrics(
     truth = _texts(labels)
     probability = _probabilities(female_probability, truth.size)
     guess = _texts(predicted) if predicted is not None else _guesses(probability)
-    scores = {
-        name: score
-        for name, score in class_metrics(truth, guess, classes=GENDERS).items()
-        if not name.startswith("by_")
-    }
-    scores |= _by_class(truth, guess)
+    overall = class_metrics(truth, guess, classes=GENDERS)
+    scores = {name: overall[name] for name in ("n", "skipped", "accuracy", "macro_f1")}
+    by_class = overall["by_class"]
+    scores |= {f"{score}_{name}": value for name in GENDERS for score, value in by_class[name].items()}
     known = np.isin(truth, GENDERS) & np.isfinite(probability)
     return scores | _probability_scores(truth[known] == "female", probability[known])
 
@@ -112,11 +110,6 @@ def _one_class(is_it: NDArray[np.bool_], is_said: NDArray[np.bool_]) -> dict[str
         "recall": hits / support if support else UNKNOWN,
         "f1": 2.0 * hits / (support + said) if support + said else UNKNOWN,
     }
-
-
-def _by_class(truth: NDArray, guess: NDArray) -> dict[str, float]:
-    scores = class_metrics(truth, guess, classes=GENDERS)["by_class"]
-    return {f"{score}_{name}": value for name in GENDERS for score, value in scores[name].items()}
 
 
 def _probability_scores(is_female: NDArray[np.bool_], probability: NDArray[np.float64]) -> dict[str, float]:

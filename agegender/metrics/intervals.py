@@ -44,7 +44,7 @@ def wilson(successes: ArrayLike, counts: ArrayLike, *, level: float = LEVEL) -> 
     """
     hits, n = np.atleast_1d(np.asarray(successes, np.float64)), np.atleast_1d(np.asarray(counts, np.float64))
     n = np.where(n > 0, n, np.nan)
-    z = _normal_quantile(level)
+    z = normal_quantile(level)
     rate = hits / n
     middle = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
     reach = z / (1 + z**2 / n) * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
@@ -246,7 +246,8 @@ def _mend_small(
     return np.where(is_single, np.nan, low), np.where(is_single, np.nan, high)
 
 
-def _normal_quantile(level: float) -> float:
+def normal_quantile(level: float) -> float:
+    """Return how many standard errors a normal interval of this level reaches to each side; 1.96 for 0.95."""
     from scipy.special import ndtri
 
     return float(ndtri(0.5 + level / 2.0))

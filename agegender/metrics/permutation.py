@@ -1,0 +1,137 @@
+"""Owns the deals of chance: rows dealt to the groups at random, and how far apart that alone sets them.
+
+Where no group differs, rows are exchangeable and the observed deal is one among its permutations: the p-value holds
+whatever the shape of the errors. The statistics are studentised, so that it also nearly holds for a group that is
+right when another one differs.
+
+References
+----------
+Westfall and Young: Resampling-based multiple testing, 1993. Chung and Romano, Annals of Statistics 2013.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int64]
+_CHUNK_VALUES = 2_000_000
+_SHRINKING_ROWS = 10.0  # a group's own spread counts as much as this many rows of the common one
+
+
+@dataclass(frozen=True)
+class Deals:
+    """Sums of every group over the observed deal (first row) and random ones, shapes (deals, groups).
+
+    Attributes
+    ----------
+    counts, known_counts : array, shape (groups,)
+        Rows of the group, and rows whose group in that column is known.
+    sums, squares : array, shape (deals, groups)
+        Of the values and of their squares in the group.
+    known_sums, known_squares : array, shape (deals, groups)
+        The same over all rows whose group in that column is known.
+    """
+
+    counts: Floats
+    known_counts: Floats
+    sums: Floats
+    squares: Floats
+    known_sums: Floats
+    known_squares: Floats
+
+    def means(self) -> Floats:
+        """Return the mean of every group in every deal."""
+        return self.sums / np.maximum(self.counts, 1.0)
+
+
+def deal(
+    values: Floats, partitions: Sequence[Codes], group_counts: Sequence[int], *, deal_count: int, seed: int
+) -> Deals:
+    """Return the sums of groups over the observed deal and `deal_count` random ones.
+
+    Parameters
+    ----------
+    values : array, shape (rows,)
+        Without NaN.
+    partitions : sequence of arrays, shape (rows,)
+        For each column the group of each row, 0.., or -1 where it is unknown.
+    group_counts : sequence of int
+        Groups in each partition; those of all partitions stand side by side in the result.
+    """
+    member, column = _membership(partitions, group_counts)
+    generator = np.random.Generator(np.random.SFC64(seed))
+    rows = values.astype(np.float32)
+    sums, squares = (np.empty((deal_count + 1, member.shape[1])) for _ in range(2))
+    step = max(1, _CHUNK_VALUES // max(rows.size, 1))
+    for start in range(0, deal_count + 1, step):
+        stop = min(start + step, deal_count + 1)
+        block = np.tile(rows, (stop - start, 1))
+        first = 1 if start == 0 else 0
+        block[first:] = generator.permuted(block[first:], axis=1)
+        sums[start:stop] = block @ member
+        squares[start:stop] = np.square(block, out=block) @ member
+    groups = member.shape[1] - len(partitions)
+    counts = member.sum(axis=0, dtype=np.float64)
+    own, known = slice(0, groups), groups + column
+    return Deals(counts[own], counts[known], sums[:, own], squares[:, own], sums[:, known], squares[:, known])
+
+
+def statistics(deals: Deals, kind: str) -> Floats:
+    """Return the studentised gap to the rest of every group in every deal, shape (deals, groups); above 0 is higher.
+
+    Parameters
+    ----------
+    kind : str
+        "rate" for values 0 and 1 (the score test), "positive" for values without a sign, such as absolute errors (a
+        ratio of means, each with its own relative spread: where errors grow, their spread grows with them),
+        "signed" for all others (Welch's t).
+
+    Returns
+    -------
+    array
+        0 where a group or its rest is empty, or where nothing varies.
+    """
+    n, others = np.maximum(deals.counts, 1.0), np.maximum(deals.known_counts - deals.counts, 1.0)
+    mean, rest = deals.sums / n, (deals.known_sums - deals.sums) / others
+    common = deals.known_sums / np.maximum(deals.known_counts, 1.0)
+    spread = np.maximum(deals.known_squares / np.maximum(deals.known_counts, 1.0) - common**2, 0.0)
+    if kind == "rate":
+        return _ratio(mean - rest, np.sqrt(spread * (1.0 / n + 1.0 / others)))
+    own = _shrunk(deals.squares / n - mean**2, n, spread)
+    other = _shrunk((deals.known_squares - deals.squares) / others - rest**2, others, spread)
+    if kind == "signed":
+        return _ratio(mean - rest, np.sqrt(own / n + other / others))
+    relative = np.sqrt(_ratio(own, mean**2) / n + _ratio(other, rest**2) / others)
+    # The larger over the smaller: symmetric, and as sensitive to twice as to half the error.
+    larger = _ratio(np.maximum(mean, rest), np.minimum(mean, rest)) - 1.0
+    return _ratio(np.sign(mean - rest) * larger, relative)
+
+
+def kind_of(values: Floats, *, is_rate: bool) -> str:
+    """Return which of the statistics suits the values: "rate", "positive" or "signed"."""
+    if is_rate:
+        return "rate"
+    return "positive" if values.size and values.min() >= 0.0 else "signed"
+
+
+def _membership(partitions: Sequence[Codes], group_counts: Sequence[int]) -> tuple[NDArray[np.float32], Codes]:
+    """Return who is in which group, then who is known in which column, and the column of each group."""
+    parts = [codes[:, None] == np.arange(count)[None, :] for codes, count in zip(partitions, group_counts, strict=True)]
+    known = [(codes >= 0)[:, None] for codes in partitions]
+    column = np.repeat(np.arange(len(partitions)), group_counts)
+    return np.concatenate([*parts, *known], axis=1).astype(np.float32), column
+
+
+def _shrunk(variance: Floats, n: Floats, common: Floats) -> Floats:
+    return (n * np.maximum(variance, 0.0) + _SHRINKING_ROWS * common) / (n + _SHRINKING_ROWS)
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    # float32 sums leave a speck where nothing varies at all.
+    usable = below > 1e-6
+    return np.where(usable, above / np.where(usable, below, 1.0), 0.0)
