@@ -75,11 +75,6 @@ def execute(
     return 0
 
 
-def say(message: str) -> None:
-    """Tell the person in front of the screen something on the way, on stderr."""
-    print(message, file=sys.stderr, flush=True)
-
-
 def _print_result(result: Result, *, as_json: bool) -> None:
     from agegender.writing import to_json
 

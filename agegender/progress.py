@@ -1,4 +1,7 @@
-"""Owns how long work says how far it is: one bar on stderr, or a line every ten seconds where nobody watches."""
+"""Owns what is said on the way: one bar on stderr, or a line every ten seconds where nobody watches.
+
+Standard output belongs to results; everything here goes to standard error.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,11 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
+
+
+def say(message: str) -> None:
+    """Tell the person in front of the screen something on the way."""
+    print(message, file=sys.stderr, flush=True)
 
 
 def track(items: Iterable[Item], label: str, *, total: int | None = None, unit: str = "photo") -> Iterator[Item]:

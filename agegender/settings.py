@@ -15,6 +15,7 @@ SIZES = {
 # ResNets come from torchvision, so that its ImageNet weights and cache are the ones that fastai users have.
 TORCHVISION_BODIES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 AGE_LOSSES = ("smooth-l1", "l1", "mse", "huber", "soft-labels")
+SPLIT_CHOICES = ("train", "valid", "test", "all")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 # What is trained: everything, the last block of the body and the heads, or the heads alone (feature extraction).
 TRAINABLE = ("all", "last-block", "heads")

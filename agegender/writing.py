@@ -59,6 +59,20 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Make `folder` and try to write into it, so that long work fails before it starts and not after.
+
+    Raises
+    ------
+    OutputError
+        Nothing can be written there.
+    """
+    with _output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text whole or not at all."""
     with replaced_file(path) as temporary:

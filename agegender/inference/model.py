@@ -89,18 +89,28 @@ class Model:
         Returns
         -------
         DataFrame
+            N rows; see `columns`.
+        """
+        return self.columns(self.raw_outputs_in_batches(images))
+
+    def raw_outputs_in_batches(self, images: NDArray[np.uint8]) -> tuple[Tensor, ...]:
+        """Return raw outputs on the CPU, one tensor per head, of any number of fitted photos, uint8 (N, S, S, 3)."""
+        channels_first = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+        batches = [self.raw_outputs(batch) for batch in channels_first.split(BATCH_SIZE)]
+        return tuple(torch.cat(parts).cpu() for parts in zip(*batches, strict=True))
+
+    def columns(self, raw: Sequence[Tensor]) -> pd.DataFrame:
+        """Return raw outputs, one per head, as columns of the predictions table, calibrated as the card says.
+
+        Returns
+        -------
+        DataFrame
             N rows, the columns of `predictions.PREDICTION_COLUMNS` (those whose heads the model has), and
             `predicted_<head>`, `<head>_probability` for further heads.
         """
-        tables = []
-        for start in range(0, len(images), BATCH_SIZE):
-            batch = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH_SIZE])).permute(0, 3, 1, 2)
-            raw = [values.cpu() for values in self.raw_outputs(batch)]
-            columns: dict[str, Any] = {}
-            for head, values in zip(self.heads, raw, strict=True):
-                columns |= head_columns(head, values, self.card.get("calibration") or {})
-            tables.append(pd.DataFrame(columns))
-        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+        calibration = self.card.get("calibration") or {}
+        filled = [head_columns(head, values, calibration) for head, values in zip(self.heads, raw, strict=True)]
+        return pd.DataFrame({name: values for columns in filled for name, values in columns.items()})
 
     def predict_photos(self, photos: Sequence[NDArray[np.uint8]]) -> pd.DataFrame:
         """Predict photos of any size, each uint8 (H, W, 3) RGB; see `predict_images` for the columns."""

@@ -1,0 +1,56 @@
+"""Lists the commands and loads only the one that is called, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from agegender import __version__
+
+COMMANDS = {
+    "prepare": "turn folders of labelled faces into a clean faces table with leak-safe splits",
+    "train": "train a model with an age and a gender head, and write its reports",
+    "evaluate": "predict a test set with a model, and measure it",
+    "report": "write the HTML reports of a model, or of anybody's predictions table",
+    "explain": "show which parts of a face a prediction rests on, and how far that can be trusted",
+    "compare": "compare models photo by photo and group by group",
+    "predict": "predict age and gender of photos",
+}
+
+
+def usage() -> str:
+    """Return the help of the program as a whole."""
+    lines = [f"  {name:10} {summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: agegender COMMAND [options]",
+            "",
+            "Age and gender from face photos, and honest reports about who the model is wrong about.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`agegender COMMAND --help` explains one; `python -m agegender.COMMAND` is the same.",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if given else 2
+    if given[0] == "--version":
+        print(f"agegender {__version__}")
+        return 0
+    if given[0] not in COMMANDS:
+        print(f"agegender: there is no command {given[0]!r}; there are {', '.join(COMMANDS)}.", file=sys.stderr)
+        return 2
+    command = importlib.import_module(f"agegender.{given[0]}")
+    return int(command.main(given[1:]))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,95 @@
+"""The command `predict`: photos in, ages and gender labels out."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from agegender.console import Result, command_parser, execute
+from agegender.errors import FolderError, PhotoError
+from agegender.model_options import add_model_options, chosen_model
+
+EPILOG = """\
+examples:
+  agegender predict photo.jpg
+  agegender predict --model models/first holidays/ --out predictions.csv
+
+A photo should show one face as the model's training photos did. A photo that cannot be read is reported and does not
+stop the others. The gender is a guess at how an annotator would label the person, no fact about them."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    parser = command_parser("predict", "Predict age and gender of one photo, or of many.", epilog=EPILOG)
+    parser.add_argument("photos", metavar="PHOTO", nargs="+", type=Path, help="a photo, or a folder of photos")
+    add_model_options(parser)
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, help="also write a predictions table, Parquet or .csv by its name"
+    )
+    return parser
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Load the model, predict every photo."""
+    folder = chosen_model(options)
+    paths = _expand(options.photos)
+    import pandas as pd
+
+    from agegender.inference.model import load_model
+    from agegender.inference.photos import predict_files
+    from agegender.predictions import write_predictions
+
+    model = load_model(folder, device=options.device, precision=options.precision)
+    predictions, problems = predict_files(model, paths)
+    if len(problems) == len(paths):
+        raise PhotoError(f"no photo could be read. {next(iter(problems.values()))}")
+    table = pd.concat([pd.DataFrame({"path": [str(path) for path in paths]}), predictions], axis=1)
+    if options.out:
+        write_predictions(table.drop(index=list(problems)), options.out)
+    document = [_entry(row, problems.get(place)) for place, row in enumerate(table.to_dict("records"))]
+    return Result(document, "\n".join(_line(entry) for entry in document))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    return execute(build_parser(), run, arguments)
+
+
+def _expand(given: Sequence[Path]) -> list[Path]:
+    from agegender.images.finding import find_photos
+
+    paths: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            found = find_photos(path)
+            if not found:
+                raise FolderError(f"there is no photo in {path}.")
+            paths += found
+        else:
+            paths.append(path)
+    return paths
+
+
+def _entry(row: dict[str, Any], problem: str | None) -> dict[str, Any]:
+    return {"path": row["path"], "error": problem} if problem else row
+
+
+def _line(entry: dict[str, Any]) -> str:
+    if "error" in entry:
+        return f"{entry['path']}: {entry['error']}"
+    said = [f"{entry['path']}:"]
+    if "predicted_age_years" in entry:
+        said.append(f"{entry['predicted_age_years']:.0f} years")
+        if entry["age_low_years"] == entry["age_low_years"]:  # missing is unequal to itself
+            said.append(f"(90 % interval {entry['age_low_years']:.0f} to {entry['age_high_years']:.0f}),")
+    if "predicted_gender" in entry:
+        probability = entry["female_probability"]
+        certain = probability if entry["predicted_gender"] == "female" else 1 - probability
+        said.append(f"labelled {entry['predicted_gender']} with probability {certain:.2f}")
+    return " ".join(said)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,179 @@
+"""From a faces table to a model folder: build, fit, calibrate, predict, store."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from agegender import __version__
+from agegender.dataset.batches import make_dataloaders
+from agegender.errors import DataError
+from agegender.faces import SPLITS, Faces, write_faces
+from agegender.inference.model import Model
+from agegender.learning.tensorboard import TensorBoardRun
+from agegender.learning.training import Fit, export_learner, fit, make_learner
+from agegender.metrics.standard import evaluation_metrics
+from agegender.model_folder import (
+    CARD_FILE,
+    FACES_FILE,
+    HISTORY_FILE,
+    LEARNER_FILE,
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    WEIGHTS_FILE,
+)
+from agegender.network.face_network import AgeStatistics, make_network
+from agegender.network.losses import CombinedLoss
+from agegender.network.precision import choose_device, choose_precision
+from agegender.network.storing import network_entries, save_weights
+from agegender.predictions import write_predictions
+from agegender.progress import say
+from agegender.settings import AugmentationSettings, Head, ImageSettings, TrainingSettings
+from agegender.stages.evaluating import evaluate_faces
+from agegender.writing import replaced_folder, write_json
+
+LEAST_TRAINING_PHOTOS = 2
+LIBRARIES = ("torch", "torchvision", "fastai", "timm", "lime", "numpy", "pandas", "opencv-python-headless")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what a training run makes, apart from the faces."""
+
+    name: str
+    size: str
+    body: str
+    weights: str
+    heads: tuple[Head, ...]
+    image: ImageSettings = field(default_factory=ImageSettings)
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+
+def train_model(faces: Faces, plan: Plan, *, models: Path, runs: Path) -> tuple[Model, pd.DataFrame]:
+    """Train, and write the model folder `models/<name>`, whole or not at all.
+
+    Returns
+    -------
+    Model
+        The trained and calibrated model.
+    DataFrame
+        Its predictions of every kept photo.
+
+    Raises
+    ------
+    DataError
+        Too few labelled photos to train on.
+    WeightsError, UsageError, ModelError, OutputError
+    """
+    started = time.perf_counter()
+    device = choose_device(plan.training.device)
+    precision = choose_precision(plan.training.precision, device)
+    ages = training_ages(faces)
+    network = make_network(plan.body, plan.heads, ages, weights=plan.weights, image_size=plan.image.size)
+    say(f"training {plan.body} ({plan.size}) at {plan.image.size} px in {precision} on {device.type}")
+    with replaced_folder(models / plan.name) as folder:
+        loss = CombinedLoss(plan.heads, age_unit_years=ages.std_years)
+        dataloaders = make_dataloaders(
+            faces,
+            plan.heads,
+            plan.image,
+            plan.augmentation,
+            batch_size=plan.training.batch_size,
+            seed=plan.training.seed,
+            device=device,
+        )
+        board = _tensorboard(faces, plan, runs, precision)
+        learner = make_learner(dataloaders, network, loss)
+        result = fit(learner, plan.training, precision=precision, device=device, callbacks=[board])
+        card = _card(faces, plan, ages, result, precision=precision, device=device.type)
+        model = Model(result.learner.model, card, device=device, precision=precision)
+        predictions = evaluate_faces(model, faces, calibrates=True)
+        metrics = evaluation_metrics(predictions)
+        card |= {"metrics": metrics, "seconds": round(time.perf_counter() - started, 1)}
+        _store(folder, model, faces, result, predictions)
+    return model, predictions
+
+
+def training_ages(faces: Faces) -> AgeStatistics:
+    """Return mean and standard deviation of the training ages.
+
+    Raises
+    ------
+    DataError
+        The training or validation part has no photo, or all ages are equal or unknown.
+    """
+    kept = faces.kept()
+    counts = {side: int((kept["split"] == side).sum()) for side in SPLITS}
+    if counts["train"] < LEAST_TRAINING_PHOTOS or counts["valid"] < 1:
+        raise DataError(
+            f"{counts['train']} training and {counts['valid']} validation photos are too few to train on. "
+            f"Give more photos, or a larger --limit."
+        )
+    ages = kept.loc[kept["split"] == "train", "age_years"].dropna()
+    if ages.nunique() < 2:
+        raise DataError(f"the {len(ages)} known training ages are all equal or missing, so there is nothing to learn.")
+    return AgeStatistics(float(ages.mean()), float(ages.std(ddof=0)))
+
+
+def _tensorboard(faces: Faces, plan: Plan, runs: Path, precision: str) -> TensorBoardRun:
+    kept = faces.kept()
+    parameters = {"body": plan.body, "weights": plan.weights, "image_size": plan.image.size, **asdict(plan.training)}
+    parameters |= {f"{head.name}_{key}": getattr(head, key) for head in plan.heads for key in ("loss", "weight")}
+    return TensorBoardRun(
+        runs / plan.name,
+        hyper_parameters=parameters | {"precision": precision},
+        image=plan.image,
+        valid_faces=kept[kept["split"] == "valid"],
+    )
+
+
+def _card(faces: Faces, plan: Plan, ages: AgeStatistics, result: Fit, *, precision: str, device: str) -> dict[str, Any]:
+    kept = faces.kept()
+    return {
+        "name": plan.name,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "agegender_version": __version__,
+        "size": plan.size,
+        **network_entries(plan.heads, plan.image, ages, plan.body),
+        "weights": plan.weights,
+        "loss": {"age_unit_years": ages.std_years, "class_unit": 1.0},
+        "augmentation": asdict(plan.augmentation),
+        "training": asdict(plan.training),
+        "precision": precision,
+        "device": device,
+        "seed": plan.training.seed,
+        "best_epoch": result.best_epoch,
+        "faces_fingerprint": faces.fingerprint(),
+        "data": {
+            "sources": sorted(kept["source"].unique()),
+            "root": str(faces.root),
+            "is_drawn": faces.is_drawn(),
+            "photos": {side: int((kept["split"] == side).sum()) for side in SPLITS},
+            "dropped": {str(reason): int(count) for reason, count in faces.dropped().items()},
+            "notes": dict(faces.notes),
+        },
+        "versions": _versions(),
+        "calibration": {},
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{library: version(library) for library in LIBRARIES}}
+
+
+def _store(folder: Path, model: Model, faces: Faces, result: Fit, predictions: pd.DataFrame) -> None:
+    save_weights(model.network, folder / WEIGHTS_FILE)
+    write_json(folder / CARD_FILE, model.card)
+    write_json(folder / METRICS_FILE, model.card["metrics"])
+    write_faces(faces, folder / FACES_FILE)
+    result.history.to_csv(folder / HISTORY_FILE, index=False)
+    write_predictions(predictions, folder / PREDICTIONS_FILE)
+    export_learner(result.learner, folder / LEARNER_FILE)
