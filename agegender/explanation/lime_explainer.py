@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from agegender.errors import UsageError
 from agegender.explanation.problems import problems_of_answers, problems_of_photo, problems_of_sample
 from agegender.explanation.results import AGE_AND_GENDER, FaceExplanation, Output, OutputMap, RegionWeight, Trust
-from agegender.explanation.sampling import Evaluator, ScoreImages, photo_generator, stock_design
+from agegender.explanation.sampling import Evaluator, ScoreImages, pair_block_size, photo_generator, stock_design
 from agegender.explanation.settings import LimeSettings
 from agegender.explanation.stopping import Sample, draw_pairs, draw_until_settled
 from agegender.explanation.superpixels import Regions, cover, find_regions
@@ -30,6 +30,39 @@ class Explained:
 
     face: FaceExplanation
     lime: tuple[ImageExplanation, ...]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One photo, what the model was asked about it, and what it answered; `ends` has the shape (2, outputs)."""
+
+    photo: NDArray[np.uint8]
+    regions: Regions
+    evaluator: Evaluator
+    ends: Numbers
+    sample: Sample
+    surrogates: tuple[Surrogate, ...]
+
+
+@dataclass(frozen=True)
+class _Problems:
+    of_photo: tuple[str, ...]
+    of_answers: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def find(cls, asked: _Asked, outputs: Sequence[Output], known: Sequence[str]) -> _Problems:
+        of_photo = (
+            *known,
+            *problems_of_photo(asked.photo, asked.evaluator.covered, asked.regions),
+            *problems_of_sample(asked.regions.count, len(asked.sample.design) // 2),
+        )
+        return cls(of_photo, problems_of_answers(asked.sample.scores, asked.ends[0], outputs))
+
+    def of_output(self, i: int) -> tuple[str, ...]:
+        return (*self.of_photo, *self.of_answers[i])
+
+    def all(self) -> tuple[str, ...]:
+        return (*self.of_photo, *(words for one in self.of_answers for words in one))
 
 
 @dataclass
@@ -73,40 +106,37 @@ class LimeExplainer:
             The photo is no such array, or the model gives another number of outputs.
         """
         started = time.perf_counter()
+        asked = self._ask(photo)
+        problems = _Problems.find(asked, self.outputs, known_problems)
+        trusts = self._trusts(asked)
+        maps = tuple(
+            _output_map(output, i, asked, trusts[i], problems.of_output(i)) for i, output in enumerate(self.outputs)
+        )
+        face = FaceExplanation(
+            path=path,
+            photo=photo,
+            region_map=asked.regions.region_map,
+            region_names=asked.regions.names,
+            outputs=maps,
+            segments=self.settings.segments,
+            fill=self.settings.fill,
+            seed=self.settings.seed,
+            sample_count=len(asked.sample.design),
+            evaluation_count=asked.evaluator.evaluation_count,
+            stopped_because=asked.sample.stopped_because,
+            problems=problems.all(),
+            reason=reason,
+            duration_seconds=time.perf_counter() - started,
+        )
+        return Explained(face, _lime_explanations(asked))
+
+    def _ask(self, photo: NDArray[np.uint8]) -> _Asked:
         _check_photo(photo)
         regions = find_regions(photo, self.settings.segments, self.settings.region_count)
         evaluator = self._evaluator(self.score_images, photo, regions)
         ends = self._ends(evaluator, regions)
         sample = self._sample(evaluator, photo, regions, ends)
-        surrogates = self._fit(sample, ends)
-        photo_problems = (
-            *known_problems,
-            *problems_of_photo(photo, evaluator.covered, regions),
-            *problems_of_sample(regions.count, len(sample.design) // 2),
-        )
-        answer_problems = problems_of_answers(sample.scores, ends[0], self.outputs)
-        trusts = self._trusts(evaluator, photo, regions, sample, surrogates, ends)
-        maps = tuple(
-            _output_map(output, ends[0, i], surrogates[i], regions, trusts[i], (*photo_problems, *answer_problems[i]))
-            for i, output in enumerate(self.outputs)
-        )
-        face = FaceExplanation(
-            path=path,
-            photo=photo,
-            region_map=regions.region_map,
-            region_names=regions.names,
-            outputs=maps,
-            segments=self.settings.segments,
-            fill=self.settings.fill,
-            seed=self.settings.seed,
-            sample_count=len(sample.design),
-            evaluation_count=evaluator.evaluation_count,
-            stopped_because=sample.stopped_because,
-            problems=(*photo_problems, *(words for one in answer_problems for words in one)),
-            reason=reason,
-            duration_seconds=time.perf_counter() - started,
-        )
-        return Explained(face, _lime_explanations(photo, regions, surrogates))
+        return _Asked(photo, regions, evaluator, ends, sample, tuple(self._fit(sample, ends)))
 
     def _evaluator(self, score_images: ScoreImages, photo: NDArray[np.uint8], regions: Regions) -> Evaluator:
         covered = cover(photo, regions.region_map, self.settings.fill)
@@ -142,30 +172,23 @@ class LimeExplainer:
             return [fit_rows(sample.design, scores, row_weights=row_weights) for scores in sample.scores.T]
         return [fit_pairs(sample.design, scores, ends[0, i]) for i, scores in enumerate(sample.scores.T)]
 
-    def _trusts(
-        self,
-        evaluator: Evaluator,
-        photo: NDArray[np.uint8],
-        regions: Regions,
-        sample: Sample,
-        surrogates: list[Surrogate],
-        ends: Numbers,
-    ) -> tuple[Trust | None, ...]:
+    def _trusts(self, asked: _Asked) -> tuple[Trust | None, ...]:
         if not self.settings.has_trust:
             return (None,) * len(self.outputs)
-        first, second = (_weights(self._fit(half, ends)) for half in sample.halves())
-        untrained = self._untrained_weights(photo, regions, ends)
-        evidence = Evidence(surrogates, ends, first, second, untrained)
-        generator = photo_generator(photo, self.settings.seed, "trust")
-        return assess(evaluator, regions, self.outputs, evidence, generator)
+        first, second = (_weights(self._fit(half, asked.ends)) for half in asked.sample.halves())
+        untrained = self._untrained_weights(asked)
+        evidence = Evidence(asked.surrogates, asked.ends, first, second, untrained)
+        generator = photo_generator(asked.photo, self.settings.seed, "trust")
+        return assess(asked.evaluator, asked.regions, self.outputs, evidence, generator)
 
-    def _untrained_weights(self, photo: NDArray[np.uint8], regions: Regions, ends: Numbers) -> Numbers | None:
+    def _untrained_weights(self, asked: _Asked) -> Numbers | None:
         if self.untrained_scores is None:
             return None
-        evaluator = self._evaluator(self.untrained_scores, photo, regions)
-        generator = photo_generator(photo, self.settings.seed, "untrained")
-        sample = draw_pairs(evaluator, regions.count, 64, generator)
-        return _weights([fit_pairs(sample.design, scores, ends[0, i]) for i, scores in enumerate(sample.scores.T)])
+        evaluator = self._evaluator(self.untrained_scores, asked.photo, asked.regions)
+        generator = photo_generator(asked.photo, self.settings.seed, "untrained")
+        count = asked.regions.count
+        sample = draw_pairs(evaluator, count, pair_block_size(count), generator)
+        return _weights([fit_pairs(sample.design, scores, 0.0) for scores in sample.scores.T])
 
 
 def _check_photo(photo: NDArray[np.uint8]) -> None:
@@ -179,31 +202,23 @@ def _weights(surrogates: Sequence[Surrogate]) -> Numbers:
     return np.stack([surrogate.weights for surrogate in surrogates])
 
 
-def _output_map(
-    output: Output,
-    value: float,
-    surrogate: Surrogate,
-    regions: Regions,
-    trust: Trust | None,
-    problems: Sequence[str],
-) -> OutputMap:
-    shares = regions.pixel_shares
-    columns = zip(regions.names, surrogate.weights, surrogate.low, surrogate.high, shares, strict=True)
+def _output_map(output: Output, i: int, asked: _Asked, trust: Trust | None, problems: Sequence[str]) -> OutputMap:
+    regions, surrogate = asked.regions, asked.surrogates[i]
+    columns = (surrogate.weights, surrogate.low, surrogate.high, regions.pixel_shares)
     weighted = tuple(
-        RegionWeight(number, name, float(weight), float(low), float(high), float(share))
-        for number, (name, weight, low, high, share) in enumerate(columns)
+        RegionWeight(number, regions.names[number], *values)
+        for number, values in enumerate(np.stack(columns, 1).tolist())
     )
     if trust is not None:
         trust = replace(trust, failures=(*problems, *failures(trust)))
-    return OutputMap(output, float(value), surrogate.intercept, weighted, trust, verdict(trust, problems))
+    value = float(asked.ends[0, i])
+    return OutputMap(output, value, surrogate.intercept, weighted, trust, verdict(trust, problems))
 
 
-def _lime_explanations(
-    photo: NDArray[np.uint8], regions: Regions, surrogates: Sequence[Surrogate]
-) -> tuple[ImageExplanation, ...]:
+def _lime_explanations(asked: _Asked) -> tuple[ImageExplanation, ...]:
     explanations = []
-    for i, surrogate in enumerate(surrogates):
-        explanation = ImageExplanation(photo, regions.region_map)
+    for i, surrogate in enumerate(asked.surrogates):
+        explanation = ImageExplanation(asked.photo, asked.regions.region_map)
         explanation.intercept[i], explanation.local_exp[i], explanation.score, explanation.local_pred = surrogate.lime
         explanations.append(explanation)
     return tuple(explanations)

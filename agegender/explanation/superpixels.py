@@ -83,7 +83,8 @@ def find_regions(photo: Photo, segments: str = "slic", region_count: int = 40) -
     segments : str
         "slic" and "quickshift" (scikit-image) follow the photo; "face-grid" is the same on every aligned face.
     region_count : int
-        About how many SLIC makes; quickshift finds its own number, the face grid has always the same.
+        About how many SLIC makes; quickshift finds its own number, the face grid has always the same. A photo of one
+        colour is one region.
 
     Raises
     ------
@@ -96,7 +97,10 @@ def find_regions(photo: Photo, segments: str = "slic", region_count: int = 40) -
         return Regions(region_map, tuple(FACE_PARTS[part] for part in np.unique(grid)))
     if segments not in SEGMENTS:
         raise UsageError(f"no kind of regions is called {segments!r}; there are {', '.join(SEGMENTS)}.")
-    region_map = _slic(photo, region_count) if segments == "slic" else _quickshift(photo)
+    if np.ptp(photo.reshape(-1, photo.shape[-1]), axis=0).max() == 0:
+        region_map = np.zeros(photo.shape[:2], dtype=np.int64)
+    else:
+        region_map = _slic(photo, region_count) if segments == "slic" else _quickshift(photo)
     return Regions(region_map, name_regions(region_map))
 
 

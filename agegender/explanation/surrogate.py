@@ -53,7 +53,7 @@ def fit_pairs(design: NDArray[np.uint8], scores: Numbers, value: float) -> Surro
     design : array, shape (2 * pairs, regions)
         Rows 2i and 2i + 1 are opposites.
     scores : array, shape (2 * pairs,)
-        The model's answers; a pair with an answer that is not finite is left out.
+        The model's answers; a pair with an answer that is not finite is left out; without any, all is NaN.
     value : float
         The model's answer for the photo as it is. It is told to lime, and not fitted to: it is no random draw.
 
@@ -67,6 +67,8 @@ def fit_pairs(design: NDArray[np.uint8], scores: Numbers, value: float) -> Surro
     whole = np.isfinite(scores.reshape(-1, 2)).all(axis=1)
     rows = np.repeat(whole, 2)
     design, scores = design[rows], scores[rows]
+    if not len(scores):
+        return _unknown(design.shape[1])
     # With fewer pairs than regions, least squares has no single answer; a little ridge takes the smallest.
     regressor = LinearRegression() if whole.sum() > design.shape[1] else Ridge(alpha=1.0)
     lime = _lime_fit(design, scores, np.ones(len(scores)), regressor, value)
@@ -83,6 +85,8 @@ def fit_rows(design: NDArray[np.uint8], scores: Numbers, *, row_weights: Numbers
     The intervals come from the weighted residuals, and know nothing of the shrinkage.
     """
     finite = np.isfinite(scores)
+    if finite.sum() < 2:
+        return _unknown(design.shape[1])
     design, scores, row_weights = design[finite], scores[finite], row_weights[finite]
     lime = _lime_fit(design[1:], scores[1:], row_weights[1:], Ridge(alpha=ridge), scores[0], float(row_weights[0]))
     weights = _in_order(lime[1], design.shape[1])
@@ -129,6 +133,13 @@ def _lime_fit(
         data, labels, None, 0, design.shape[1], feature_selection="none", model_regressor=regressor
     )
     return tuple(found)
+
+
+def _unknown(region_count: int) -> Surrogate:
+    """Return what is known when the model gave no numbers: nothing."""
+    nothing = np.full(region_count, np.nan)
+    lime = (np.nan, [(region, np.nan) for region in range(region_count)], np.nan, np.array([np.nan]))
+    return Surrogate(float("nan"), nothing, nothing, nothing, float("nan"), lime)
 
 
 def _in_order(weighted_regions: list[tuple[int, float]], region_count: int) -> Numbers:
