@@ -1,0 +1,23 @@
+"""From a faces table to batches on a device, as a real fastai DataBlock, but fast.
+
+Bytes stay bytes until the batch: threads decode photos with OpenCV and warp them straight into one uint8 array, which
+becomes float once, where the network is. Reading order: items (rows), targets, photos, loader (the speed), showing
+(what a person sees), block (putting it together). This is the one place of `dataset` that knows torch and fastai.
+"""
+
+from agegender.dataset.batches import showing  # noqa: F401 (teaches fastai to show batches of photos)
+from agegender.dataset.batches.block import make_data_block, make_dataloaders, make_test_dataloader
+from agegender.dataset.batches.items import FaceItem, face_items
+from agegender.dataset.batches.photos import TensorPhoto
+from agegender.dataset.batches.targets import AgeYears, ClassLabel
+
+__all__ = [
+    "AgeYears",
+    "ClassLabel",
+    "FaceItem",
+    "TensorPhoto",
+    "face_items",
+    "make_data_block",
+    "make_dataloaders",
+    "make_test_dataloader",
+]
