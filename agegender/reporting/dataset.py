@@ -68,10 +68,11 @@ class DatasetReport:
     warnings : tuple of str
         Plain sentences, most serious first: "No photo over 80 years", "31 people stand on two sides of the split".
     leakage : DataFrame or None
-        One row per check and pair of splits, e.g. columns check, split_a, split_b, shared_count; 0 everywhere proves it.
+        One row per check and pair of splits, e.g. columns check, split_a, split_b, shared_count; all 0 proves it.
     twin_groups, conflict_groups, quality_extremes : tuple of PhotoGroup
-        As many as the caller likes; the page shows the first ones and says how many it left out. `*_count` is the number
-        found in all, when the caller passes only some.
+        As many as the caller likes; the page shows the first ones and says how many it left out.
+    twin_group_count, conflict_group_count : int or None
+        The number found in all, when the caller passes only some.
     tables : mapping
         Further tables for the page, title -> DataFrame (quality scores, sources, settings).
     notes : mapping

@@ -1,0 +1,158 @@
+"""Owns `bias.html`, the flagship: what can be claimed about groups, then everything that it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agegender.metrics.bias import chalearn_scores
+from agegender.metrics.findings import Finding
+from agegender.reporting import bias_charts, galleries
+from agegender.reporting.audit import Audit
+from agegender.reporting.bias_charts import Drawing
+from agegender.reporting.bias_tables import coverage_table, gap_table, group_tables
+from agegender.reporting.comparisons import Comparisons, identifier, ranked, title
+from agegender.reporting.matrices import Matrix, confusion_matrix, decade_matrix
+from agegender.reporting.pages import write_page
+from agegender.reporting.split_tables import overfitting_words, split_table
+from agegender.reporting.tables import Column, Row, Table
+from agegender.reporting.words import count
+
+_MOST_MATRICES = 10
+
+
+@dataclass(frozen=True)
+class GroupSection:
+    """One grouping on the page: its tables and forest plots."""
+
+    anchor: str
+    name: str
+    tables: Sequence[Table]
+    drawings: Sequence[Drawing]
+    notes: Sequence[str]
+    is_intersection: bool = False
+    size_words: str = ""
+
+
+@dataclass(frozen=True)
+class FindingLine:
+    """One finding and where its figures stand."""
+
+    sentence: str
+    address: str
+    faces_address: str
+    is_gap: bool
+
+
+def write_bias(
+    path: Path,
+    audit: Audit,
+    comparisons: Comparisons,
+    findings: Sequence[Finding],
+    *,
+    pages: Sequence[Mapping[str, Any]] = (),
+) -> Path:
+    """Write `bias.html` to `path`, whole or not at all; return the path."""
+    return write_page(path, "bias.html", pages=pages, **bias_context(audit, comparisons, findings))
+
+
+def bias_context(audit: Audit, comparisons: Comparisons, findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return everything that the template of the page names."""
+    shelf = galleries.PhotoShelf(audit)
+    return {
+        "title": f"Who is it wrong about? {audit.title}",
+        "audit": audit,
+        "is_drawn": audit.is_drawn,
+        "notices": audit.notices,
+        "judged_count": count(len(audit.judged)),
+        "findings": finding_lines(findings, comparisons),
+        "sections": _sections(audit),
+        "split_table": split_table(audit),
+        "overfitting": overfitting_words(audit),
+        "groups": [_group_section(audit, comparisons, columns) for columns in comparisons.by_columns],
+        "gaps": gap_table(comparisons),
+        "representation": bias_charts.representation(audit, comparisons),
+        "clouds": bias_charts.clouds(audit, comparisons) if audit.has_age else [],
+        "distributions": bias_charts.error_distributions(audit, comparisons),
+        "confusions": _confusions(audit, comparisons),
+        "decades": decade_matrix(audit.judged),
+        "coverages": bias_charts.coverages(comparisons),
+        "coverage_table": coverage_table(comparisons),
+        "reliabilities": bias_charts.reliabilities(audit, comparisons)
+        if audit.has("gender", "female_probability")
+        else [],
+        "chalearn": _chalearn_table(audit),
+        "strips": galleries.overall_strips(audit, shelf),
+        "galleries": galleries.galleries(audit, comparisons, shelf),
+        "left_out_images": shelf.left_out_count,
+    }
+
+
+def finding_lines(findings: Sequence[Finding], comparisons: Comparisons, page: str = "") -> list[FindingLine]:
+    """Return the findings with their links; `page` is the address of the bias page when they stand on another."""
+    return [_finding_line(finding, comparisons, page) for finding in findings]
+
+
+def _finding_line(finding: Finding, comparisons: Comparisons, page: str) -> FindingLine:
+    columns = tuple(finding.columns)
+    if columns not in comparisons.by_columns:
+        return FindingLine(finding.sentence, f"{page}#groups", "", finding.is_gap)
+    result = next(iter(comparisons.by_columns[columns].values()), None)
+    places = {group.values: place for place, group in enumerate(result.groups)} if result else {}
+    anchor = galleries.group_anchor(columns, places[finding.values]) if finding.values in places else ""
+    faces = f"{page}#{anchor}" if anchor else ""
+    return FindingLine(finding.sentence, f"{page}#by-{identifier(columns)}", faces, finding.is_gap)
+
+
+def _sections(audit: Audit) -> list[tuple[str, str]]:
+    sections = [("findings", "Findings"), ("splits-section", "Splits"), ("groups", "Groups")]
+    if audit.has_age:
+        sections += [("representation", "Representation"), ("ages", "Ages"), ("errors", "Errors")]
+    if audit.has_gender:
+        sections += [("genders", "Gender labels")]
+    if audit.has_intervals or audit.has("gender", "female_probability"):
+        sections += [("certainty", "Certainty")]
+    return [*sections, ("scores", "Scores"), ("faces", "Faces"), ("methods", "Methods")]
+
+
+def _group_section(audit: Audit, comparisons: Comparisons, columns: tuple[str, ...]) -> GroupSection:
+    notes = dict.fromkeys(note for result in comparisons.by_columns[columns].values() for note in result.notes)
+    return GroupSection(
+        f"by-{identifier(columns)}",
+        title(columns),
+        group_tables(audit, comparisons, columns),
+        bias_charts.forests(comparisons, columns),
+        list(notes),
+        len(columns) > 1,
+        _size_words(comparisons, columns),
+    )
+
+
+def _size_words(comparisons: Comparisons, columns: tuple[str, ...]) -> str:
+    groups = max((result.groups for result in comparisons.by_columns[columns].values()), key=len, default=())
+    few = sum(not group.is_ranked for group in groups)
+    return f"{len(groups)} groups" + (f", {few} of them under 30 photos" if few else "")
+
+
+def _confusions(audit: Audit, comparisons: Comparisons) -> list[Matrix]:
+    matrices = [confusion_matrix(audit.judged, "Everybody")]
+    for columns in comparisons.single:
+        if columns == ("gender",):
+            continue
+        groups = sorted(ranked(comparisons.get(columns, "gender_accuracy")), key=lambda group: -group.n)
+        for group in groups[:_MOST_MATRICES]:
+            rows = audit.judged[audit.judged[columns[0]].astype(object) == group.name]
+            matrices.append(confusion_matrix(rows, f"{title(columns).capitalize()}: {group.name}"))
+    return [matrix for matrix in matrices if matrix is not None]
+
+
+def _chalearn_table(audit: Audit) -> Table | None:
+    if not audit.has_age:
+        return None
+    scores = chalearn_scores(audit.judged)
+    rows = [Row({"attribute": name, "score": score}) for name, score in scores.items()]
+    note = "Mean difference of MAE over all pairs of groups; 0 is best. Small groups count like large ones."
+    columns = (Column("attribute", "Attribute"), Column("score", "Bias score, years", 2))
+    return Table("chalearn", "ChaLearn bias scores", columns, rows, note)

@@ -1,0 +1,180 @@
+"""Owns the general charts: curves, intervals, bars, histograms, clouds. Arrays in, inline SVG out.
+
+Every chart says in words, for those who can't see it, what it shows; the figures themselves stand in a table nearby.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from agegender.reporting.chart_style import FAINT, GRID, INK, SERIES, chart, svg
+from agegender.reporting.words import Interval
+
+MOST_VECTOR_POINTS = 3_000  # more are drawn as pixels: 10,000 points would take 1 MB as vectors
+_LONGEST_LABEL = 26
+
+
+def line_chart(
+    lines: Mapping[str, tuple[ArrayLike, ArrayLike]], *, title: str, x_label: str, y_label: str, description: str
+) -> Markup:
+    """Draw named curves, each labelled at the top of the chart."""
+    with chart() as figure:
+        axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label)
+        for name, (x, y) in lines.items():
+            marker = "o" if len(np.atleast_1d(np.asarray(x))) < 25 else ""
+            axes.plot(x, y, label=name, marker=marker, markersize=3.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(lines) > 1:
+            axes.legend(loc="upper right")
+        return svg(figure, description)
+
+
+def forest_chart(
+    names: Sequence[str],
+    intervals: Sequence[Interval],
+    *,
+    title: str,
+    x_label: str,
+    description: str,
+    null_value: float,
+    is_faint: Sequence[bool],
+) -> Markup:
+    """Draw one line per group: estimate, 95 % interval, and where "no difference" lies."""
+    with chart(0.75 + 0.235 * max(len(names), 2)) as figure:
+        axes = figure.add_subplot(title=title, xlabel=x_label)
+        axes.axvline(null_value, color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)))
+        for place, (value, is_grey) in enumerate(zip(intervals, is_faint, strict=True)):
+            color = FAINT if is_grey else SERIES[0]
+            axes.plot([value.low, value.high], [place, place], color=color, linewidth=2.2)
+            axes.plot([value.estimate], [place], "o", color=color, markersize=5)
+        axes.set_yticks(range(len(names)), [shortened(name) for name in names])
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+        return svg(figure, description)
+
+
+def bar_chart(
+    names: Sequence[str],
+    values: Sequence[float],
+    *,
+    title: str,
+    x_label: str,
+    description: str,
+    reference: float | None = None,
+) -> Markup:
+    """Draw lying bars, with an optional line to compare them against."""
+    with chart(0.75 + 0.235 * max(len(names), 2)) as figure:
+        axes = figure.add_subplot(title=title, xlabel=x_label)
+        axes.barh(range(len(names)), values, color=SERIES[0], height=0.62)
+        if reference is not None:
+            axes.axvline(reference, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.set_yticks(range(len(names)), [shortened(name) for name in names])
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        return svg(figure, description)
+
+
+def cloud_chart(
+    x: ArrayLike, y: ArrayLike, *, title: str, x_label: str, y_label: str, description: str, limit: float | None = None
+) -> Markup:
+    """Draw one point per photo against the line where both are equal."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    top = limit or float(np.nanmax([*x, *y, 1.0]))
+    with chart(3.4) as figure:
+        axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label, aspect="equal")
+        axes.plot([0, top], [0, top], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        is_many = len(x) > MOST_VECTOR_POINTS
+        axes.scatter(x, y, s=5, alpha=max(0.06, min(0.6, 180 / max(len(x), 1))), linewidths=0, rasterized=is_many)
+        axes.set(xlim=(0, top), ylim=(0, top))
+        return svg(figure, description)
+
+
+def histogram_chart(
+    samples: Mapping[str, ArrayLike], *, title: str, x_label: str, description: str, edges: ArrayLike
+) -> Markup:
+    """Draw distributions as outlines on common bins, each as a share of its own group."""
+    bins = np.asarray(edges, float)
+    with chart() as figure:
+        axes = figure.add_subplot(title=title, xlabel=x_label, ylabel="% of group")
+        axes.axvline(0, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        for name, values in samples.items():
+            clipped = np.clip(np.asarray(values, float), bins[0], bins[-1])
+            shares = 100 * np.histogram(clipped, bins)[0] / max(len(clipped), 1)
+            axes.stairs(shares, bins, label=shortened(name), linewidth=1.6)
+        axes.set_xlim(bins[0], bins[-1])
+        axes.legend(loc="upper right", handlelength=1.2)
+        return svg(figure, description)
+
+
+def pyramid_chart(
+    bands: Sequence[str],
+    left: Sequence[int],
+    right: Sequence[int],
+    *,
+    sides: tuple[str, str],
+    title: str,
+    description: str,
+) -> Markup:
+    """Draw counts of two sides back to back, one pair of bars per age band, youngest below."""
+    with chart(0.8 + 0.21 * max(len(bands), 2)) as figure:
+        axes = figure.add_subplot(title=title, xlabel="photos")
+        places = range(len(bands))
+        axes.barh(places, [-count for count in left], color=SERIES[4], height=0.8, label=sides[0])
+        axes.barh(places, right, color=SERIES[0], height=0.8, label=sides[1])
+        axes.set_yticks(places, bands)
+        edge = max([*left, *right, 1]) * 1.05
+        axes.set_xlim(-edge, edge)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):,.0f}")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+        axes.grid(visible=False, axis="y")
+        axes.axvline(0, color=GRID, linewidth=0.8)
+        figure.legend(loc="outside lower center", ncols=2)
+        return svg(figure, description)
+
+
+def reliability_chart(predicted: ArrayLike, observed: Sequence[Interval], *, title: str, description: str) -> Markup:
+    """Draw how often the label was "female" where the model said so with a given probability."""
+    with chart(3.2) as figure:
+        axes = figure.add_subplot(
+            title=title, xlabel="predicted probability of “female”", ylabel="share labelled “female”", aspect="equal"
+        )
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        for place, value in zip(np.asarray(predicted, float), observed, strict=True):
+            axes.plot([place, place], [value.low, value.high], color=SERIES[0], linewidth=1.6)
+        axes.plot(predicted, [value.estimate for value in observed], "o-", color=SERIES[0], markersize=4)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        return svg(figure, description)
+
+
+def representation_chart(
+    names: Sequence[str], shares: Sequence[float], errors: Sequence[Interval], *, title: str, description: str
+) -> Markup:
+    """Draw each group's error against its share of the training photos."""
+    with chart(3.0) as figure:
+        axes = figure.add_subplot(title=title, xlabel="% of the training photos", ylabel="MAE, years")
+        for name, share, error in zip(names, shares, errors, strict=True):
+            axes.plot([100 * share] * 2, [error.low, error.high], color=SERIES[0], linewidth=1.4, alpha=0.6)
+            axes.plot([100 * share], [error.estimate], "o", color=SERIES[0], markersize=5)
+            axes.annotate(
+                shortened(name, 16), (100 * share, error.estimate), (5, 3), textcoords="offset points", fontsize=8
+            )
+        axes.set_xlim(left=0)
+        axes.margins(x=0.15)
+        return svg(figure, description)
+
+
+def shortened(name: str, longest: int = _LONGEST_LABEL) -> str:
+    """Return a label that fits beside a chart; `$` is escaped, which matplotlib would read as mathematics.
+
+    >>> shortened("a" * 30, 5)
+    'aaaa…'
+    """
+    name = " ".join(str(name).split())
+    cut = name if len(name) <= longest else f"{name[: longest - 1]}…"
+    return cut.replace("$", r"\$")

@@ -1,0 +1,136 @@
+"""Owns `index.html`: what was trained, how it went, the key figures, the first findings, and where to read on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from agegender.metrics.findings import Finding
+from agegender.reporting.audit import Audit
+from agegender.reporting.bias_charts import Drawing
+from agegender.reporting.bias_page import finding_lines
+from agegender.reporting.charts import line_chart
+from agegender.reporting.comparisons import Comparisons
+from agegender.reporting.pages import write_page
+from agegender.reporting.split_tables import key_figures, overfitting_words, split_table
+from agegender.reporting.tables import Column, Row, Table
+
+_MOST_FINDINGS = 5
+_CURVES = (
+    ("Loss of the age head", "loss", {"train": "train_loss_age", "valid": "valid_loss_age"}),
+    ("Loss of the gender head", "loss", {"train": "train_loss_gender", "valid": "valid_loss_gender"}),
+    ("Both losses, weighted", "loss", {"train": "train_loss", "valid": "valid_loss"}),
+    ("Age error", "valid MAE, years", {"valid": "valid_age_mae"}),
+    ("Gender accuracy", "valid accuracy", {"valid": "valid_gender_accuracy"}),
+    ("Learning rate", "learning rate", {"learning rate": "learning_rate"}),
+)
+
+
+def write_index(
+    path: Path,
+    audit: Audit,
+    comparisons: Comparisons,
+    findings: Sequence[Finding],
+    history: pd.DataFrame | None,
+    *,
+    pages: Sequence[Mapping[str, Any]] = (),
+) -> Path:
+    """Write `index.html` to `path`, whole or not at all; return the path."""
+    splits = split_table(audit)
+    claimed = [finding for finding in findings if finding.is_gap] or list(findings)
+    return write_page(
+        path,
+        "index.html",
+        title=audit.title,
+        pages=pages,
+        is_drawn=audit.is_drawn,
+        notices=audit.notices,
+        audit=audit,
+        splits=splits,
+        figures=key_figures(splits, audit.judged_split),
+        overfitting=overfitting_words(audit),
+        findings=finding_lines(claimed[:_MOST_FINDINGS], comparisons, "bias.html"),
+        finding_count=len(findings),
+        facts=model_facts(audit.card),
+        settings=settings_table(audit.card),
+        curves=learning_curves(history),
+        history=_history_table(history),
+    )
+
+
+def learning_curves(history: pd.DataFrame | None) -> list[Drawing]:
+    """Return the curves that the history has columns for."""
+    if history is None or not len(history):
+        return []
+    drawings = []
+    for name, y_label, wanted in _CURVES:
+        lines = {label: (history["epoch"], history[key]) for label, key in wanted.items() if key in history}
+        if not lines:
+            continue
+        last = ", ".join(f"{label} {y.iloc[-1]:.3g}" for label, (_, y) in lines.items())
+        description = f"{name} over {len(history)} epochs; at the end {last}"
+        drawings.append(
+            Drawing(line_chart(lines, title=name, x_label="epoch", y_label=y_label, description=description))
+        )
+    return drawings
+
+
+def model_facts(card: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return the few facts about a model that everybody asks for first."""
+    if not card:
+        return []
+    image, data = card.get("image") or {}, card.get("data") or {}
+    photos = data.get("photos") or {}
+    facts = (
+        ("Network", f"{card.get('body', '')} ({card['size']})" if card.get("size") else card.get("body")),
+        ("Starting weights", card.get("weights")),
+        ("Photos", ", ".join(f"{name} {count:,}" for name, count in photos.items()) if photos else None),
+        ("Sources", ", ".join(map(str, data.get("sources") or [])) or None),
+        ("Image size", f"{image['size']} px" if image.get("size") else None),
+        ("Best epoch", card.get("best_epoch")),
+        ("Precision", f"{card['precision']} on {card.get('device', '?')}" if card.get("precision") else None),
+        ("Trained", card.get("created")),
+        ("Took", f"{card['seconds']:,.0f} s" if isinstance(card.get("seconds"), (int, float)) else None),
+        ("Fingerprint of the faces", str(card.get("faces_fingerprint") or "")[:16] or None),
+    )
+    return [(name, str(value)) for name, value in facts if value not in (None, "")]
+
+
+def settings_table(card: Mapping[str, Any] | None) -> Table | None:
+    """Return every setting of the card as a table, nested names joined by dots."""
+    if not card:
+        return None
+    left_out = {"metrics", "name"}
+    pairs = _flattened({key: value for key, value in card.items() if key not in left_out})
+    rows = [Row({"setting": name, "value": value}) for name, value in pairs]
+    columns = (Column("setting", "Setting"), Column("value", "Value"))
+    return Table("settings", "Every setting, as stored with the model", columns, rows, can_filter=True)
+
+
+def _history_table(history: pd.DataFrame | None) -> Table | None:
+    if history is None or not len(history):
+        return None
+    columns = [
+        Column(name, name.replace("_", " "), 0 if name == "epoch" else _digits(name)) for name in history.columns
+    ]
+    rows = [Row({str(key): value for key, value in record.items()}) for record in history.to_dict("records")]
+    return Table("history", "Epoch by epoch", columns, rows)
+
+
+def _digits(name: str) -> int:
+    return {"learning_rate": 6, "seconds": 1}.get(name, 3)
+
+
+def _flattened(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        named = ((f"{prefix}.{key}" if prefix else str(key), item) for key, item in value.items())
+        return [pair for name, item in named for pair in _flattened(item, name)]
+    if isinstance(value, (list, tuple)) and any(isinstance(item, (Mapping, list)) for item in value):
+        return [pair for place, item in enumerate(value) for pair in _flattened(item, f"{prefix}.{place}")]
+    if isinstance(value, (list, tuple)):
+        shown = ", ".join(map(str, value[:12]))
+        return [(prefix, f"{shown}, … {len(value)} in all" if len(value) > 12 else shown)]
+    return [(prefix, "" if value is None else str(value))]

@@ -1,0 +1,117 @@
+"""Owns the set of pages of one model: which can be made of what is known, in which order, and how they link.
+
+`train` and `report` call it; whatever is missing (photos, card, history, explanations) is left out, and the pages say
+so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from agegender.explanation.results import FaceExplanation
+from agegender.faces import Faces
+from agegender.metrics.findings import Finding, find
+from agegender.reporting.audit import Audit, make_audit
+from agegender.reporting.bias_page import write_bias
+from agegender.reporting.comparisons import compare_all
+from agegender.reporting.index_page import write_index
+from agegender.writing import check_writable
+
+Writer = Callable[[Path, list[dict[str, Any]]], Path]
+
+PAGES = {
+    "index": ("Overview", "figures, learning curves, settings"),
+    "bias": ("Bias", "who the model is wrong about, by how much, and how sure that is"),
+    "lime": ("Explanations", "which parts of a face an estimate rests on, and how far that can be trusted"),
+    "card": ("Model card", "what the model is for, what it isn't for, and what only its makers can say"),
+}
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """What a report is made of; only the predictions are needed.
+
+    Attributes
+    ----------
+    predictions : DataFrame
+        Label columns of the faces table, `split` where known, and the predictions; ours or anybody's.
+    title : str
+        What the model is called.
+    faces : Faces or None
+        Where photos lie.
+    card, history : mapping, DataFrame or None
+        The model's card and its epochs.
+    explanations : sequence of FaceExplanation
+        For the page of explanations, which isn't written without.
+    """
+
+    predictions: pd.DataFrame
+    title: str
+    faces: Faces | None = None
+    card: Mapping[str, Any] | None = None
+    history: pd.DataFrame | None = None
+    explanations: Sequence[FaceExplanation] = ()
+
+
+@dataclass(frozen=True)
+class ReportSet:
+    """The pages that were written, and what stands in them."""
+
+    pages: dict[str, Path]
+    audit: Audit
+    findings: Sequence[Finding]
+
+
+def write_reports(
+    folder: Path, *, predictions: pd.DataFrame, title: str, hide_faces: bool = False, **known: Any
+) -> dict[str, Path]:
+    """Write every page that can be made; `known` are the further attributes of `ReportInput`.
+
+    Returns
+    -------
+    dict
+        Page name ("index", "bias", …) -> file.
+    """
+    return write_report_set(folder, ReportInput(predictions, title, **known), hide_faces=hide_faces).pages
+
+
+def write_report_set(folder: Path, content: ReportInput, *, hide_faces: bool = False) -> ReportSet:
+    """Write every page that can be made to `folder`, each file whole or not at all; other files in it stay.
+
+    Parameters
+    ----------
+    hide_faces : bool
+        Blur each face before it enters a page.
+
+    Raises
+    ------
+    TableError
+        The predictions can't be judged.
+    OutputError
+        The folder can't be written to.
+    """
+    check_writable(folder)
+    audit = make_audit(
+        content.predictions, title=content.title, faces=content.faces, card=content.card, hide_faces=hide_faces
+    )
+    comparisons = compare_all(audit)
+    findings = find(audit.judged)
+    writers: dict[str, Writer] = {
+        "index": lambda path, pages: write_index(path, audit, comparisons, findings, content.history, pages=pages),
+        "bias": lambda path, pages: write_bias(path, audit, comparisons, findings, pages=pages),
+    }
+    pages = {name: write(folder / f"{name}.html", page_links(list(writers), name)) for name, write in writers.items()}
+    return ReportSet(pages, audit, findings)
+
+
+def page_links(names: Sequence[str], current: str) -> list[dict[str, Any]]:
+    """Return what a page's navigation shows."""
+    return [
+        {"address": f"{name}.html", "name": PAGES[name][0], "about": PAGES[name][1], "is_current": name == current}
+        for name in names
+    ]
