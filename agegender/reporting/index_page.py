@@ -15,6 +15,7 @@ from agegender.reporting.bias_page import finding_lines
 from agegender.reporting.charts import line_chart
 from agegender.reporting.comparisons import Comparisons
 from agegender.reporting.pages import write_page
+from agegender.reporting.settings_words import flattened
 from agegender.reporting.split_tables import key_figures, overfitting_words, split_table
 from agegender.reporting.tables import Column, Row, Table
 
@@ -104,7 +105,7 @@ def settings_table(card: Mapping[str, Any] | None) -> Table | None:
     if not card:
         return None
     left_out = {"metrics", "name"}
-    pairs = _flattened({key: value for key, value in card.items() if key not in left_out})
+    pairs = flattened({key: value for key, value in card.items() if key not in left_out})
     rows = [Row({"setting": name, "value": value}) for name, value in pairs]
     columns = (Column("setting", "Setting"), Column("value", "Value"))
     return Table("settings", "Every setting, as stored with the model", columns, rows, can_filter=True)
@@ -122,15 +123,3 @@ def _history_table(history: pd.DataFrame | None) -> Table | None:
 
 def _digits(name: str) -> int:
     return {"learning_rate": 6, "seconds": 1}.get(name, 3)
-
-
-def _flattened(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        named = ((f"{prefix}.{key}" if prefix else str(key), item) for key, item in value.items())
-        return [pair for name, item in named for pair in _flattened(item, name)]
-    if isinstance(value, (list, tuple)) and any(isinstance(item, (Mapping, list)) for item in value):
-        return [pair for place, item in enumerate(value) for pair in _flattened(item, f"{prefix}.{place}")]
-    if isinstance(value, (list, tuple)):
-        shown = ", ".join(map(str, value[:12]))
-        return [(prefix, f"{shown}, … {len(value)} in all" if len(value) > 12 else shown)]
-    return [(prefix, "" if value is None else str(value))]
