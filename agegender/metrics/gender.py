@@ -38,8 +38,8 @@ def gender_metrics(
     -------
     dict
         `n`, `skipped`, per class `support_`, `precision_`, `recall_`, `f1_` with `male` or `female` behind,
-        `accuracy`, `macro_f1`, and of the probability `roc_auc`, `pr_auc` (average precision of female), `log_loss` (nats), `brier`,
-        `expected_calibration_error` (ten equal bins).
+        `accuracy`, `macro_f1`, and of the probability `roc_auc`, `pr_auc` (average precision of female), `log_loss`
+        (nats), `brier`, `expected_calibration_error` (ten equal bins).
 
     Raises
     ------

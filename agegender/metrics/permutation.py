@@ -12,7 +12,7 @@ Westfall and Young: Resampling-based multiple testing, 1993. Chung and Romano, A
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,10 @@ class Deals:
     squares: Floats
     known_sums: Floats
     known_squares: Floats
+
+    def part(self, groups: slice) -> Deals:
+        """Return the same deals for some of the groups."""
+        return Deals(*(getattr(self, field.name)[..., groups] for field in fields(self)))
 
     def means(self) -> Floats:
         """Return the mean of every group in every deal."""
@@ -112,11 +116,43 @@ def statistics(deals: Deals, kind: str) -> Floats:
     return _ratio(np.sign(mean - rest) * larger, relative)
 
 
+def holm(p_values: Floats) -> Floats:
+    """Return Holm's corrected p-values; NaN is no comparison.
+
+    >>> holm(np.array([0.01, 0.04, float("nan")])).tolist()
+    [0.02, 0.04, nan]
+    """
+    corrected = np.full(p_values.shape, np.nan)
+    places = np.flatnonzero(np.isfinite(p_values))
+    order = places[np.argsort(p_values[places], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1.0)
+    return corrected
+
+
 def kind_of(values: Floats, *, is_rate: bool) -> str:
     """Return which of the statistics suits the values: "rate", "positive" or "signed"."""
     if is_rate:
         return "rate"
     return "positive" if values.size and values.min() >= 0.0 else "signed"
+
+
+def family_p_values(t: Floats) -> Floats:
+    """Return p-values that hold for all groups together: how often chance alone sets any of them as far apart.
+
+    Step-down: the farthest group is compared with the farthest of all in each deal, the next with the farthest of the
+    others, and so on.
+
+    Parameters
+    ----------
+    t : array, shape (deals, groups)
+        Sizes of the statistics, the observed deal first.
+    """
+    order = np.argsort(-t[0], kind="stable")
+    farthest = np.maximum.accumulate(t[:, order[::-1]], axis=1)[:, ::-1]
+    p_values = np.empty(t.shape[1])
+    p_values[order] = np.maximum.accumulate(np.mean(farthest >= farthest[0] * (1.0 - 1e-6), axis=0))
+    return p_values
 
 
 def _membership(partitions: Sequence[Codes], group_counts: Sequence[int]) -> tuple[NDArray[np.float32], Codes]:
