@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from agegender.dataset.cleaning import clean
 from agegender.dataset.combining import combine_faces
 from agegender.dataset.official_split import has_official_split, keep_official_split
 from agegender.dataset.splitting import fold_faces, split_faces
 from agegender.errors import FolderError, UsageError
 from agegender.faces import Faces
-from agegender.sources import find_source, source_name
+from agegender.sources import find_source
+from agegender.sources.listing import MALFORMED
 
 MALFORMED_COLUMN = "is_malformed_name"
 
@@ -57,8 +59,8 @@ class PreparationSettings:
     """
 
     near_duplicates: int | None = 5
-    on_conflict: str = "drop"
-    near_twins: str = "keep-one"
+    on_conflict: Literal["drop", "keep-first", "median"] = "drop"
+    near_twins: Literal["keep-one", "drop-all"] = "keep-one"
     split: str | Sequence[float] = "auto"
     folds: int | None = None
     seed: int = 7
@@ -92,11 +94,8 @@ def prepare_datasets(datasets: Sequence[Dataset], settings: PreparationSettings)
     UsageError
         Settings that make no sense, or a split that a source does not have.
     """
-    from agegender.dataset.cleaning import clean
-
     faces = combine_faces([_read(dataset) for dataset in datasets])
     faces = limit_faces(faces, settings.limit, seed=settings.seed)
-    file_count = len(faces.table)
     faces, cleaning = clean(
         faces,
         near_duplicates=settings.near_duplicates,
@@ -105,9 +104,9 @@ def prepare_datasets(datasets: Sequence[Dataset], settings: PreparationSettings)
         cache=settings.cache,
     )
     if faces.kept().empty:
-        raise FolderError(_nothing_left(faces, file_count))
+        raise FolderError(_nothing_left(faces))
     faces = _split(faces, settings)
-    return faces, _counts(faces, file_count, asdict(cleaning))
+    return faces, count_faces(faces, cleaning.to_dict())
 
 
 def limit_faces(faces: Faces, limit: int | None, *, seed: int = 7) -> Faces:
@@ -166,21 +165,25 @@ def parse_shares(text: str) -> tuple[float, float, float]:
     return train, valid, test
 
 
-def _nothing_left(faces: Faces, file_count: int) -> str:
+def _nothing_left(faces: Faces) -> str:
+    file_count = len(faces.table)
     reasons = ", ".join(f"{count} {reason}" for reason, count in faces.dropped().items())
     if faces.dropped().index.tolist() == ["unreadable"]:
         return f"no readable photo in {faces.root}: all {file_count} files are damaged, empty or no photos at all."
     return f"none of the {file_count} photos in {faces.root} can be used ({reasons})."
 
 
-def _counts(faces: Faces, file_count: int, cleaning: Mapping[str, Any]) -> dict[str, Any]:
+def count_faces(faces: Faces, cleaning: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what became of the files, JSON-able: what cleaning counted, every reason, and the sides of the split."""
     kept = faces.kept()
-    malformed = faces.table[MALFORMED_COLUMN].fillna(False).sum() if MALFORMED_COLUMN in faces.table else 0
+    table = faces.table
+    malformed = table["dropped_because"] == MALFORMED
+    if MALFORMED_COLUMN in table:
+        malformed |= table[MALFORMED_COLUMN].eq(True).fillna(False)
     return {
-        "sources": sorted({source_name(name) for name in faces.table["source"].unique()}),
-        "files": file_count,
         **cleaning,
-        "malformed_names": int(malformed),
+        "files": len(table),
+        "malformed_names": int(malformed.sum()),
         "dropped": {str(reason): int(count) for reason, count in faces.dropped().items()},
         "kept": len(kept),
         "split": {str(side): int(count) for side, count in kept["split"].value_counts().items()},
