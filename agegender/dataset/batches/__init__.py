@@ -5,6 +5,13 @@ becomes float once, where the network is. Reading order: items (rows), targets, 
 (what a person sees), block (putting it together). This is the one place of `dataset` that knows torch and fastai.
 """
 
+import warnings
+
+with warnings.catch_warnings():
+    # fastai 2.8 scripts its layers while it is imported, which torch deprecates: nothing that a user could mend.
+    warnings.simplefilter("ignore", FutureWarning)
+    import fastai.torch_basics  # noqa: F401
+
 from agegender.dataset.batches import showing  # noqa: F401 (teaches fastai to show batches of photos)
 from agegender.dataset.batches.block import make_data_block, make_dataloaders, make_test_dataloader
 from agegender.dataset.batches.items import FaceItem, face_items

@@ -75,6 +75,11 @@ class PhotoLoader(TfmdDL):
         mine = {"num_workers": self.threads, "image": self.image, "augmentation": self.augmentation, "seed": self.seed}
         return super().new(dataset, cls, **{**mine, **kwargs})
 
+    @property
+    def n_inp(self) -> int:
+        """Return 1: only the photo goes into the network. `dls.test_dl(..., with_labels=True)` would forget it."""
+        return 1
+
     def before_iter(self) -> None:
         """Count the epoch: each has its own order and its own changes."""
         super().before_iter()
