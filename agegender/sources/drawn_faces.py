@@ -1,9 +1,9 @@
 """Draws the embedded default dataset and reads it back: labelled portraits of which the causes are known.
 
-The folder holds UTKFace-named JPEG files, `drawing.json` (the plan, with the planted group) and `causes/`: for every photo
-a feature map (PNG, one number per pixel) and a JSON document that says which feature shows which label how strongly. The
-painting itself is `agegender.sources.drawing`. Commands call it where no `--data` is given; tests and benchmarks use its
-causes as the known answer.
+The folder holds UTKFace-named JPEG files, `drawing.json` (the plan, with the planted group) and `causes/`: for every
+photo a feature map (PNG, one number per pixel) and a JSON document that says which feature shows which label how
+strongly. The painting itself is `agegender.sources.drawing`. Commands call it where no `--data` is given; tests and
+benchmarks use its causes as the known answer.
 """
 
 from __future__ import annotations
@@ -11,63 +11,53 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
-from agegender.errors import FolderError, PhotoError, UsageError
+from agegender.errors import FolderError, UsageError
 from agegender.faces import Faces, make_table
 from agegender.progress import track
-from agegender.sources.drawing import person as people
 from agegender.sources.drawing.causes import CAUSES, FEATURES
+from agegender.sources.drawing.person import (
+    ETHNICITIES,
+    GENDERS,
+    PLANTED_ETHNICITY,
+    PLANTED_FROM_YEARS,
+    PLANTED_PACE,
+    Labels,
+    sample_labels,
+    sample_person,
+)
 from agegender.sources.drawing.portrait import draw_portrait
-from agegender.sources.drawing.scene import Scene, sample_scene
+from agegender.sources.drawing.scene import sample_scene
+from agegender.sources.drawing.side_files import (
+    CAUSES_FOLDER,
+    PHOTO_ENDING,
+    Causes,
+    read_causes,
+    read_document,
+    write_side_files,
+)
 from agegender.writing import plain, replaced_folder, to_json
+
+__all__ = ["Causes", "draw_faces", "photo_name", "read", "read_causes", "read_plan"]
 
 SOURCE = "drawn_faces"
 FACE_COUNT = 1200
 IMAGE_SIZE = 200
 SEED = 7
 PLAN_FILE = "drawing.json"
-CAUSES_FOLDER = "causes"
 # Raise it whenever the same seed draws another picture: an older folder is then drawn anew.
 DRAWING_VERSION = 1
 
-_ENDING = ".jpg.chip.jpg"
 _FIRST_TIME = datetime(2026, 1, 1)
 _JPEG_QUALITY = 93
 _SMALLEST_IMAGE, _LARGEST_IMAGE = 32, 1024
-
-
-@dataclass(frozen=True)
-class Causes:
-    """What can be seen in one drawn face, and why.
-
-    Attributes
-    ----------
-    masks : mapping of str to ndarray, shape (height, width), bool
-        For every feature of the face (`drawing.causes.FEATURES`) its pixels; empty where the face has none.
-    causes : mapping of str to tuple of str
-        For "age", "gender", "ethnicity" and "expression" the features that show it in drawn faces.
-    strengths : mapping of str to mapping of str to float
-        For "age" and "gender" how strongly each feature shows it in this face, 0..1.
-    """
-
-    masks: Mapping[str, NDArray[np.bool_]]
-    causes: Mapping[str, tuple[str, ...]]
-    strengths: Mapping[str, Mapping[str, float]]
-
-    def mask_of(self, cause: str) -> NDArray[np.bool_]:
-        """Return the pixels of all features that show `cause`, shape (height, width)."""
-        return np.logical_or.reduce([self.masks[feature] for feature in self.causes[cause]])
 
 
 def draw_faces(
@@ -129,7 +119,7 @@ def read(root: Path) -> Faces:
         The folder is no whole folder of drawn faces.
     """
     plan = read_plan(root)
-    photos = sorted(path.name for path in root.glob(f"*{_ENDING}"))
+    photos = sorted(path.name for path in root.glob(f"*{PHOTO_ENDING}"))
     if len(photos) != plan["face_count"]:
         raise FolderError(
             f"{root} holds {len(photos)} drawn faces, its {PLAN_FILE} says {plan['face_count']}. Delete the folder; "
@@ -160,85 +150,34 @@ def read_plan(root: Path) -> dict[str, Any]:
     )
 
 
-def read_causes(photo: Path) -> Causes:
-    """Return what can be seen in a drawn photo, and which label it shows.
-
-    Raises
-    ------
-    PhotoError
-        The photo has no side files, so it is not drawn or has been moved without them.
-    """
-    stem = photo.parent / CAUSES_FOLDER / photo.name.removesuffix(_ENDING)
-    try:
-        document = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))
-        numbers = cv2.imdecode(np.frombuffer(Path(f"{stem}.png").read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
-    except (OSError, ValueError, cv2.error) as error:
-        raise PhotoError(
-            f"{photo.name} has no readable side files in {stem.parent}; only drawn faces have them."
-        ) from error
-    masks = {feature: numbers == number for number, feature in enumerate(FEATURES)}
-    return Causes(masks, dict(CAUSES), document["strengths"])
-
-
-def photo_name(labels: people.Labels, index: int) -> str:
+def photo_name(labels: Labels, index: int) -> str:
     """Return the UTKFace name of face number `index`.
 
-    >>> photo_name(people.Labels(31, "female", "Asian", "happy"), 0)
+    >>> photo_name(Labels(31, "female", "Asian", "happy"), 0)
     '31_1_2_20260101000000000.jpg.chip.jpg'
     """
     moment = _FIRST_TIME + timedelta(milliseconds=61_007 * index)
     stamp = f"{moment:%Y%m%d%H%M%S}{moment.microsecond // 1000:03d}"
-    gender, ethnicity = people.GENDERS.index(labels.gender), people.ETHNICITIES.index(labels.ethnicity)
-    return f"{labels.age_years}_{gender}_{ethnicity}_{stamp}{_ENDING}"
+    gender, ethnicity = GENDERS.index(labels.gender), ETHNICITIES.index(labels.ethnicity)
+    return f"{labels.age_years}_{gender}_{ethnicity}_{stamp}{PHOTO_ENDING}"
 
 
 def _draw_one(folder: Path, index: int, image_size: int, seed: int) -> None:
-    person, scene = people.sample_person(seed, index), sample_scene(seed, index)
+    person, scene = sample_person(seed, index), sample_scene(seed, index)
     photo, features = draw_portrait(person, scene, image_size, seed=seed, index=index)
-    name = photo_name(person.labels, index)
-    stem = name.removesuffix(_ENDING)
-    jpeg = cv2.imencode(".jpg", photo[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
-    (folder / name).write_bytes(jpeg.tobytes())
-    (folder / CAUSES_FOLDER / f"{stem}.png").write_bytes(cv2.imencode(".png", features)[1].tobytes())
-    (folder / CAUSES_FOLDER / f"{stem}.json").write_text(to_json(_document(person, scene)) + "\n", encoding="utf-8")
-
-
-def _document(person: people.Person, scene: Scene) -> dict[str, Any]:
-    signs = {name: value for name, value in vars(person).items() if name != "labels"}
-    return _rounded(
-        {
-            "labels": vars(person.labels),
-            "strengths": {"age": people.age_strengths(person), "gender": people.gender_strengths(person)},
-            "signs": signs,
-            "scene": vars(scene),
-        }
-    )
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _rounded(item) for name, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_rounded(item) for item in value]
-    return round(value, 4) if isinstance(value, float) else value
+    place = folder / photo_name(person.labels, index)
+    coded = cv2.imencode(".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
+    place.write_bytes(coded.tobytes())
+    write_side_files(place, person, scene, features)
 
 
 def _row(root: Path, name: str) -> dict[str, Any]:
-    document = json.loads((root / CAUSES_FOLDER / f"{name.removesuffix(_ENDING)}.json").read_text(encoding="utf-8"))
-    labels = document["labels"]
-    return {
-        "path": name,
-        "source": SOURCE,
-        "age_years": labels["age_years"],
-        "gender": labels["gender"],
-        "ethnicity": labels["ethnicity"],
-        "expression": labels["expression"],
-    }
+    return {"path": name, "source": SOURCE, **read_document(root / name)["labels"]}
 
 
 def _plan(face_count: int, image_size: int, seed: int) -> dict[str, Any]:
-    drawn = Counter(people.sample_labels(seed, index).ethnicity for index in range(face_count))
-    planted = people.PLANTED_ETHNICITY
+    drawn = Counter(sample_labels(seed, index).ethnicity for index in range(face_count))
+    planted = PLANTED_ETHNICITY
     return {
         "kind": SOURCE,
         "version": DRAWING_VERSION,
@@ -253,8 +192,9 @@ def _plan(face_count: int, image_size: int, seed: int) -> dict[str, Any]:
             "share": round(drawn[planted] / face_count, 4),
             "largest_share": round(max(drawn.values()) / face_count, 4),
             "difference": (
-                f"the smallest ethnicity, and after {people.PLANTED_FROM_YEARS} every year of life shows as "
-                f"{people.PLANTED_PACE} years of wrinkles and grey hair: a model that learns from everybody underestimates it"
+                f"the smallest ethnicity, half as many as the largest; after the age of {PLANTED_FROM_YEARS} a year of "
+                f"life shows as {PLANTED_PACE} years of wrinkles and grey hair, and skin tone tells the group only in "
+                "part, so that a model that learns from everybody underestimates its ages"
             ),
         },
     }
@@ -262,7 +202,7 @@ def _plan(face_count: int, image_size: int, seed: int) -> dict[str, Any]:
 
 def _is_drawn(folder: Path, plan: dict[str, Any]) -> bool:
     try:
-        return read_plan(folder) == plan and len(list(folder.glob(f"*{_ENDING}"))) == plan["face_count"]
+        return read_plan(folder) == plan and len(list(folder.glob(f"*{PHOTO_ENDING}"))) == plan["face_count"]
     except FolderError:
         return False
 

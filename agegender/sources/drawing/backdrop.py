@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from agegender.sources.drawing.geometry import ellipse, smooth
-from agegender.sources.drawing.sitting import Sitting
+from agegender.sources.drawing.sitting import Colour, Sitting
 
 
 def paint_backdrop(sitting: Sitting) -> None:
@@ -14,16 +14,18 @@ def paint_backdrop(sitting: Sitting) -> None:
     side = sitting.canvas.side
     if sitting.scene.background == "plain":
         second = first * 0.86
-    ramp = np.linspace(0.0, 1.0, side)[:, None]
-    slant = np.clip(ramp + 0.4 * sitting.scene.light[0] * (ramp.T - 0.5), 0.0, 1.0)
-    for plane, start, end in zip(sitting.canvas.image, first, second, strict=True):
+    ramp = np.linspace(0.0, 1.0, side, dtype=np.float32)[:, None]
+    slant = np.clip(ramp + np.float32(0.4 * sitting.scene.light[0]) * (ramp.T - 0.5), 0.0, 1.0)
+    for plane, start, end in zip(
+        sitting.canvas.image, first.astype(np.float32), second.astype(np.float32), strict=True
+    ):
         plane[:] = start + (end - start) * slant
     scenery = {"blobs": _blobs, "hills": _hills, "window": _window, "shelf": _shelf}.get(sitting.scene.background)
     if scenery:
         scenery(sitting, first, second)
 
 
-def _blobs(sitting: Sitting, first: np.ndarray, second: np.ndarray) -> None:
+def _blobs(sitting: Sitting, first: Colour, second: Colour) -> None:
     side, generator = sitting.canvas.side, sitting.generator
     for _ in range(6):
         x, y = generator.random(2) * side
@@ -32,7 +34,7 @@ def _blobs(sitting: Sitting, first: np.ndarray, second: np.ndarray) -> None:
         sitting.canvas.fill(ellipse(x, y, radius, radius), colour, opacity=0.6, softness=0.012 * side)
 
 
-def _hills(sitting: Sitting, first: np.ndarray, second: np.ndarray) -> None:
+def _hills(sitting: Sitting, _: Colour, second: Colour) -> None:
     side, generator = sitting.canvas.side, sitting.generator
     for layer, height in enumerate((0.45, 0.6, 0.75)):
         xs = np.linspace(-0.1, 1.1, 7)
@@ -42,7 +44,7 @@ def _hills(sitting: Sitting, first: np.ndarray, second: np.ndarray) -> None:
         sitting.canvas.fill(np.concatenate([line, corners]), second * (0.9 - 0.17 * layer), softness=0.006 * side)
 
 
-def _window(sitting: Sitting, first: np.ndarray, second: np.ndarray) -> None:
+def _window(sitting: Sitting, first: Colour, _: Colour) -> None:
     side, generator = sitting.canvas.side, sitting.generator
     left = generator.choice((0.03, 0.62)) + generator.uniform(-0.05, 0.05)
     top = generator.uniform(0.03, 0.15)
@@ -53,7 +55,7 @@ def _window(sitting: Sitting, first: np.ndarray, second: np.ndarray) -> None:
             sitting.canvas.fill(pane, np.clip(first * 0.4 + 150, 0, 250), opacity=0.85, softness=0.006 * side)
 
 
-def _shelf(sitting: Sitting, first: np.ndarray, second: np.ndarray) -> None:
+def _shelf(sitting: Sitting, first: Colour, second: Colour) -> None:
     side, generator = sitting.canvas.side, sitting.generator
     for bottom in (0.3, 0.62):
         x = generator.uniform(-0.05, 0.02)

@@ -16,7 +16,6 @@ from agegender.sources.drawing.causes import feature_number
 Points = NDArray[np.float64]  # (points, 2), x before y
 Mask = NDArray[np.float32]  # (height, width) of a window, 0..1
 _SUBPIXEL_BITS = 4
-_LARGEST_COORDINATE = 8000.0
 
 
 class Canvas:
@@ -82,7 +81,9 @@ class Canvas:
         """Multiply the picture by `factor` where `mask`, shape (side, side), is 1, and by less where it is less."""
         rows, columns = _window_of(mask)
         part = mask[rows, columns]
-        for plane, change in zip(self.image, np.broadcast_to(np.float32(factor) - np.float32(1.0), 3), strict=True):
+        for plane, change in zip(
+            self.image, np.broadcast_to(np.asarray(factor, np.float32) - np.float32(1.0), 3), strict=True
+        ):
             plane[rows, columns] *= 1.0 + part * change
 
     def mask(self, points: ArrayLike, *, softness: float = 0.0) -> Mask:
@@ -96,16 +97,13 @@ class Canvas:
 
     def mark(self, mask: Mask, feature: str, *, over: Sequence[str]) -> None:
         """Call pixels of `mask` `feature` where they have been one of `over`."""
-        self.features[(mask > 0.5) & self._is_one_of(over)] = feature_number(feature)
+        self.features[mask * self.where(*over) > 0.5] = feature_number(feature)
 
     def where(self, *features: str) -> Mask:
         """Return a mask of the pixels that are one of `features` by now."""
-        return self._is_one_of(features).astype(np.float32)
-
-    def _is_one_of(self, features: Sequence[str]) -> NDArray[np.bool_]:
-        wanted = np.zeros(256, bool)
-        wanted[[feature_number(name) for name in features]] = True
-        return wanted[self.features]
+        wanted = np.zeros(256, np.float32)
+        wanted[[feature_number(name) for name in features]] = 1.0
+        return np.asarray(cv2.LUT(self.features, wanted), np.float32)
 
     def _lay(
         self,
@@ -132,25 +130,20 @@ class Canvas:
 
     def _shape(self, lines: list[Points], width: float | None, softness: float) -> tuple[slice, slice, Mask] | None:
         """Return the window that the shape touches and its mask there, or None off the canvas."""
-        corners = np.clip(np.concatenate(lines), -_LARGEST_COORDINATE, _LARGEST_COORDINATE)
+        corners = np.concatenate(lines)
         margin = 2.0 + (width or 0.0) + 3.0 * softness
         low = np.maximum(np.floor(corners.min(axis=0) - margin), 0).astype(int)
         high = np.minimum(np.ceil(corners.max(axis=0) + margin), self.side).astype(int)
         if (high <= low).any():
             return None
         window = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
-        scaled = [
-            np.round((np.clip(line, -_LARGEST_COORDINATE, _LARGEST_COORDINATE) - low) * 2**_SUBPIXEL_BITS).astype(
-                np.int32
-            )
-            for line in lines
-        ]
+        scaled = [((line - low) * 2**_SUBPIXEL_BITS + 0.5).astype(np.int32) for line in lines]
         if width is None:
             cv2.fillPoly(window, scaled, 255, cv2.LINE_AA, _SUBPIXEL_BITS)
         else:
-            thickness = max(int(round(width)), 1)
+            thickness = max(round(width), 1)
             cv2.polylines(window, scaled, False, 255, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
-        return slice(low[1], high[1]), slice(low[0], high[0]), blurred(window.astype(np.float32) / 255.0, softness)
+        return slice(low[1], high[1]), slice(low[0], high[0]), blurred(window * np.float32(1 / 255), softness)
 
 
 def blurred(mask: Mask, softness: float) -> Mask:
@@ -159,20 +152,20 @@ def blurred(mask: Mask, softness: float) -> Mask:
         return mask
     step = int(softness // 2.5)
     if step < 2 or min(mask.shape) < 4 * step:
-        return cv2.GaussianBlur(mask, (0, 0), softness)
+        return np.asarray(cv2.GaussianBlur(mask, (0, 0), softness), np.float32)
     small = cv2.resize(mask, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), softness / step)
-    return cv2.resize(small, (mask.shape[1], mask.shape[0]), interpolation=cv2.INTER_LINEAR)
+    large = cv2.resize(small, (mask.shape[1], mask.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(large, np.float32)
 
 
 def moved(mask: Mask, x: float, y: float) -> Mask:
     """Return the mask moved by whole pixels, zeros following."""
     matrix = np.array([[1.0, 0.0, round(x)], [0.0, 1.0, round(y)]], np.float32)
-    return cv2.warpAffine(mask, matrix, (mask.shape[1], mask.shape[0]), flags=cv2.INTER_NEAREST)
+    shifted = cv2.warpAffine(mask, matrix, (mask.shape[1], mask.shape[0]), flags=cv2.INTER_NEAREST)
+    return np.asarray(shifted, np.float32)
 
 
 def _window_of(mask: Mask) -> tuple[slice, slice]:
-    rows, columns = np.flatnonzero(mask.max(axis=1) > 0.002), np.flatnonzero(mask.max(axis=0) > 0.002)
-    if not len(rows):
-        return slice(0, 0), slice(0, 0)
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    left, top, width, height = cv2.boundingRect((mask > 0.002).view(np.uint8))
+    return slice(top, top + height), slice(left, left + width)

@@ -5,6 +5,8 @@ The truth of the drawing stands here once; explanations are tested against it. I
 
 from __future__ import annotations
 
+from agegender.sources.drawing.person import Person
+
 # The place in this tuple is the feature's number in the feature map.
 FEATURES = (
     "background",
@@ -43,6 +45,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
         "eyes",  # large in children, drooping lids later
         "nose",  # small in children
         "jaw",  # short and round in children, sagging later
+        "brows",  # grey later
         "beard",  # none in children, grey later
     ),
     "gender": ("hair", "brows", "lashes", "lips", "beard", "jaw", "earrings", "hair_bow"),
@@ -58,3 +61,36 @@ def feature_number(feature: str) -> int:
     (0, 5)
     """
     return FEATURES.index(feature)
+
+
+def age_strengths(person: Person) -> dict[str, float]:
+    """Return how strongly each feature shows the age, 0..1."""
+    child = 1.0 - person.growth
+    return {
+        "hair": max(person.grey, person.recession),
+        "forehead": max(child, person.recession),
+        "forehead_lines": person.forehead_lines,
+        "crows_feet": person.crows_feet,
+        "under_eye": person.under_eye,
+        "nasolabial_folds": person.nasolabial_folds,
+        "spots": person.spots,
+        "eyes": max(child, person.droop),
+        "nose": child,
+        "jaw": max(child, person.jowls),
+        "brows": person.grey,
+        "beard": person.beard * person.grey,
+    }
+
+
+def gender_strengths(person: Person) -> dict[str, float]:
+    """Return how strongly each feature shows the gender label, 0..1."""
+    return {
+        "hair": 1.0,
+        "brows": abs(person.brow_weight - 0.5) * 2.0,
+        "lashes": person.lash_weight,
+        "lips": person.lip_colour,
+        "beard": person.beard,
+        "jaw": abs(person.jaw_width) * person.growth,
+        "earrings": float(person.has_earrings),
+        "hair_bow": float(person.has_hair_bow),
+    }

@@ -1,14 +1,17 @@
 """Owns who is drawn: the labels of face number `index`, and how they come to show.
 
-Labels are spread evenly over the indices (a Kronecker sequence), so that any number of faces is a balanced sample and
+Labels are spread evenly over the indices (Sobol's sequence), so that any number of faces is a balanced sample and
 face number 7 is the same person whether 10 or 10,000 are drawn. It knows nothing of pixels; `portrait` paints it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from agegender.sources.drawing.sequence import sobol_point
 
 GENDERS = ("male", "female")
 ETHNICITIES = ("White", "Black", "Asian", "Indian", "Others")
@@ -33,7 +36,7 @@ END_OF_AGES = 91
 
 # The planted group: half as many as the largest, and its adults show their years late.
 PLANTED_ETHNICITY = "Indian"
-PLANTED_PACE = 0.60  # years of visible ageing per year of life after the twentieth
+PLANTED_PACE = 0.65  # years of visible ageing per year of life after the twentieth
 PLANTED_FROM_YEARS = 20
 
 _TONES = {
@@ -113,11 +116,9 @@ class Person:
 
 
 def sample_labels(seed: int, index: int) -> Labels:
-    """Return the labels of face number `index`; independent of each other, and of how many faces are drawn."""
+    """Return the labels of face number `index`: independent of each other and of how many faces are drawn."""
     offsets = np.random.default_rng((seed, _LABELS_STREAM)).random(4)
-    # Powers of the root of x^5 = x + 1: the steps of Roberts' R4 sequence, evenly spread in four dimensions.
-    steps = 1.1673039782614187 ** -np.arange(1.0, 5.0)
-    age, gender, ethnicity, expression = (offsets + (index + 1) * steps) % 1.0
+    age, gender, ethnicity, expression = (offsets + sobol_point(index)) % 1.0
     return Labels(
         _age(age),
         GENDERS[int(gender >= 0.5)],
@@ -151,38 +152,6 @@ def sample_person(seed: int, index: int) -> Person:
         **_gender_signs(looks, female, generator),
         **_ethnicity_signs(labels.ethnicity, generator),
     )
-
-
-def age_strengths(person: Person) -> dict[str, float]:
-    """Return how strongly each feature shows the age, 0..1."""
-    child = 1.0 - person.growth
-    return {
-        "hair": max(person.grey, person.recession),
-        "forehead": max(child, person.recession),
-        "forehead_lines": person.forehead_lines,
-        "crows_feet": person.crows_feet,
-        "under_eye": person.under_eye,
-        "nasolabial_folds": person.nasolabial_folds,
-        "spots": person.spots,
-        "eyes": max(child, person.droop),
-        "nose": child,
-        "jaw": max(child, person.jowls),
-        "beard": person.beard * person.grey,
-    }
-
-
-def gender_strengths(person: Person) -> dict[str, float]:
-    """Return how strongly each feature shows the gender label, 0..1."""
-    return {
-        "hair": 1.0,
-        "brows": abs(person.brow_weight - 0.5) * 2.0,
-        "lashes": person.lash_weight,
-        "lips": person.lip_colour,
-        "beard": person.beard,
-        "jaw": abs(person.jaw_width) * person.growth,
-        "earrings": float(person.has_earrings),
-        "hair_bow": float(person.has_hair_bow),
-    }
 
 
 def _age(quantile: float) -> int:
@@ -229,7 +198,7 @@ def _hair_style(looks: float, female: bool, generator: np.random.Generator) -> s
     )
 
 
-def _gender_signs(looks: float, female: bool, generator: np.random.Generator) -> dict[str, float | bool]:
+def _gender_signs(looks: float, female: bool, generator: np.random.Generator) -> dict[str, Any]:
     grown = _ramp(looks, 9, 20)
     beard = 0.0
     if not female and looks > 17:
@@ -246,7 +215,7 @@ def _gender_signs(looks: float, female: bool, generator: np.random.Generator) ->
     }
 
 
-def _ethnicity_signs(ethnicity: str, generator: np.random.Generator) -> dict[str, float]:
+def _ethnicity_signs(ethnicity: str, generator: np.random.Generator) -> dict[str, Any]:
     mean, spread = _TONES[ethnicity]
     dark = ethnicity != "White"
     return {

@@ -6,14 +6,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.sources.drawing.adornments import paint_beard, paint_earrings, paint_glasses, paint_hair_bow
+from agegender.sources.drawing.adornments import paint_earrings, paint_glasses, paint_hair_bow
 from agegender.sources.drawing.ageing import paint_ageing
 from agegender.sources.drawing.backdrop import paint_backdrop
+from agegender.sources.drawing.beard import paint_beard
+from agegender.sources.drawing.body import paint_body
 from agegender.sources.drawing.canvas import Canvas
-from agegender.sources.drawing.features import paint_features
+from agegender.sources.drawing.eyes import paint_eyes
 from agegender.sources.drawing.geometry import Pose
 from agegender.sources.drawing.hair import paint_back_hair, paint_hair
-from agegender.sources.drawing.head import face_outline, paint_body, paint_head
+from agegender.sources.drawing.head import face_outline, paint_head
+from agegender.sources.drawing.nose_and_mouth import paint_mouth, paint_nose
 from agegender.sources.drawing.person import Person
 from agegender.sources.drawing.scene import Scene
 from agegender.sources.drawing.sitting import Sitting
@@ -52,7 +55,9 @@ def draw_portrait(person: Person, scene: Scene, image_size: int, *, seed: int, i
         paint_head,
         paint_ageing,
         paint_beard,
-        paint_features,
+        paint_nose,
+        paint_mouth,
+        paint_eyes,
         paint_hair,
         paint_earrings,
         paint_hair_bow,
@@ -64,10 +69,11 @@ def draw_portrait(person: Person, scene: Scene, image_size: int, *, seed: int, i
 
 def _developed(sitting: Sitting, image_size: int) -> NDArray:
     scene = sitting.scene
-    small = cv2.resize(cv2.merge(list(sitting.canvas.image)), (image_size, image_size), interpolation=cv2.INTER_AREA)
-    small *= np.float32(scene.brightness) * np.array([1.0 + scene.warmth, 1.0, 1.0 - scene.warmth], np.float32)
-    small += np.float32(_GRAIN) * sitting.generator.standard_normal(small.shape, dtype=np.float32)
-    return np.clip(small, 0.0, 255.0).astype(np.uint8)
+    planes = cv2.merge(list(sitting.canvas.image))
+    small = np.asarray(cv2.resize(planes, (image_size, image_size), interpolation=cv2.INTER_AREA), np.float32)
+    light = np.float32(scene.brightness) * np.array([1.0 + scene.warmth, 1.0, 1.0 - scene.warmth], np.float32)
+    grain = sitting.generator.standard_normal(small.shape, dtype=np.float32) * np.float32(_GRAIN)
+    return np.clip(small * light + grain, 0.0, 255.0).astype(np.uint8)
 
 
 def _coarse(features: NDArray) -> NDArray:

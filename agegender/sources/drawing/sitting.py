@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from agegender.sources.drawing.canvas import Canvas
 from agegender.sources.drawing.geometry import Points, Pose
@@ -13,6 +15,7 @@ from agegender.sources.drawing.person import Person
 from agegender.sources.drawing.scene import Scene
 
 Colour = NDArray[np.float64]  # RGB, 0..255
+Paint = Sequence[float] | Colour
 
 _SKIN_STOPS = (0.0, 0.25, 0.45, 0.62, 0.8, 1.0)
 _SKIN_COLOURS = ((251, 224, 205), (240, 199, 166), (216, 165, 124), (184, 128, 90), (138, 90, 62), (88, 57, 43))
@@ -48,6 +51,16 @@ class Sitting:
         return self.pose.unit
 
     @property
+    def chin(self) -> float:
+        """Height of the chin's edge in head coordinates."""
+        return float(self.outline[:, 1].max())
+
+    @property
+    def skull_top(self) -> float:
+        """Height of the top of the bare head in head coordinates."""
+        return float(self.outline[:, 1].min())
+
+    @property
     def skin(self) -> Colour:
         """Colour of lit skin."""
         return _between(self.person.skin_tone, _SKIN_STOPS, _SKIN_COLOURS)
@@ -71,6 +84,17 @@ class Sitting:
     def grey_strand(self) -> Colour:
         """Colour of a single grey strand."""
         return _GREY + 18.0
+
+    def fill(self, points: ArrayLike, colour: Paint, *, softness: float = 0.0, **how: Any) -> None:
+        """Fill a shape on the front of the face; points and softness in head coordinates, `how` as `Canvas.fill`."""
+        self.canvas.fill(self.pose.on_face(points), colour, softness=softness * self.unit, **how)
+
+    def stroke(
+        self, lines: Sequence[ArrayLike], width: float, colour: Paint, *, softness: float = 0.0, **how: Any
+    ) -> None:
+        """Draw lines on the front of the face; points, width and softness in head coordinates."""
+        placed = [self.pose.on_face(line) for line in lines]
+        self.canvas.stroke(placed, width * self.unit, colour, softness=softness * self.unit, **how)
 
 
 def _between(position: float, stops: tuple[float, ...], colours: tuple[tuple[float, ...], ...]) -> Colour:
