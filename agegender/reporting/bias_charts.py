@@ -18,7 +18,7 @@ from agegender.reporting.words import Interval, count, number, scaled
 
 MOST_GROUPS = 24  # a chart with more lines than that is a table
 MOST_POINTS = 20_000
-_ERROR_EDGES = np.arange(-30, 30.1, 2.5)
+_ERROR_LABEL = "predicted minus labelled age, years"
 
 
 class Drawing(NamedTuple):
@@ -111,20 +111,23 @@ def _cloud(name: str, rows: pd.DataFrame, limit: float) -> Drawing:
 
 
 def error_distributions(audit: Audit, comparisons: Comparisons) -> list[Drawing]:
-    """Return the distributions of signed errors, up to five groups in one drawing."""
-    drawings = []
+    """Return the distribution of signed errors: a histogram of everybody, then quantiles of each group."""
+    errors = audit.judged["age_error_years"].dropna().to_numpy(float)
+    told = f"Errors of {count(len(errors))} photos; median {number(np.median(errors), signed=True)} years"
+    drawings = [Drawing(charts.histogram_chart(errors, title="Everybody", x_label=_ERROR_LABEL, description=told))]
     for columns in comparisons.single:
-        groups = sorted(ranked(comparisons.get(columns, "mae")), key=lambda group: -group.n)[:5]
-        samples = {group.name: _errors(audit, columns[0], group) for group in groups}
-        if not samples:
+        result = comparisons.get(columns, "mae")
+        groups = [group for group in _largest(result) if group.is_ranked] if result else []
+        if not groups:
             continue
-        medians = [f"{name}: median {np.median(values):+.1f} years" for name, values in samples.items()]
-        drawing = charts.histogram_chart(
+        samples = [_errors(audit, columns[0], group) for group in groups]
+        medians = [f"{group.name}: {np.median(values):+.1f}" for group, values in zip(groups, samples, strict=True)]
+        drawing = charts.quantile_chart(
+            [f"{group.name} ({count(group.n)})" for group in groups],
             samples,
             title=f"By {title(columns)}",
-            x_label="predicted minus labelled age, years",
-            edges=_ERROR_EDGES,
-            description=f"Distribution of errors by {title(columns)}. {'; '.join(medians)}",
+            x_label=_ERROR_LABEL,
+            description=f"Errors by {title(columns)}; medians in years: {'; '.join(medians)}",
         )
         drawings.append(Drawing(drawing))
     return drawings
@@ -142,7 +145,7 @@ def coverages(comparisons: Comparisons) -> list[Drawing]:
             [f"{group.name} ({count(group.n)})" for group in groups],
             [scaled(as_interval(group.estimate), 100) for group in groups],
             title=f"Coverage by {title(columns)}",
-            x_label="% of labelled ages inside their interval; dashes: 90 %",
+            x_label="% inside their interval; dashes: 90",
             null_value=90.0,
             is_faint=[not group.is_ranked for group in groups],
             description=f"Coverage of the 90 % age interval by {title(columns)}; figures in the table below.",

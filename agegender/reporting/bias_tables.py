@@ -14,12 +14,19 @@ from agegender.reporting.comparisons import Comparisons, as_interval, group_anch
 from agegender.reporting.tables import Column, Row, Table
 from agegender.reporting.words import scaled
 
+_IN_GAP_TABLE = ("mae", "signed_error", "gender_accuracy", "interval_coverage")
 MOST_ROWS = 120  # further groups go to the downloads alone
 
 _GROUP = Column("group", "Group")
 _COUNT = Column("n", "Photos", 0, hint="photos that are judged")
 _SHARE = Column("training_share", "Share of training", 1, is_percent=True, hint="share of the training photos")
-_P = Column("p_corrected", "p (Holm)", 3, hint="permutation test of the gap, corrected for the number of groups")
+_P = Column(
+    "p_corrected",
+    "p (Holm)",
+    3,
+    is_p_value=True,
+    hint="permutation test of the gap, corrected for the number of groups",
+)
 _AGE_COLUMNS = (
     _GROUP,
     _COUNT,
@@ -44,6 +51,10 @@ _GENDER_COLUMNS = (
     Column("recall_male", "Recall of “male”", 1, is_percent=True, hint="labelled male and predicted male"),
     Column("recall_female", "Recall of “female”", 1, is_percent=True, hint="labelled female and predicted female"),
 )
+_KINDS = (
+    ("age", "Age error", _AGE_COLUMNS, "mae"),
+    ("gender", "Gender label", _GENDER_COLUMNS, "gender_accuracy"),
+)
 
 
 def group_tables(audit: Audit, comparisons: Comparisons, columns: tuple[str, ...]) -> list[Table]:
@@ -51,14 +62,14 @@ def group_tables(audit: Audit, comparisons: Comparisons, columns: tuple[str, ...
     shares = training_shares(audit, columns)
     results = comparisons.by_columns[columns]
     tables = []
-    for kind, wanted, main in (("age", _AGE_COLUMNS, "mae"), ("gender", _GENDER_COLUMNS, "gender_accuracy")):
+    for kind, name, wanted, main in _KINDS:
         if main not in results:
             continue
         rows = [
             Row(_values(group, results, shares, main), not group.is_ranked, group_anchor(columns, position))
             for position, group in enumerate(results[main].groups)
         ]
-        tables.append(_table(f"{identifier(columns)}-{kind}", f"{kind.capitalize()} by {title(columns)}", wanted, rows))
+        tables.append(_table(f"{identifier(columns)}-{kind}", f"{name} by {title(columns)}", wanted, rows))
     return tables
 
 
@@ -79,14 +90,14 @@ def gap_table(comparisons: Comparisons) -> Table | None:
         Column("grouping", "Grouping"),
         Column("gap", "Largest gap"),
         Column("null_95", "Chance alone (95th percentile)"),
-        Column("p_value", "p", 3),
+        Column("p_value", "p", 3, is_p_value=True),
         Column("between", "Between"),
     )
     rows = [
         Row(_gap_values(result, result.largest_gap))
         for results in comparisons.by_columns.values()
         for result in results.values()
-        if result.largest_gap is not None and result.metric != "interval_width"
+        if result.largest_gap is not None and result.metric in _IN_GAP_TABLE
     ]
     note = "Largest and smallest group differ even when nothing is wrong; a gap below the chance column is no news."
     return (

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
@@ -52,10 +53,7 @@ def forest_chart(
             color = FAINT if is_grey else SERIES[0]
             axes.plot([value.low, value.high], [place, place], color=color, linewidth=2.2)
             axes.plot([value.estimate], [place], "o", color=color, markersize=5)
-        axes.set_yticks(range(len(names)), [shortened(name) for name in names])
-        axes.set_ylim(len(names) - 0.4, -0.6)
-        axes.grid(visible=False, axis="y")
-        axes.spines["left"].set_visible(False)
+        _name_rows(axes, names)
         return svg(figure, description)
 
 
@@ -74,9 +72,7 @@ def bar_chart(
         axes.barh(range(len(names)), values, color=SERIES[0], height=0.62)
         if reference is not None:
             axes.axvline(reference, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.set_yticks(range(len(names)), [shortened(name) for name in names])
-        axes.set_ylim(len(names) - 0.4, -0.6)
-        axes.grid(visible=False, axis="y")
+        _name_rows(axes, names)
         return svg(figure, description)
 
 
@@ -90,25 +86,36 @@ def cloud_chart(
         axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label, aspect="equal")
         axes.plot([0, top], [0, top], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
         is_many = len(x) > MOST_VECTOR_POINTS
-        axes.scatter(x, y, s=5, alpha=max(0.06, min(0.6, 180 / max(len(x), 1))), linewidths=0, rasterized=is_many)
+        axes.scatter(x, y, s=5, alpha=max(0.12, min(0.7, 400 / max(len(x), 1))), linewidths=0, rasterized=is_many)
         axes.set(xlim=(0, top), ylim=(0, top))
         return svg(figure, description)
 
 
-def histogram_chart(
-    samples: Mapping[str, ArrayLike], *, title: str, x_label: str, description: str, edges: ArrayLike
-) -> Markup:
-    """Draw distributions as outlines on common bins, each as a share of its own group."""
-    bins = np.asarray(edges, float)
+def histogram_chart(values: ArrayLike, *, title: str, x_label: str, description: str) -> Markup:
+    """Draw how often each error occurs, in bins of two years; what lies further out than 30 stands in the last bin."""
+    bins = np.arange(-31.0, 31.1, 2.0)
+    shares = 100 * np.histogram(np.clip(np.asarray(values, float), -30, 30), bins)[0] / max(np.size(values), 1)
     with chart() as figure:
-        axes = figure.add_subplot(title=title, xlabel=x_label, ylabel="% of group")
-        axes.axvline(0, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
-        for name, values in samples.items():
-            clipped = np.clip(np.asarray(values, float), bins[0], bins[-1])
-            shares = 100 * np.histogram(clipped, bins)[0] / max(len(clipped), 1)
-            axes.stairs(shares, bins, label=shortened(name), linewidth=1.6)
-        axes.set_xlim(bins[0], bins[-1])
-        axes.legend(loc="upper right", handlelength=1.2)
+        axes = figure.add_subplot(title=title, xlabel=x_label, ylabel="% of photos")
+        axes.bar(bins[:-1] + 1, shares, width=1.7, color=SERIES[0])
+        axes.axvline(0, color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.grid(visible=False, axis="x")
+        return svg(figure, description)
+
+
+def quantile_chart(
+    names: Sequence[str], samples: Sequence[ArrayLike], *, title: str, x_label: str, description: str
+) -> Markup:
+    """Draw one strip per group: median, middle half (thick) and middle 90 % (thin) of its values."""
+    with chart(0.75 + 0.235 * max(len(names), 2)) as figure:
+        axes = figure.add_subplot(title=title, xlabel=x_label)
+        axes.axvline(0, color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)))
+        for place, values in enumerate(samples):
+            ends = np.quantile(np.asarray(values, float), [0.05, 0.25, 0.5, 0.75, 0.95])
+            axes.plot(ends[[0, 4]], [place, place], color=SERIES[0], linewidth=1.2)
+            axes.plot(ends[[1, 3]], [place, place], color=SERIES[0], linewidth=6, alpha=0.55, solid_capstyle="butt")
+            axes.plot(ends[2], place, "o", color=SERIES[0], markersize=5)
+        _name_rows(axes, names)
         return svg(figure, description)
 
 
@@ -167,6 +174,13 @@ def representation_chart(
         axes.set_xlim(left=0)
         axes.margins(x=0.15)
         return svg(figure, description)
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), [shortened(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
 
 
 def shortened(name: str, longest: int = _LONGEST_LABEL) -> str:

@@ -28,10 +28,9 @@ _DECADES = [*(f"{ten}0–{ten}9" if ten else "0–9" for ten in range(9)), "90+"
 def dataset_context(content: DatasetReport, *, hide_faces: bool) -> dict[str, Any]:
     """Return everything that the template of the page names."""
     kept = content.faces.kept()
-    is_drawn = content.faces.is_drawn()
     return {
         "title": content.title,
-        "is_drawn": is_drawn,
+        "is_drawn": content.faces.is_drawn(),
         "kept_count": count(len(kept)),
         "file_count": count(_file_count(content)),
         "warnings": content.warnings,
@@ -42,11 +41,11 @@ def dataset_context(content: DatasetReport, *, hide_faces: bool) -> dict[str, An
         "sparsest": _sparsest(kept),
         "leakage": _leakage(content.leakage),
         "galleries": [
-            _gallery("twins", "Twins", content.twin_groups, content.twin_group_count, hide_faces, is_drawn),
+            _gallery(content, hide_faces, "twins", "Twins", content.twin_groups, content.twin_group_count),
             _gallery(
-                "conflicts", "Conflicts", content.conflict_groups, content.conflict_group_count, hide_faces, is_drawn
+                content, hide_faces, "conflicts", "Conflicts", content.conflict_groups, content.conflict_group_count
             ),
-            _gallery("quality", "Extremes of quality", content.quality_extremes, None, hide_faces, is_drawn),
+            _gallery(content, hide_faces, "quality", "Extremes of quality", content.quality_extremes),
         ],
         "tables": [
             table_of_frame(f"table-{place}", name, frame) for place, (name, frame) in enumerate(content.tables.items())
@@ -156,11 +155,14 @@ def _sparsest(kept: pd.DataFrame) -> Table | None:
     labels = pd.concat(keys, axis=1).dropna()
     if not len(labels):
         return None
-    levels = [sorted(labels[name].unique()) for name in labels]
-    every = pd.MultiIndex.from_product(levels, names=list(labels))
+    names = [str(name) for name in labels.columns]
+    every = pd.MultiIndex.from_product([sorted(labels[name].unique()) for name in names], names=names)
     cells = labels.value_counts().reindex(every, fill_value=0).sort_values(kind="stable").head(MOST_SPARSE_CELLS)
-    columns = [*(Column(name, name.capitalize()) for name in labels), Column("photos", "Photos", 0)]
-    rows = [Row(dict(zip(labels, key, strict=True)) | {"photos": int(n)}, n < 30) for key, n in cells.items()]
+    columns = [*(Column(name, name.capitalize()) for name in names), Column("photos", "Photos", 0)]
+    rows = [
+        Row(dict(zip(names, list(key), strict=True)) | {"photos": int(n)}, n < 30)
+        for key, n in zip(cells.index, cells, strict=True)
+    ]
     note = "What a model rarely sees it rarely learns, and what a test rarely holds can't be judged."
     return Table("sparsest", "Sparsest cells", columns, rows, note)
 
@@ -173,19 +175,21 @@ def _leakage(leakage: pd.DataFrame | None) -> Table | None:
 
 
 def _gallery(
-    anchor: str, name: str, groups: Sequence[PhotoGroup], found: int | None, hide_faces: bool, is_drawn: bool
+    content: DatasetReport,
+    hide_faces: bool,
+    anchor: str,
+    name: str,
+    groups: Sequence[PhotoGroup],
+    found: int | None = None,
 ) -> dict[str, Any]:
-    shown = groups[:MOST_GROUPS_SHOWN]
-    return {
-        "anchor": anchor,
-        "title": name,
-        "found": count(found if found is not None else len(groups)),
-        "left_out": max((found if found is not None else len(groups)) - len(shown), 0),
-        "groups": [
-            {"title": group.title, "note": group.note, "photos": _photos(group, hide_faces, is_drawn)}
-            for group in shown
-        ],
-    }
+    is_drawn = content.faces.is_drawn()
+    group_count = len(groups) if found is None else found
+    shown = [
+        {"title": group.title, "note": group.note, "photos": _photos(group, hide_faces, is_drawn)}
+        for group in groups[:MOST_GROUPS_SHOWN]
+    ]
+    left_out = max(group_count - len(shown), 0)
+    return {"anchor": anchor, "title": name, "found": count(group_count), "left_out": left_out, "groups": shown}
 
 
 def _photos(group: PhotoGroup, hide_faces: bool, is_drawn: bool) -> list[Photo]:

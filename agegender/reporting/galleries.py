@@ -31,6 +31,7 @@ class Photo:
     headline: str
     lines: tuple[str, ...]
     file: str
+    is_expected: bool = True  # False where nobody said where photos lie, so that no empty frame is drawn
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Gallery:
 
     anchor: str
     title: str
+    grouping: str
     note: str
     strips: tuple[Strip, ...]
 
@@ -70,7 +72,7 @@ class PhotoShelf:
         blurred = ", blurred" if self._audit.hide_faces else ""
         alt = f"{what}{blurred}, in the data labelled {labelled}; the model's guess: {predicted}"
         lines = (f"label {labelled}", f"guess {predicted}")
-        return Photo(image, alt, headline, lines, PurePosixPath(file).name)
+        return Photo(image, alt, headline, lines, PurePosixPath(file).name, self._audit.faces is not None)
 
     def _image(self, path: Any) -> str:
         if not isinstance(path, str):
@@ -96,8 +98,8 @@ def galleries(audit: Audit, comparisons: Comparisons, shelf: PhotoShelf) -> list
             if not anchor:
                 continue
             rows = audit.judged.iloc[places.get(group.values, [])]
-            note = f"{title(columns)}, {count(len(rows))} photos"
-            found.append(Gallery(anchor, group.name, note, tuple(_strips(rows, shelf))))
+            note = f"{count(len(rows))} photos"
+            found.append(Gallery(anchor, group.name, title(columns), note, tuple(_strips(rows, shelf))))
     return found
 
 

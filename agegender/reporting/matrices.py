@@ -39,7 +39,7 @@ class Matrix:
     column_names: tuple[str, ...]
     rows: tuple[MatrixRow, ...]
     note: str = ""
-    corner: str = "labelled ↓ predicted →"
+    corner: str = "label ↓ guess →"
 
 
 def confusion_matrix(rows: pd.DataFrame, caption: str) -> Matrix | None:

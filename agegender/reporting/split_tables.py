@@ -23,13 +23,11 @@ _COLUMNS = (
     Column("mae", "MAE, years", 2),
     Column("signed_error", "Mean error, years", 2, is_signed=True),
     Column("rmse", "RMSE, years", 2),
-    Column("median_absolute_error", "Median error, years", 2),
     Column("r2", "R²", 3),
     Column("within_5", "Within ±5 years", 1, is_percent=True),
     Column("within_8", "Within ±8 years", 1, is_percent=True),
     Column("gender_accuracy", "Gender accuracy", 1, is_percent=True),
     Column("roc_auc", "Gender AUC", 3),
-    Column("expected_calibration_error", "Calibration error", 3),
 )
 _WITH_INTERVAL = ("mae", "signed_error", "within_5", "within_8", "gender_accuracy")
 
@@ -78,8 +76,8 @@ def overfitting_words(audit: Audit) -> str:
 def _values(name: str, rows: pd.DataFrame) -> dict[str, Any]:
     ages = age_metrics(rows["age_years"], rows["predicted_age_years"])
     genders = gender_metrics(rows["gender"], rows["female_probability"], predicted=rows["predicted_gender"])
-    values: dict[str, Any] = {key: ages[key] for key in ("rmse", "median_absolute_error", "r2")}
-    values |= {key: genders[key] for key in ("roc_auc", "expected_calibration_error")}
+    values: dict[str, Any] = {key: ages[key] for key in ("rmse", "r2")}
+    values["roc_auc"] = genders["roc_auc"]
     values |= {key: _with_interval(rows, key) for key in _WITH_INTERVAL}
     return {"split": _SPLIT_WORDS.get(name, name), "name": name, "n": len(rows)} | values
 

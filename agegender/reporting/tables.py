@@ -44,6 +44,7 @@ class Column:
     hint: str = ""
     is_signed: bool = False
     is_percent: bool = False
+    is_p_value: bool = False
 
     @property
     def is_number(self) -> bool:
@@ -55,6 +56,8 @@ class Column:
         value = value.estimate if isinstance(value, Interval) else value
         if not self.is_number:
             return MISSING if _is_missing(value) else str(value)
+        if self.is_p_value and not _is_missing(value) and value < 0.001:
+            return "< 0.001"
         return number(value, self.digits or 0, signed=self.is_signed, is_percent=self.is_percent)
 
     def ends(self, value: Any) -> str:

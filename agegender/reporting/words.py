@@ -7,12 +7,9 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 GENDER_WORDS = (
-    "“Gender” here is the dataset's annotated label of how a person presents in a photo. It is not a person's identity, "
+    "“Gender” here is the dataset's annotated label of how a person presents in a photo. It isn't anybody's identity, "
     "and a prediction of it is no fact about anybody. The data know two labels only, so people whom neither "
     "describes are counted wrongly or not at all."
-)
-DRAWN_WORDS = (
-    "These faces are drawn. Nobody is shown, and the figures say nothing about how the model does on real people."
 )
 MISSING = "–"
 SMALL_GROUP = 30  # below this many photos a group is greyed and never ranked
