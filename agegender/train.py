@@ -205,7 +205,8 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _result(model: Path, runs: Path, card: dict, pages: dict[str, Path]) -> Result:
-    test = card["metrics"].get("test", {}).get("overall", {})
+    from agegender.stages.summaries import metrics_lines
+
     document = {
         "model": str(model),
         "runs": str(runs),
@@ -217,7 +218,7 @@ def _result(model: Path, runs: Path, card: dict, pages: dict[str, Path]) -> Resu
         "seconds": card["seconds"],
     }
     lines = [f"model    {model}", f"runs     {runs}", *(f"report   {path}" for path in pages.values())]
-    return Result(document, "\n".join([*lines, str(test)]))
+    return Result(document, "\n".join([*lines, *metrics_lines(card["metrics"])]))
 
 
 if __name__ == "__main__":

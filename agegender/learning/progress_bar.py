@@ -28,7 +28,7 @@ class TrainingBar(Callback):
         """Move on by one batch."""
         if self.training:
             parts = {name: f"{float(part):.3f}" for name, part in self.learn.loss_func.parts.items()}
-            self._bar.set_postfix({"loss": f"{float(self.loss):.3f}", **parts}, refresh=False)
+            self._bar.set_postfix({"loss": f"{float(self.loss.detach()):.3f}", **parts}, refresh=False)
         self._bar.update()
 
     def after_epoch(self) -> None:

@@ -47,10 +47,10 @@ class EpochRecorder(Callback):
         """Add one batch."""
         side, count = ("train" if self.training else "valid"), len(self.yb[0])
         self._counts[side] += count
-        self._sums[f"{side}_loss"] += float(self.loss) * count
+        self._sums[f"{side}_loss"] += float(self.loss.detach()) * count
         for name, part in self._loss.parts.items():
             self._sums[f"{side}_loss_{name}"] += float(part) * count
-        if self.training and not np.isfinite(float(self.loss)):
+        if self.training and not torch.isfinite(self.loss.detach()):
             raise CancelFitException
         if not self.training:
             for place, (raw, target) in enumerate(zip(self.pred, self.yb, strict=True)):

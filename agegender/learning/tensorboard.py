@@ -53,35 +53,35 @@ class TensorBoardRun(Callback):
 
         self._train = SummaryWriter(str(self.folder / "train"))
         self._valid = SummaryWriter(str(self.folder / "valid"))
-        self._step, self._has_shown_photos = 0, False
+        self._batches_seen, self._has_shown_photos = 0, False
 
     def before_batch(self) -> None:
         """Show the first training batch as the network sees it."""
         if self.training and not self._has_shown_photos:
             self._has_shown_photos = True
-            self._train.add_image("inputs", self._photo_grid(self.xb[0]), self._step)
+            self._train.add_image("inputs", self._photo_grid(self.xb[0]), self._batches_seen)
 
     def after_batch(self) -> None:
         """Write the training losses and the learning rate of this step."""
         if self.training:
-            self._step += 1
-            self._train.add_scalar("loss/total", float(self.loss), self._step)
+            self._batches_seen += 1
+            self._train.add_scalar("loss/total", float(self.loss.detach()), self._batches_seen)
             for name, part in self.learn.loss_func.parts.items():
-                self._train.add_scalar(f"loss/{name}", float(part), self._step)
-            self._train.add_scalar("learning_rate", self.opt.hypers[-1]["lr"], self._step)
+                self._train.add_scalar(f"loss/{name}", float(part), self._batches_seen)
+            self._train.add_scalar("learning_rate", self.opt.hypers[-1]["lr"], self._batches_seen)
 
     def after_epoch(self) -> None:
         """Write the validation losses, metrics and group gaps of this epoch."""
         row = self.learn.epoch_recorder.rows[-1]
         for name, value in row.items():
             if name == "valid_loss":
-                self._valid.add_scalar("loss/total", value, self._step)
+                self._valid.add_scalar("loss/total", value, self._batches_seen)
             elif name.startswith("valid_loss_"):
-                self._valid.add_scalar(f"loss/{name.removeprefix('valid_loss_')}", value, self._step)
+                self._valid.add_scalar(f"loss/{name.removeprefix('valid_loss_')}", value, self._batches_seen)
             elif name.startswith("valid_"):
-                self._valid.add_scalar(f"metrics/{name.removeprefix('valid_')}", value, self._step)
+                self._valid.add_scalar(f"metrics/{name.removeprefix('valid_')}", value, self._batches_seen)
         for name, gap in self._group_gaps().items():
-            self._valid.add_scalar(f"gap_to_the_rest_years/{name}", gap, self._step)
+            self._valid.add_scalar(f"gap_to_the_rest_years/{name}", gap, self._batches_seen)
         self._train.flush()
         self._valid.flush()
 

@@ -12,7 +12,7 @@ from agegender.faces import SPLITS
 def metrics_lines(metrics: Mapping[str, Any]) -> list[str]:
     """Return one line per split: photos, age and gender figures."""
     known = [side for side in (*SPLITS, "all") if side in metrics]
-    return [_line(side, metrics[side]["overall"]) for side in known]
+    return [_line(side, metrics[side]) for side in known]
 
 
 def _line(side: str, figures: Mapping[str, Any]) -> str:
