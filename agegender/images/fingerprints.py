@@ -13,10 +13,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import scipy.fft
@@ -31,6 +31,8 @@ LARGEST_FILE_BYTES = 256 * 2**20  # a larger file is no photo of a face; its byt
 _PHOTOS_PER_TASK = 32
 _TASKS_AT_ONCE = 32
 _NEAR_TIE = 1e-4  # far above the rounding of sums of 1024 bytes, about 1e-9; far below the gap in nearly every photo
+
+Result = TypeVar("Result")
 
 
 class Fingerprint(NamedTuple):
@@ -57,15 +59,12 @@ def fingerprint_files(paths: Sequence[Path], *, workers: int | None = None) -> I
     workers : int, optional
         Threads; by default one per processor that this process may use.
     """
-    threads = workers or _processor_count()
-    stride = _PHOTOS_PER_TASK * _TASKS_AT_ONCE
-    # Two threads that both call a threaded BLAS would fight for the same processors.
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(max_workers=threads) as pool:
-        for start in range(0, len(paths), stride):
-            chunk = paths[start : start + stride]
-            tasks = [chunk[first : first + _PHOTOS_PER_TASK] for first in range(0, len(chunk), _PHOTOS_PER_TASK)]
-            for fingerprints in pool.map(_fingerprint_task, tasks):
-                yield from fingerprints
+    yield from _in_threads(paths, _fingerprint_task, workers)
+
+
+def read_thumbnails(paths: Sequence[Path], *, workers: int | None = None) -> Iterator[NDArray[np.uint8]]:
+    """Yield the grey 32 x 32 thumbnail that a file's hash is made of, in order; a black one where there is none."""
+    yield from _in_threads(paths, _thumbnail_task, workers)
 
 
 def perceptual_hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -108,6 +107,30 @@ def hash_numbers(texts: Sequence[str]) -> NDArray[np.uint64]:
     [255]
     """
     return np.array([int(text, 16) for text in texts], dtype=np.uint64)
+
+
+def _in_threads(
+    paths: Sequence[Path], task: Callable[[Sequence[Path]], list[Result]], workers: int | None
+) -> Iterator[Result]:
+    stride = _PHOTOS_PER_TASK * _TASKS_AT_ONCE
+    # Two threads that both call a threaded BLAS would fight for the same processors.
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(workers or _processor_count()) as pool:
+        for start in range(0, len(paths), stride):
+            chunk = paths[start : start + stride]
+            parts = [chunk[first : first + _PHOTOS_PER_TASK] for first in range(0, len(chunk), _PHOTOS_PER_TASK)]
+            for results in pool.map(task, parts):
+                yield from results
+
+
+def _thumbnail_task(paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
+    return [_thumbnail(_read_file(path)[1]) for path in paths]
+
+
+def _thumbnail(content: bytes) -> NDArray[np.uint8]:
+    try:
+        return grey_thumbnail(content)
+    except PhotoError:
+        return np.zeros((SIDE, SIDE), dtype=np.uint8)
 
 
 def _fingerprint_task(paths: Sequence[Path]) -> list[Fingerprint]:
