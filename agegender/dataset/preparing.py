@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +17,12 @@ from agegender.dataset.cleaning import clean
 from agegender.dataset.combining import combine_faces
 from agegender.dataset.official_split import has_official_split, keep_official_split
 from agegender.dataset.splitting import fold_faces, split_faces
-from agegender.errors import FolderError, UsageError
+from agegender.errors import FolderError, OutputError, UsageError
 from agegender.faces import Faces
+from agegender.progress import say
 from agegender.sources import find_source
 from agegender.sources.listing import MALFORMED
+from agegender.writing import check_writable
 
 MALFORMED_COLUMN = "is_malformed_name"
 
@@ -101,12 +104,23 @@ def prepare_datasets(datasets: Sequence[Dataset], settings: PreparationSettings)
         near_duplicates=settings.near_duplicates,
         on_conflict=settings.on_conflict,
         near_twins=settings.near_twins,
-        cache=settings.cache,
+        cache=_usable_cache(settings.cache),
     )
     if faces.kept().empty:
         raise FolderError(_nothing_left(faces))
     faces = _split(faces, settings)
     return faces, count_faces(faces, cleaning.to_dict())
+
+
+def _usable_cache(cache: Path | None) -> Path | None:
+    if cache is None:
+        return None
+    try:
+        check_writable(cache.parent)
+    except OutputError as error:
+        say(f"hashes are not remembered: {error}")
+        return None
+    return cache
 
 
 def limit_faces(faces: Faces, limit: int | None, *, seed: int = 7) -> Faces:
@@ -132,7 +146,13 @@ def limit_faces(faces: Faces, limit: int | None, *, seed: int = 7) -> Faces:
 
 
 def _read(dataset: Dataset) -> Faces:
-    return find_source(dataset.source)(dataset.folder, **dataset.options)
+    read = find_source(dataset.source)
+    known = list(signature(read).parameters)[1:]
+    unknown = sorted(set(dataset.options) - set(known))
+    if unknown:
+        offered = f"it has {', '.join(known)}" if known else "it has none"
+        raise UsageError(f"the source {dataset.source} has no option {', '.join(unknown)}; {offered}.")
+    return read(dataset.folder, **dataset.options)
 
 
 def _split(faces: Faces, settings: PreparationSettings) -> Faces:

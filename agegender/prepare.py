@@ -1,0 +1,250 @@
+"""The command `prepare`: folders of labelled faces in, one clean faces table with leak-safe splits out."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agegender.console import Result, command_parser, execute
+from agegender.errors import OutputError, UsageError
+from agegender.sources import DESCRIPTIONS, choices
+
+if TYPE_CHECKING:
+    from agegender.dataset.preparing import Dataset, PreparationSettings
+
+ON_CONFLICT = ("drop", "keep-first", "median")
+NEAR_TWINS = ("keep-one", "drop-all")
+_LISTED_NAMES = 5
+EPILOG = """\
+sources:
+{sources}
+
+examples:
+  agegender prepare --source utkface --data UTKFace --out faces.parquet --report dataset.html
+  agegender prepare --source appa-real --data appa-real-release --option target=real --out faces.parquet
+  agegender prepare --source csv --data photos --columns path=img age_years=age --option male=0 --option female=1 \\
+                    --source fairface --data FairFace --out both.parquet
+
+--option, --columns and further --data belong to the --source before them. Options: appa-real target=apparent|real
+photos=crops|whole ignore_list=FILE; afad ages=15-40; fairface margin=025|125 open_range_age_years=N; all-age-faces
+photos=aligned|original; masked-faces corrections=yes; csv table=FILE male=LABEL female=LABEL."""
+
+
+class DatasetOption(argparse.Action):
+    """Remembers --source, --data, --option and --columns in the order in which they stand."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Add one step; the datasets are made of them when all are known."""
+        del parser
+        namespace.steps = [*(namespace.steps or []), (option_string, values)]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    described = zip(choices(), DESCRIPTIONS.values(), strict=True)
+    epilog = EPILOG.format(sources="\n".join(f"  {name:14} {text}" for name, text in described))
+    parser = command_parser(
+        "prepare",
+        "Turn folders of labelled faces into one clean table, every lost photo with its reason.",
+        epilog=epilog,
+    )
+    parser.set_defaults(steps=[])
+    data = parser.add_argument_group("data")
+    for option, metavar, text in (
+        ("--source", "NAME", "layout of the folders that follow (see below)"),
+        ("--data", "FOLDER", "folder of labelled faces; may be given several times"),
+        ("--option", "NAME=VALUE", "an option of the source before it"),
+    ):
+        data.add_argument(option, metavar=metavar, action=DatasetOption, dest="steps", help=text)
+    data.add_argument(
+        "--columns",
+        metavar="OURS=THEIRS",
+        nargs="+",
+        action=DatasetOption,
+        dest="steps",
+        help="columns of a csv source",
+    )
+    data.add_argument("--limit", metavar="N", type=int, help="use a random N of the photos")
+    _add_cleaning(parser.add_argument_group("twins"))
+    _add_splitting(parser.add_argument_group("split"))
+    output = parser.add_argument_group("output")
+    output.add_argument("--out", metavar="FILE", type=Path, required=True, help="the faces table to write (Parquet)")
+    output.add_argument("--report", metavar="FILE", type=Path, help="write a page about the dataset as well")
+    output.add_argument("--hide-faces", action="store_true", help="no recognisable face on that page")
+    return parser
+
+
+def _add_cleaning(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--near-duplicates",
+        metavar="BITS",
+        default="5",
+        help="Hamming radius of 64-bit pHashes within which photos are near twins, or none (default: 5)",
+    )
+    group.add_argument(
+        "--on-conflict", choices=ON_CONFLICT, default="drop", help="twins with contradictory labels (default: drop all)"
+    )
+    group.add_argument(
+        "--near-twins",
+        choices=NEAR_TWINS,
+        default="keep-one",
+        help="near twins with agreeing labels; drop-all drops every photo with a near hash (default: keep-one)",
+    )
+    group.add_argument(
+        "--cache",
+        metavar="FILE",
+        type=Path,
+        default=Path("data/hashes.parquet"),
+        help="remembers hashes between runs; can be deleted freely (default: data/hashes.parquet)",
+    )
+
+
+def _add_splitting(group: argparse._ArgumentGroup) -> None:
+    ways = group.add_mutually_exclusive_group()
+    ways.add_argument("--split", metavar="70/15/15", help="draw train, valid and test in these parts")
+    ways.add_argument(
+        "--official-split",
+        action="store_true",
+        help="the published split (default where every source has one, otherwise 70/15/15 is drawn)",
+    )
+    ways.add_argument("--folds", metavar="K", type=int, help="K grouped stratified folds, in the column `fold`")
+    group.add_argument("--seed", metavar="N", type=int, default=7, help="(default: 7)")
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Prepare, write the table and, when asked, the page."""
+    started = time.monotonic()
+    settings = _settings(options)
+    datasets = _datasets(options.steps)
+    from agegender.dataset.leakage import leak_count, leakage_table
+    from agegender.dataset.preparing import prepare_datasets
+    from agegender.faces import write_faces
+
+    _check_outputs(options.out, options.report)
+    faces, counts = prepare_datasets(datasets, settings)
+    write_faces(faces, options.out)
+    document = {
+        **counts,
+        "malformed": list(faces.notes.get("malformed_names", [])),
+        "leaks": leak_count(leakage_table(faces.table)),
+        "out": str(options.out),
+        "report": None,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    if options.report is not None:
+        from agegender.stages.dataset_report import report_dataset
+
+        document["report"] = str(report_dataset(options.report, faces, document, hide_faces=options.hide_faces))
+    return Result(document, _text(document))
+
+
+def _check_outputs(*places: Path | None) -> None:
+    from agegender.writing import check_writable
+
+    for place in places:
+        if place is None:
+            continue
+        if place.is_dir():
+            raise OutputError(f"cannot write {place}: it is a folder. Name a file in it.")
+        check_writable(place.parent)
+
+
+def _settings(options: argparse.Namespace) -> PreparationSettings:
+    radius = _radius(options.near_duplicates)
+    if options.seed < 0:
+        raise UsageError(f"--seed {options.seed} is below 0.")
+    from agegender.dataset.preparing import PreparationSettings
+
+    return PreparationSettings(
+        near_duplicates=radius,
+        on_conflict=options.on_conflict,
+        near_twins=options.near_twins,
+        split="official" if options.official_split else options.split or "auto",
+        folds=options.folds,
+        seed=options.seed,
+        limit=options.limit,
+        cache=options.cache,
+    )
+
+
+def _radius(text: str) -> int | None:
+    if text.lower() == "none":
+        return None
+    if not text.isdecimal() or int(text) > 64:
+        raise UsageError(f"--near-duplicates {text} is no number of bits from 0 to 64, nor none.")
+    return int(text)
+
+
+def _datasets(steps: Sequence[tuple[str, Any]]) -> list[Dataset]:
+    """Return what to read, from the options in the order in which they stood."""
+    from agegender.dataset.preparing import Dataset
+
+    datasets = []
+    for source, given in _steps_by_source(steps):
+        options: dict[str, Any] = dict(_pair(value, option) for option, value in given if option == "--option")
+        columns = [_pair(pair, option) for option, value in given if option == "--columns" for pair in value]
+        if columns:
+            options["columns"] = dict(columns)
+        folders = [Path(value) for option, value in given if option == "--data"]
+        if not folders:
+            raise UsageError(f"--source {source} has no --data FOLDER after it.")
+        datasets += [Dataset(source, folder, options) for folder in folders]
+    return datasets
+
+
+def _steps_by_source(steps: Sequence[tuple[str, Any]]) -> list[tuple[str, list[tuple[str, Any]]]]:
+    """Return each source with the options that stand behind it; with a single source the order does not matter."""
+    sources = [value for option, value in steps if option == "--source"]
+    if not sources:
+        raise UsageError("nothing to prepare: name a dataset with --source NAME --data FOLDER.")
+    if len(sources) == 1:
+        return [(sources[0], [step for step in steps if step[0] != "--source"])]
+    if steps[0][0] != "--source":
+        raise UsageError(f"{steps[0][0]} stands before any of the {len(sources)} sources: to which does it belong?")
+    by_source: list[tuple[str, list[tuple[str, Any]]]] = []
+    for step in steps:
+        if step[0] == "--source":
+            by_source.append((step[1], []))
+        else:
+            by_source[-1][1].append(step)
+    return by_source
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not (name and separator and value):
+        raise UsageError(f"{option} {text} is not of the form name=value.")
+    return name, value
+
+
+def _text(document: dict[str, Any]) -> str:
+    sides = ", ".join(f"{count} {side}" for side, count in document["split"].items())
+    lines = [f"{document['files']} files, {document['kept']} kept ({sides}), in {document['seconds']:.1f} s"]
+    lines += [f"  dropped {count:6}: {reason}" for reason, count in document["dropped"].items()]
+    if document["malformed"]:
+        names = ", ".join(document["malformed"][:_LISTED_NAMES])
+        more = len(document["malformed"]) - _LISTED_NAMES
+        lines.append(f"  malformed names: {document['malformed_names']} ({names}{f' and {more} more' * (more > 0)})")
+    if document["exact_conflicts"]:
+        lines.append(f"  {document['exact_conflicts']} groups of identical files have contradictory labels")
+    leaks = f"{document['leaks']} twins or persons" if document["leaks"] else "nothing"
+    lines += [f"  leakage: {leaks} on two sides of the split", f"table    {document['out']}"]
+    return "\n".join(lines + ([f"report   {document['report']}"] if document["report"] else []))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    return execute(build_parser(), run, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
