@@ -9,11 +9,8 @@ benchmarks use its causes as the known answer.
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +57,7 @@ _JPEG_QUALITY = 93
 _SMALLEST_IMAGE, _LARGEST_IMAGE = 32, 1024
 
 
-def draw_faces(
-    folder: Path,
-    *,
-    face_count: int = FACE_COUNT,
-    image_size: int = IMAGE_SIZE,
-    seed: int = SEED,
-    workers: int | None = None,
-) -> None:
+def draw_faces(folder: Path, *, face_count: int = FACE_COUNT, image_size: int = IMAGE_SIZE, seed: int = SEED) -> None:
     """Draw `face_count` portraits into `folder`; do nothing when just these are there already.
 
     Parameters
@@ -80,8 +70,6 @@ def draw_faces(
         Pixels of a side, 32 to 1024.
     seed : int
         The same seed, the same faces.
-    workers : int, optional
-        Threads; as many as processors when not given. The faces do not depend on it.
 
     Raises
     ------
@@ -97,17 +85,11 @@ def draw_faces(
     if _is_drawn(folder, plan):
         return
     _check_replaceable(folder)
-    threads_before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        with replaced_folder(folder) as temporary, ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-            (temporary / CAUSES_FOLDER).mkdir()
-            drawn = pool.map(_draw_one, repeat(temporary), range(face_count), repeat(image_size), repeat(seed))
-            for _ in track(drawn, "drawing faces", total=face_count, unit="face"):
-                pass
-            (temporary / PLAN_FILE).write_text(to_json(plan) + "\n", encoding="utf-8")
-    finally:
-        cv2.setNumThreads(threads_before)
+    with replaced_folder(folder) as temporary:
+        (temporary / CAUSES_FOLDER).mkdir()
+        for index in track(range(face_count), "drawing faces", total=face_count, unit="face"):
+            _draw_one(temporary, index, image_size, seed)
+        (temporary / PLAN_FILE).write_text(to_json(plan) + "\n", encoding="utf-8")
 
 
 def read(root: Path) -> Faces:
@@ -202,9 +184,11 @@ def _plan(face_count: int, image_size: int, seed: int) -> dict[str, Any]:
 
 def _is_drawn(folder: Path, plan: dict[str, Any]) -> bool:
     try:
-        return read_plan(folder) == plan and len(list(folder.glob(f"*{PHOTO_ENDING}"))) == plan["face_count"]
+        is_same = read_plan(folder) == plan
     except FolderError:
         return False
+    photos, side_files = list(folder.glob(f"*{PHOTO_ENDING}")), list((folder / CAUSES_FOLDER).glob("*"))
+    return is_same and len(photos) == plan["face_count"] and len(side_files) == 2 * plan["face_count"]
 
 
 def _check_replaceable(folder: Path) -> None:

@@ -13,7 +13,7 @@ _COLLAR_DEPTHS = {"v": (0.73, 0.97), "round": (0.62, 0.67), "hood": (0.62, 0.67)
 def paint_body(sitting: Sitting) -> None:
     """Paint shoulders, clothes, neck and the shadow of the chin on it."""
     child, chin = 1.0 - sitting.person.growth, sitting.chin
-    neck = 0.52 - 0.10 * child + 0.05 * sitting.person.jaw_width
+    neck = 0.52 - 0.10 * child
     width = 2.15 - 0.55 * child
     cloth = np.asarray(sitting.scene.clothes_colours[0])
     shoulders = [(0.0, chin + 0.35), (neck + 0.12, chin + 0.36), (0.75 * width, chin + 0.62), (width, chin + 1.1)]

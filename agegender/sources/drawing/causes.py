@@ -45,6 +45,8 @@ CAUSES: dict[str, tuple[str, ...]] = {
         "eyes",  # large in children, drooping lids later
         "nose",  # small in children
         "jaw",  # short and round in children, sagging later
+        "skin",  # rosy cheeks of children
+        "neck",  # thin in children
         "brows",  # grey later
         "beard",  # none in children, grey later
     ),
@@ -77,6 +79,8 @@ def age_strengths(person: Person) -> dict[str, float]:
         "eyes": max(child, person.droop),
         "nose": child,
         "jaw": max(child, person.jowls),
+        "skin": child,
+        "neck": child,
         "brows": person.grey,
         "beard": person.beard * person.grey,
     }

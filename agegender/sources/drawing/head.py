@@ -65,7 +65,7 @@ def _shade_edges(sitting: Sitting, face: Mask) -> None:
 
 def _colour_cheeks(sitting: Sitting, face: Mask) -> None:
     child = 1.0 - sitting.person.growth
-    blush = 0.10 + 0.26 * child + 0.10 * sitting.person.lip_colour
+    blush = 0.12 + 0.26 * child
     for side in (-1.0, 1.0):
         cheek = ellipse(0.56 * side, 0.50 - 0.08 * child, 0.26, 0.2)
         sitting.fill(cheek, sitting.skin * [1.0, 0.66, 0.62], opacity=blush, softness=0.11, inside=face)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agegender.sources.drawing.sequence import sobol_point
 
@@ -133,25 +134,40 @@ def sample_person(seed: int, index: int) -> Person:
     generator = np.random.default_rng((seed, _PERSON_STREAM, index))
     looks = _looks_years(labels, generator)
     female = labels.gender == "female"
-    scatter = generator.normal(0.0, 1.0, 12)
     return Person(
         labels=labels,
         looks_years=looks,
-        growth=float(1.0 - np.exp(-max(looks, 0.5) / 8.0)),
-        grey=float(1.0 / (1.0 + np.exp(-(looks + 1.5 * scatter[0] - 51.0) / 6.0))),
         recession=_recession(looks, female, generator),
-        forehead_lines=_ramp(looks + 1.5 * scatter[1], 22, 75),
-        crows_feet=_ramp(looks + 1.5 * scatter[2], 24, 78),
-        under_eye=_ramp(looks + 1.5 * scatter[3], 18, 80),
-        nasolabial_folds=_ramp(looks + 1.5 * scatter[4], 14, 80),
-        spots=_ramp(looks + 2.0 * scatter[5], 48, 88),
-        droop=_ramp(looks + 1.5 * scatter[6], 28, 88),
-        jowls=_ramp(looks + 2.0 * scatter[7], 42, 85),
         hair_style=_hair_style(looks, female, generator),
         smile={"neutral": 0.0, "slightlyhappy": 0.5, "happy": 1.0}[labels.expression],
+        **age_signs(looks, generator.normal(0.0, 1.0, 8)),
         **_gender_signs(looks, female, generator),
         **_ethnicity_signs(labels.ethnicity, generator),
     )
+
+
+def age_signs(looks_years: float, scatter: NDArray[np.float64]) -> dict[str, Any]:
+    """Return the signs of age of a face that looks `looks_years` old.
+
+    Parameters
+    ----------
+    looks_years : float
+        Age that shows, in years.
+    scatter : ndarray, shape (8,)
+        How far each sign is ahead or behind, in units of about one and a half years.
+    """
+    ages = looks_years + scatter * np.array([1.5, 1.5, 1.5, 1.5, 1.5, 2.0, 1.5, 2.0])
+    return {
+        "growth": float(1.0 - np.exp(-max(looks_years, 0.5) / 8.0)),
+        "grey": float(1.0 / (1.0 + np.exp(-(ages[0] - 51.0) / 6.0))),
+        "forehead_lines": _ramp(ages[1], 22, 75),
+        "crows_feet": _ramp(ages[2], 24, 78),
+        "under_eye": _ramp(ages[3], 18, 80),
+        "nasolabial_folds": _ramp(ages[4], 14, 80),
+        "spots": _ramp(ages[5], 48, 88),
+        "droop": _ramp(ages[6], 28, 88),
+        "jowls": _ramp(ages[7], 42, 85),
+    }
 
 
 def _age(quantile: float) -> int:

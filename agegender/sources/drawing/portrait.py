@@ -21,7 +21,7 @@ from agegender.sources.drawing.person import Person
 from agegender.sources.drawing.scene import Scene
 from agegender.sources.drawing.sitting import Sitting
 
-SUPERSAMPLING = 2
+SUPERSAMPLING = 1.5  # 2 looks hardly better and takes half as long again
 _PAINT_STREAM = 3
 _GRAIN = 2.0  # standard deviation of the camera's noise, of 255
 
@@ -46,7 +46,7 @@ def draw_portrait(person: Person, scene: Scene, image_size: int, *, seed: int, i
         The number in `causes.FEATURES` of the topmost feature at each pixel.
     """
     generator = np.random.default_rng((seed, _PAINT_STREAM, index))
-    side = SUPERSAMPLING * image_size
+    side = round(SUPERSAMPLING * image_size)
     sitting = Sitting(person, scene, Pose(scene, side), Canvas(side), generator, face_outline(person))
     for paint in (
         paint_backdrop,
@@ -64,7 +64,7 @@ def draw_portrait(person: Person, scene: Scene, image_size: int, *, seed: int, i
         paint_glasses,
     ):
         paint(sitting)
-    return _developed(sitting, image_size), _coarse(sitting.canvas.features)
+    return _developed(sitting, image_size), _coarse(sitting.canvas.features, image_size)
 
 
 def _developed(sitting: Sitting, image_size: int) -> NDArray:
@@ -76,8 +76,6 @@ def _developed(sitting: Sitting, image_size: int) -> NDArray:
     return np.clip(small * light + grain, 0.0, 255.0).astype(np.uint8)
 
 
-def _coarse(features: NDArray) -> NDArray:
-    """Take of each block of pixels the largest number, which keeps thin folds, as they have the larger numbers."""
-    side = features.shape[0] // SUPERSAMPLING
-    blocks = features.reshape(side, SUPERSAMPLING, side, SUPERSAMPLING)
-    return np.ascontiguousarray(blocks.max(axis=(1, 3)))
+def _coarse(features: NDArray, image_size: int) -> NDArray:
+    small = cv2.resize(features, (image_size, image_size), interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(small, np.uint8)

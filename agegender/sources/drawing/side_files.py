@@ -78,9 +78,12 @@ def read_document(photo: Path) -> dict[str, Any]:
         It is missing or unreadable.
     """
     try:
-        return dict(json.loads(_beside(photo, ".json").read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        document = dict(json.loads(_beside(photo, ".json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise _without_side_files(photo) from error
+    if not {"labels", "strengths"} <= set(document):
+        raise _without_side_files(photo)
+    return document
 
 
 def read_causes(photo: Path) -> Causes:
