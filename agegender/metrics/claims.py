@@ -25,11 +25,12 @@ from agegender.metrics.rows import METRICS, is_known, row_values
 Floats = NDArray[np.float64]
 FALSE_ALARM_RATE = 0.05
 # The share of the 5 % of each family: age errors are the hardest to tell from chance and get the most.
-SINGLE_SHARES = {"mae": 0.5, "signed_error": 0.15, "gender_accuracy": 0.15}
-CROSSED_SHARES = {"mae": 0.1, "signed_error": 0.05, "gender_accuracy": 0.05}
+SINGLE_SHARES = {"mae": 0.7, "signed_error": 0.1, "gender_accuracy": 0.08}
+CROSSED_SHARES = {"mae": 0.06, "signed_error": 0.03, "gender_accuracy": 0.03}
 CROSSED_COLUMNS = ("gender", "ethnicity", "age_group")
 # A group that is better off than its rest must be this much farther out: the claims are about who is worse off.
-_BETTER_OFF_WEIGHT = 0.85
+_BETTER_OFF_WEIGHT = 0.8
+_KINDS = {"mae": "positive", "signed_error": "signed"}
 _MOST_DEALT_VALUES = 100_000_000
 _FEWEST_DEALS = 999
 
@@ -113,52 +114,80 @@ def try_all(predictions: pd.DataFrame, columns: Sequence[str], *, deal_count: in
     deal_count : int
         Random deals; fewer for tables of more than 50,000 rows.
     """
-    metrics = [name for name in SINGLE_SHARES if is_known(predictions, name)]
-    singles = [grouping.make(predictions, (name,)) for name in columns]
-    crossed = [grouping.make(predictions, names) for names in _crossings(columns)]
-    shares = _shares(metrics, has_crossed=bool(crossed))
-    return [
-        trial
-        for number, name in enumerate(metrics)
-        for trial in _try_metric(predictions, name, (singles, crossed), shares, (deal_count, seed + number))
-    ]
+    values = {name: row_values(predictions, name) for name in SINGLE_SHARES if is_known(predictions, name)}
+    families = _Families(
+        tuple(grouping.make(predictions, (name,)) for name in columns),
+        tuple(grouping.make(predictions, names) for names in _crossings(columns)),
+    )
+    shares = _shares(list(values), has_crossed=bool(families.crossed))
+    trials: list[Trial] = []
+    for names in _with_same_rows(values):
+        known = np.isfinite(values[names[0]])
+        counted = families.of_rows(known)
+        dealt = _deal([values[name][known] for name in names], counted.all, (deal_count, seed))
+        for name, deals in zip(names, dealt, strict=True):
+            p_values, t = _judge(deals, counted, name, shares)
+            trials += _trials((name, known, values[name][known]), counted, deals, t, p_values)
+    return sorted(trials, key=lambda trial: list(SINGLE_SHARES).index(trial.metric))
 
 
-def _try_metric(
-    predictions: pd.DataFrame,
-    metric: str,
-    families: tuple[list[Grouping], list[Grouping]],
-    shares: dict[tuple[str, str], float],
-    deals: tuple[int, int],
-) -> list[Trial]:
-    values = row_values(predictions, metric)
-    known = np.isfinite(values)
-    groupings = [one.of_rows(known) for family in families for one in family]
-    if not groupings:
-        return []
-    dealt = _deal(values[known], groupings, deals)
-    t = permutation.statistics(dealt, permutation.kind_of(values[known], is_rate=METRICS[metric].is_rate))
-    edges = np.cumsum([0, *(one.size for one in groupings)])
-    middle = int(edges[len(families[0])])
-    is_single = np.arange(edges[-1]) < middle
-    tested, sizes = _is_tested(dealt, groupings), _weighted(t, METRICS[metric].better)
-    p_values = np.full(edges[-1], np.nan)
+@dataclass(frozen=True)
+class _Families:
+    """The groupings whose groups are judged together."""
+
+    single: tuple[Grouping, ...]
+    crossed: tuple[Grouping, ...]
+
+    @property
+    def all(self) -> tuple[Grouping, ...]:
+        return self.single + self.crossed
+
+    @property
+    def edges(self) -> NDArray[np.int64]:
+        """Return where each grouping begins among all groups side by side, and where the last one ends."""
+        return np.cumsum([0, *(one.size for one in self.all)])
+
+    def of_rows(self, chosen: NDArray[np.bool_]) -> _Families:
+        return _Families(*(tuple(one.of_rows(chosen) for one in family) for family in (self.single, self.crossed)))
+
+
+def _with_same_rows(values: dict[str, Floats]) -> list[list[str]]:
+    """Return the metrics in lists that count the same rows."""
+    alike: dict[bytes, list[str]] = {}
+    for name, numbers in values.items():
+        alike.setdefault(np.isfinite(numbers).tobytes(), []).append(name)
+    return list(alike.values())
+
+
+def _judge(
+    deals: permutation.Deals, families: _Families, metric: str, shares: dict[tuple[str, str], float]
+) -> tuple[Floats, Floats]:
+    """Return each group's p-value, NaN where it is not tested, and its observed statistic."""
+    t = permutation.statistics(deals, "rate" if METRICS[metric].is_rate else _KINDS[metric])
+    sizes, tested = _weighted(t, METRICS[metric].better), _is_tested(deals, families.all)
+    is_single = np.arange(t.shape[1]) < families.edges[len(families.single)]
+    p_values = np.full(t.shape[1], np.nan)
     for name, family in (("single", is_single), ("crossed", ~is_single)):
         chosen = np.flatnonzero(tested & family)
         if chosen.size:
             p_values[chosen] = np.minimum(permutation.family_p_values(sizes[:, chosen]) / shares[metric, name], 1.0)
-    return [
-        _trial(
-            (metric, known, values[known]), one, dealt.part(slice(start, stop)), t[0, start:stop], p_values[start:stop]
-        )
-        for one, start, stop in zip(groupings, edges[:-1], edges[1:], strict=True)
-    ]
+    return p_values, t[0]
 
 
-def _deal(values: Floats, groupings: Sequence[Grouping], deals: tuple[int, int]) -> permutation.Deals:
-    count = min(deals[0], max(_MOST_DEALT_VALUES // max(values.size, 1), _FEWEST_DEALS))
+def _deal(values: Sequence[Floats], groupings: Sequence[Grouping], deals: tuple[int, int]) -> list[permutation.Deals]:
+    count = min(deals[0], max(_MOST_DEALT_VALUES // max(values[0].size, 1), _FEWEST_DEALS))
     codes, sizes = [one.codes for one in groupings], [one.size for one in groupings]
     return permutation.deal(values, codes, sizes, deal_count=count, seed=deals[1])
+
+
+def _trials(
+    rows: tuple[str, NDArray[np.bool_], Floats], families: _Families, deals: permutation.Deals, t: Floats, p: Floats
+) -> list[Trial]:
+    edges = families.edges
+    return [
+        _trial(rows, one, deals.part(slice(start, stop)), t[start:stop], p[start:stop])
+        for one, start, stop in zip(families.all, edges[:-1], edges[1:], strict=True)
+    ]
 
 
 def _trial(

@@ -129,7 +129,9 @@ def _chance(sample: Sample) -> tuple[Floats, LargestGap | None]:
     if ranked.sum() < 2 and not (ranked.any() and sample.groups.size > 1):
         return p_values, None
     values, codes = sample.values[known], sample.groups.codes[known]
-    deals = permutation.deal(values, [codes], [sample.groups.size], deal_count=_deal_count(sample), seed=sample.seed)
+    deals = permutation.deal([values], [codes], [sample.groups.size], deal_count=_deal_count(sample), seed=sample.seed)[
+        0
+    ]
     t = np.abs(permutation.statistics(deals, permutation.kind_of(values, is_rate=sample.metric.is_rate)))
     p_values[ranked] = np.mean(t >= t[0] * (1 - 1e-6) - 1e-9, axis=0)[ranked]
     if ranked.sum() < 2:
