@@ -18,6 +18,7 @@ MOST_LOST_SHARE = 0.2
 LEAST_GROUP_SHARE = 0.05
 LARGEST_GENDER_SHARE = 0.6
 LARGEST_AGE_GAP_YEARS = 5.0
+_LABELS = {"age_years": "an age", "gender": "a gender label", "ethnicity": "an ethnicity label"}
 _EXPLANATIONS = {
     "malformed name": "nothing could be read from the file's name",
     "unreadable": "the file could not be decoded",
@@ -62,11 +63,12 @@ def warnings_of(faces: Faces, counts: Mapping[str, Any]) -> list[str]:
     return [
         *_leaks(kept),
         *_absent_sides(kept),
-        *_missing_labels(kept),
+        *_absent_labels(kept),
         *_losses(faces, counts),
         *_small_groups(kept),
         *_age_gaps(kept),
         *_small_cells(kept),
+        *_missing_labels(kept),
         *_limits(faces),
     ]
 
@@ -86,15 +88,14 @@ def _absent_sides(kept: pd.DataFrame) -> list[str]:
     return [f"No photo is in {', '.join(absent)}."] if absent else []
 
 
+def _absent_labels(kept: pd.DataFrame) -> list[str]:
+    return [f"No photo has {name}." for column, name in _LABELS.items() if kept[column].isna().all()]
+
+
 def _missing_labels(kept: pd.DataFrame) -> list[str]:
-    said = []
-    for column, name in (("age_years", "age"), ("gender", "gender label"), ("ethnicity", "ethnicity label")):
-        missing = int(kept[column].isna().sum())
-        if missing == len(kept):
-            said.append(f"No photo has an {name}." if name[0] in "ae" else f"No photo has a {name}.")
-        elif missing:
-            said.append(f"{missing} of {len(kept)} kept photos have no {name}.")
-    return said
+    missing = {name: int(kept[column].isna().sum()) for column, name in _LABELS.items()}
+    few = {name: count for name, count in missing.items() if 0 < count < len(kept)}
+    return [f"{count} of {len(kept)} kept photos lack {name}." for name, count in few.items()]
 
 
 def _losses(faces: Faces, counts: Mapping[str, Any]) -> list[str]:

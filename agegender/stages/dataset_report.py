@@ -55,25 +55,27 @@ def dataset_content(faces: Faces, counts: Mapping[str, Any]) -> DatasetReport:
 
 
 def _twin_groups(faces: Faces) -> tuple[list[PhotoGroup], int]:
-    """Return the largest twin groups that were found, and how many there are."""
+    """Return the twin groups that cost photos and then those that are alike by hash alone; and how many there are."""
     table = faces.table
     if "twin_cluster" not in table:
         return [], 0
     twins = table[table["twin_cluster"].notna()]
-    sizes = twins["twin_cluster"].value_counts()
-    sizes = sizes[sizes > 1]
-    chosen = sizes.index[:SHOWN_GROUPS]
-    return [_twin_group(faces, twins[twins["twin_cluster"] == name]) for name in chosen], len(sizes)
+    is_lost = twins["dropped_because"].isin(["exact duplicate", "near duplicate"])
+    by_cluster = is_lost.groupby(twins["twin_cluster"])
+    groups = pd.DataFrame({"lost": by_cluster.sum(), "size": by_cluster.size()})
+    chosen = groups.sort_values(["lost", "size"], ascending=False, kind="stable").index[:SHOWN_GROUPS]
+    return [_twin_group(faces, twins[twins["twin_cluster"] == name]) for name in chosen], len(groups)
 
 
 def _twin_group(faces: Faces, rows: pd.DataFrame) -> PhotoGroup:
     distinct = rows["file_sha512"].nunique()
     kind = "identical files" if distinct == 1 else f"{distinct} different files"
     fates = rows["dropped_because"].fillna("kept").value_counts()
+    all_stay = "; alike by hash alone, so all stay, on one side of the split" if list(fates.index) == ["kept"] else ""
     return PhotoGroup(
         title=f"{len(rows)} photos, {kind}",
         photos=_photos(faces, rows),
-        note=", ".join(f"{count} {fate}" for fate, count in fates.items()),
+        note=", ".join(f"{count} {fate}" for fate, count in fates.items()) + all_stay,
     )
 
 
