@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from fastai.torch_core import TensorImage
@@ -74,12 +75,14 @@ class NormalisePhotos(Transform):
         means, deviations = (torch.tensor(list(values)).view(1, 3, 1, 1) for values in (mean, std))
         self.scale = 1 / (255 * deviations)
         self.shift = -means / deviations
+        values = torch.arange(256, dtype=torch.float64).view(1, 256, 1)
+        self.table = (values * self.scale.view(1, 1, 3) + self.shift.view(1, 1, 3)).to(torch.float32)
 
     def encodes(self, photos: TensorPhoto) -> TensorPhoto:
         """Return (photos / 255 - mean) / std, float32, shape (N, 3, S, S), in the channels-last layout."""
         pixels = photos.as_subclass(Tensor)
         if pixels.device.type == "cpu":
-            return self._normalise_in_rows(pixels.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).as_subclass(TensorPhoto)
+            return self._normalise_by_table(pixels.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).as_subclass(TensorPhoto)
         return pixels.to(torch.float32).mul_(self.scale).add_(self.shift).as_subclass(TensorPhoto)
 
     def decodes(self, photos: TensorPhoto) -> TensorPhoto:
@@ -88,12 +91,11 @@ class NormalisePhotos(Transform):
         shift, scale = self.shift.to(pixels.device), 255 * self.scale.to(pixels.device)
         return pixels.sub(shift).div_(scale).clamp_(0, 1).as_subclass(TensorPhoto)
 
-    def _normalise_in_rows(self, pixels: Tensor) -> Tensor:
-        # Photo by photo it stays in the cache, and in rows of 3 S numbers it fills the processor's vectors: 14 ms
-        # instead of 37 for 64 photos at 224 px.
-        count, height, width, channels = pixels.shape
-        scale, shift = (values.view(channels).repeat(width) for values in (self.scale, self.shift))
-        normalised = torch.empty((count, height, width * channels), dtype=torch.float32)
-        for photo, out in zip(pixels.flatten(2), normalised, strict=True):
-            torch.addcmul(shift, out.copy_(photo), scale, out=out)
-        return normalised.view(pixels.shape)
+    def _normalise_by_table(self, pixels: Tensor) -> Tensor:
+        # A byte has 256 values and needs no arithmetic: 11 ms instead of 37 for 64 photos at 224 px and one core; and
+        # unlike torch's operations it never waits for a second core that is busy with reading.
+        count, height, width, _ = pixels.shape
+        normalised = torch.empty(pixels.shape, dtype=torch.float32)
+        rows = pixels.contiguous().numpy().reshape(count * height, width, 3)
+        cv2.LUT(rows, self.table.numpy(), dst=normalised.numpy().reshape(count * height, width, 3))
+        return normalised
