@@ -35,7 +35,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
     try:
         with _output_errors(path):
             yield temporary
-            temporary.chmod(0o666 & ~_umask())
+            temporary.chmod(0o666 & ~current_umask())
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -53,7 +53,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     try:
         with _output_errors(path):
             yield temporary
-            temporary.chmod(0o777 & ~_umask())
+            temporary.chmod(0o777 & ~current_umask())
             _swap_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -134,7 +134,8 @@ def _output_errors(path: Path) -> Iterator[None]:
         raise OutputError(f"cannot write {path}: {reason}. Free some space, or name another place.") from error
 
 
-def _umask() -> int:
+def current_umask() -> int:
+    """Return the process's file mode mask, which can only be read by setting it."""
     current = os.umask(0)
     with suppress(OSError):
         os.umask(current)

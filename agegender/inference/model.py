@@ -37,16 +37,18 @@ class Model:
     network : FaceNetwork
         In evaluation mode, on `device`.
     device : torch.device
-    precision : str
-        "fp32", "fp16" or "bf16".
+    precision, scoring_precision : str
+        "fp32", "fp16" or "bf16", for predictions and for `score_images`.
     """
 
     def __init__(self, network: FaceNetwork, card: dict[str, Any], *, device: torch.device, precision: str) -> None:
-        self.card, self.device, self.precision = card, device, precision
+        self.card, self.device = card, device
+        # A prediction should not depend on the batch it came in, so it is made in fp32 unless another precision is
+        # asked for; explanations average over hundreds of runs and may take the fastest.
+        self.precision = "fp32" if precision == "auto" else precision
+        self.scoring_precision = choose_precision(precision, device)
         self.image, self.heads = image_of(card), heads_of(card)
-        layout = torch.contiguous_format if precision == "fp32" and device.type == "cpu" else torch.channels_last
-        self.network = network.to(device).to(memory_format=layout).eval()
-        self._layout = layout
+        self.network = network.to(device).to(memory_format=torch.channels_last).eval()
         self._mean = torch.tensor(self.image.mean, device=device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(self.image.std, device=device).view(1, 3, 1, 1) * 255
 
@@ -54,11 +56,11 @@ class Model:
         """Return a photo, uint8 (H, W, 3) RGB, as the network sees it: uint8 (S, S, 3)."""
         return fit_square(photo, self.image.size)
 
-    def raw_outputs(self, images: Tensor) -> tuple[Tensor, ...]:
+    def raw_outputs(self, images: Tensor, precision: str) -> tuple[Tensor, ...]:
         """Return the network's raw outputs, one float32 tensor per head, of images, uint8 (N, 3, S, S)."""
-        with torch.inference_mode(), autocast(self.precision, self.device):
+        with torch.inference_mode(), autocast(precision, self.device):
             normalised = (images.to(self.device).float() - self._mean) / self._std
-            raw = self.network(normalised.contiguous(memory_format=self._layout))
+            raw = self.network(normalised.contiguous(memory_format=torch.channels_last))
         return tuple(values.float() for values in raw)
 
     def score_images(self, images: Tensor) -> Tensor:
@@ -74,9 +76,8 @@ class Model:
             A column in years for each years head; for two classes the log-odds of the second (for gender: female); for
             more classes one column of log-odds per class. Uncalibrated.
         """
-        return torch.cat(
-            [head_scores(head, raw) for head, raw in zip(self.heads, self.raw_outputs(images), strict=True)], dim=1
-        )
+        outputs = self.raw_outputs(images, self.scoring_precision)
+        return torch.cat([head_scores(head, raw) for head, raw in zip(self.heads, outputs, strict=True)], dim=1)
 
     def predict_images(self, images: NDArray[np.uint8]) -> pd.DataFrame:
         """Predict fitted photos.
@@ -96,7 +97,7 @@ class Model:
     def raw_outputs_in_batches(self, images: NDArray[np.uint8]) -> tuple[Tensor, ...]:
         """Return raw outputs on the CPU, one tensor per head, of any number of fitted photos, uint8 (N, S, S, 3)."""
         channels_first = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
-        batches = [self.raw_outputs(batch) for batch in channels_first.split(BATCH_SIZE)]
+        batches = [self.raw_outputs(batch, self.precision) for batch in channels_first.split(BATCH_SIZE)]
         return tuple(torch.cat(parts).cpu() for parts in zip(*batches, strict=True))
 
     def columns(self, raw: Sequence[Tensor]) -> pd.DataFrame:
@@ -128,5 +129,4 @@ def load_model(folder: Path, *, device: str = "auto", precision: str = "auto") -
         There is no such device, or it cannot do that precision.
     """
     network, card = load_network(folder)
-    place = choose_device(device)
-    return Model(network, card, device=place, precision=choose_precision(precision, place))
+    return Model(network, card, device=choose_device(device), precision=precision)

@@ -19,6 +19,7 @@ from fastai.torch_core import params, set_seed
 from torch import nn
 
 from agegender.errors import ModelError
+from agegender.learning.face_learner import FaceLearner
 from agegender.learning.precision import precision_callbacks
 from agegender.learning.progress_bar import TrainingBar
 from agegender.learning.recording import EpochRecorder, KeepBest
@@ -52,7 +53,7 @@ def make_learner(
     dataloaders: Any, network: FaceNetwork, loss: CombinedLoss, *, callbacks: Sequence[Callback] = ()
 ) -> Learner:
     """Return a fastai Learner for the network, quiet (our own bar replaces fastai's) and with AdamW."""
-    learner = Learner(
+    learner = FaceLearner(
         dataloaders,
         network,
         loss_func=loss,

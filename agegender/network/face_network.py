@@ -82,7 +82,9 @@ class FaceNetwork(nn.Module):
             a head in classes: logits, shape (N, classes).
         """
         features = self.body(images)
-        return tuple(head(features) for head in self.heads.values())
+        # The heads stay out of autocast: a bf16 number near 40 years moves in steps of a quarter of a year.
+        with torch.autocast(features.device.type, enabled=False):
+            return tuple(head(features.float()) for head in self.heads.values())
 
 
 def make_network(

@@ -15,6 +15,7 @@ from agegender.errors import CardError, WeightsError
 from agegender.model_folder import CARD_FILE, WEIGHTS_FILE, read_card
 from agegender.network.face_network import AgeStatistics, FaceNetwork, make_network
 from agegender.settings import Head, ImageSettings
+from agegender.writing import current_umask
 
 
 def save_weights(network: FaceNetwork, path: Path) -> None:
@@ -23,6 +24,7 @@ def save_weights(network: FaceNetwork, path: Path) -> None:
 
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     save_file(state, path)
+    path.chmod(0o666 & ~current_umask())  # safetensors makes files that only their owner can read
 
 
 def load_network(folder: Path) -> tuple[FaceNetwork, dict[str, Any]]:

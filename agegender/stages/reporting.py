@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,11 +18,12 @@ from agegender.faces import Faces
 from agegender.images.reading import read_photo
 from agegender.inference.model import Model
 from agegender.model_folder import HISTORY_FILE
-from agegender.predictions import with_errors
+from agegender.predictions import PREDICTION_COLUMNS, with_errors
 from agegender.progress import say
 from agegender.reporting.reports import write_reports
 
 WORST_FACES = 5
+LABEL_COLUMNS = ("age_years", "gender", "ethnicity", "expression")
 
 
 def report_model(
@@ -84,18 +86,15 @@ def explain_chosen(model: Model, faces: Faces, rows: pd.DataFrame) -> list[FaceE
         seed=int(model.card.get("seed", 0)),
         device=str(model.device),
     )
-    by_path = rows.set_index("path")
-    label_columns = [name for name in ("age_years", "gender", "ethnicity", "expression") if name in rows]
-    predicted = [name for name in rows if name.startswith(("predicted_", "age_low", "age_high", "female_"))]
-    return [
-        replace(
-            face,
-            reason=by_path.loc[face.path, "reason"],
-            labels=by_path.loc[face.path, label_columns].to_dict(),
-            predictions=by_path.loc[face.path, predicted].to_dict(),
-        )
-        for face in explained
-    ]
+    known = {str(row["path"]): row for row in rows.to_dict("records")}
+    return [_with_facts(face, known[face.path]) for face in explained]
+
+
+def _with_facts(face: FaceExplanation, row: Mapping[Hashable, Any]) -> FaceExplanation:
+    facts = {str(name): value for name, value in row.items()}
+    predicted = {name: value for name, value in facts.items() if name in PREDICTION_COLUMNS}
+    labels = {name: facts[name] for name in LABEL_COLUMNS if name in facts}
+    return replace(face, reason=str(facts["reason"]), labels=labels, predictions=predicted)
 
 
 def _fitted(model: Model, faces: Faces, rows: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.uint8]]]:

@@ -94,10 +94,12 @@ def train_model(faces: Faces, plan: Plan, *, models: Path, runs: Path) -> tuple[
         learner = make_learner(dataloaders, network, loss)
         result = fit(learner, plan.training, precision=precision, device=device, callbacks=[board])
         card = _card(faces, plan, ages, result, precision=precision, device=device.type)
-        model = Model(result.learner.model, card, device=device, precision=precision)
+        model = Model(result.learner.model, card, device=device, precision="auto")
         predictions = evaluate_faces(model, faces, calibrates=True)
-        metrics = evaluation_metrics(predictions)
-        card |= {"metrics": metrics, "seconds": round(time.perf_counter() - started, 1)}
+        card |= {
+            "metrics": _without_groups(evaluation_metrics(predictions)),
+            "seconds": round(time.perf_counter() - started, 1),
+        }
         _store(folder, model, faces, result, predictions)
     return model, predictions
 
@@ -165,6 +167,12 @@ def _card(faces: Faces, plan: Plan, ages: AgeStatistics, result: Fit, *, precisi
     }
 
 
+def _without_groups(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {
+        side: {key: value for key, value in figures.items() if key != "groups"} for side, figures in metrics.items()
+    }
+
+
 def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{library: version(library) for library in LIBRARIES}}
 
@@ -172,7 +180,7 @@ def _versions() -> dict[str, str]:
 def _store(folder: Path, model: Model, faces: Faces, result: Fit, predictions: pd.DataFrame) -> None:
     save_weights(model.network, folder / WEIGHTS_FILE)
     write_json(folder / CARD_FILE, model.card)
-    write_json(folder / METRICS_FILE, model.card["metrics"])
+    write_json(folder / METRICS_FILE, evaluation_metrics(predictions))
     write_faces(faces, folder / FACES_FILE)
     result.history.to_csv(folder / HISTORY_FILE, index=False)
     write_predictions(predictions, folder / PREDICTIONS_FILE)
