@@ -23,9 +23,9 @@ from agegender.sources.drawing.causes import CAUSES, FEATURES
 from agegender.sources.drawing.person import (
     ETHNICITIES,
     GENDERS,
+    PLANTED_DELAY_YEARS,
     PLANTED_ETHNICITY,
-    PLANTED_FROM_YEARS,
-    PLANTED_PACE,
+    PLANTED_FULLY_FROM_YEARS,
     Labels,
     sample_labels,
     sample_person,
@@ -174,9 +174,10 @@ def _plan(face_count: int, image_size: int, seed: int) -> dict[str, Any]:
             "share": round(drawn[planted] / face_count, 4),
             "largest_share": round(max(drawn.values()) / face_count, 4),
             "difference": (
-                f"the smallest ethnicity, half as many as the largest; after the age of {PLANTED_FROM_YEARS} a year of "
-                f"life shows as {PLANTED_PACE} years of wrinkles and grey hair, and skin tone tells the group only in "
-                "part, so that a model that learns from everybody underestimates its ages"
+                "the smallest ethnicity, half as many as the largest; from the age of "
+                f"{PLANTED_FULLY_FROM_YEARS} its faces show the wrinkles, hair and proportions of people "
+                f"{PLANTED_DELAY_YEARS:.0f} years younger, and skin tone tells the group only in part, so that a model "
+                "that learns from everybody underestimates its ages"
             ),
         },
     }

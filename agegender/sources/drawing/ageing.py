@@ -25,7 +25,7 @@ def _paint_folds(sitting: Sitting, lines: list[Points], strength: float, feature
     """Paint a soft shadow and a thin dark line in it, both growing with `strength`."""
     if strength < _LEAST_VISIBLE:
         return
-    visible, dark = strength**1.25, sitting.dark_skin
+    visible, dark = strength**1.1, sitting.dark_skin
     sitting.stroke(lines, 0.085, dark, feature=feature, opacity=0.48 * visible, softness=0.022)
     sitting.stroke(lines, 0.016 + 0.024 * strength, dark * 0.8, opacity=0.06 + 0.54 * visible)
 

@@ -53,7 +53,7 @@ def _paint_eye(sitting: Sitting, side: float, iris: np.ndarray) -> None:
 
 
 def _paint_iris(sitting: Sitting, place: Place, iris: np.ndarray, height: float, white: np.ndarray) -> None:
-    radius, middle = 0.105 + 0.075 * (1.0 - sitting.person.growth), -0.12 * height
+    radius, middle = 0.103 + 0.085 * (1.0 - sitting.person.growth), -0.12 * height
     # place() mirrors the left eye; the light must not be mirrored with it.
     towards_light = np.sign(sitting.scene.light[0] or 1.0) * np.sign(place([(0.0, 0.0)])[0, 0])
     sitting.fill(place(ellipse(0.0, middle, radius, radius)), iris, inside=white)

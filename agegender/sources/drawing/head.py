@@ -18,7 +18,7 @@ _JAW_BEGINS = 0.60  # of the height of the chin
 def face_outline(person: Person) -> Points:
     """Return the edge of the head without hair: round and short in children, longer and heavier with the years."""
     child = 1.0 - person.growth
-    chin, top = 1.42 - 0.42 * child, -1.46 - 0.10 * child
+    chin, top = 1.44 - 0.50 * child, -1.46 - 0.10 * child
     jaw = 0.80 + 0.05 * person.jaw_width + 0.10 * child + 0.07 * person.jowls
     chin_width = 0.36 + 0.09 * person.jaw_width + 0.08 * child + 0.10 * person.jowls
     skull = [(0.0, top), (0.60, top + 0.12), (0.96, -0.80), (1.03, -0.20)]

@@ -15,8 +15,8 @@ def eye_size(sitting: Sitting) -> tuple[float, float]:
     """Return half the width and the height of the open eye above its middle; children's are large, old lids droop."""
     person = sitting.person
     child = 1.0 - person.growth
-    width = 0.212 + 0.105 * child
-    height = (0.115 + 0.125 * child) * (1.0 - 0.30 * person.eye_narrowness) * (1.0 - 0.42 * person.droop)
+    width = 0.208 + 0.125 * child
+    height = (0.112 + 0.14 * child) * (1.0 - 0.30 * person.eye_narrowness) * (1.0 - 0.42 * person.droop)
     return width, height * (1.0 - 0.15 * person.smile)
 
 
