@@ -234,6 +234,10 @@ def _text(document: dict[str, Any]) -> str:
         names = ", ".join(document["malformed"][:_LISTED_NAMES])
         more = len(document["malformed"]) - _LISTED_NAMES
         lines.append(f"  malformed names: {document['malformed_names']} ({names}{f' and {more} more' * (more > 0)})")
+    if document["near_duplicates"]:
+        lines.append(
+            f"  near twins: {document['near_duplicate_pairs']} pairs among {document['near_duplicates']} distinct files"
+        )
     if document["exact_conflicts"]:
         lines.append(f"  {document['exact_conflicts']} groups of identical files have contradictory labels")
     leaks = f"{document['leaks']} twins or persons" if document["leaks"] else "nothing"

@@ -1,5 +1,6 @@
 """The command `prepare`: every source to a table, counts that add up, bad input in one line, nothing half-written."""
 
+import errno
 import json
 import os
 import signal
@@ -195,18 +196,22 @@ def test_a_place_that_cannot_be_written_fails_before_the_work(tmp_path, capsys):
     assert "cannot write" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not os.access("/dev/full", os.W_OK), reason="no /dev/full to play a full disk")
 def test_a_full_disk_leaves_the_old_table(tmp_path, capsys, monkeypatch):
     import pyarrow.parquet as pq
 
     given = ["--source", "utkface", "--data", write_utkface(tmp_path / "data")]
     prepare(*given)
     before = (tmp_path / "here" / "faces.parquet").read_bytes()
-    write_table = pq.write_table
-    monkeypatch.setattr(pq, "write_table", lambda table, _: write_table(table, "/dev/full"))
+
+    def write_half(_, path):
+        path.write_bytes(before[: len(before) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pq, "write_table", write_half)
     capsys.readouterr()
     assert "No space left" in refusal(capsys, *given, "--split", "50/25/25")
     assert (tmp_path / "here" / "faces.parquet").read_bytes() == before
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["data", "faces.parquet"]
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path, capsys):

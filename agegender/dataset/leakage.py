@@ -1,17 +1,21 @@
 """Owns the proof that a split does not leak: what stands on more than one side of it.
 
 It works on any table with a `split` column, also one that was split elsewhere, and checks whatever the table lets it
-check; it finds no twins of its own (cleaning does, and fills the columns).
+check. Where cleaning has not named the twin clusters but perceptual hashes are known, near twins are searched here.
 """
 
 from __future__ import annotations
 
 from itertools import combinations
 
+import numpy as np
 import pandas as pd
 
+from agegender.dataset.twin_search import cluster, near_pairs
 from agegender.faces import SPLITS
+from agegender.images.fingerprints import hash_numbers
 
+NEAR_RADIUS_BITS = 5
 # Column -> what equal values in it are. Subjects are persons of one source.
 CHECKS = {"file_sha512": "byte-identical photos", "twin_cluster": "near twins", "subject_id": "persons"}
 
@@ -34,6 +38,7 @@ def leakage_table(rows: pd.DataFrame) -> pd.DataFrame:
     used = rows[rows["split"].notna()]
     if "dropped_because" in used:
         used = used[used["dropped_because"].isna()]
+    used = _with_twin_clusters(used)
     records = []
     for column, check in CHECKS.items():
         known = used[used[column].notna()] if column in used else used.iloc[:0]
@@ -46,6 +51,16 @@ def leakage_table(rows: pd.DataFrame) -> pd.DataFrame:
 def leak_count(table: pd.DataFrame) -> int:
     """Return how many twins and persons stand on two sides, over all checks and pairs of sides."""
     return int(table["shared_count"].sum())
+
+
+def _with_twin_clusters(rows: pd.DataFrame) -> pd.DataFrame:
+    is_named = "twin_cluster" in rows
+    if is_named or "phash" not in rows or rows["phash"].isna().all():
+        return rows
+    hashed = rows[rows["phash"].notna()]
+    pairs = near_pairs(hash_numbers(hashed["phash"].tolist()), NEAR_RADIUS_BITS)
+    clusters = cluster(len(hashed), np.asarray(pairs, np.int64))
+    return rows.assign(twin_cluster=pd.Series(clusters, index=hashed.index).astype(str).reindex(rows.index))
 
 
 def _shared(photos: pd.DataFrame, column: str) -> dict[str, int]:

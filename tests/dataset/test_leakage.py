@@ -49,3 +49,9 @@ def test_dropped_photos_and_namesakes_of_another_source_do_not_leak():
         dropped_because=[None, None, "unreadable", None],
     )
     assert leak_count(leakage_table(table)) == 0
+
+
+def test_near_twins_are_searched_where_nobody_named_them():
+    table = rows(split=["train", "test", "test", "valid"], phash=["0" * 16, "0" * 14 + "1f", "f" * 16, None])
+    assert found(table.drop(columns="subject_id"), "near twins") == [3, 1, 2]
+    assert found(rows(split=["train", "test"], phash=["0" * 16, "0" * 14 + "3f"]), "near twins") == [2, 0, 0]
