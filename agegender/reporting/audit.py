@@ -134,7 +134,9 @@ def _filled(predictions: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
             notices.append(f"{lost:,} values of {name} are no numbers or out of range, and count as unknown.")
         rows[name] = numbers
     for name in ("gender", "predicted_gender"):
-        known = rows[name].map(lambda value: _GENDER_WORDS.get(value.strip().lower()) if value else None)
+        known = rows[name].map(
+            lambda value: _GENDER_WORDS.get(value.strip().lower()) if isinstance(value, str) else None
+        )
         lost = int((rows[name].notna() & known.isna()).sum())
         if lost:
             notices.append(f"{lost:,} values of {name} are neither {' nor '.join(GENDERS)} and count as unknown.")

@@ -96,14 +96,14 @@ def finding_lines(findings: Sequence[Finding], comparisons: Comparisons, page: s
 
 
 def _finding_line(finding: Finding, comparisons: Comparisons, page: str) -> FindingLine:
-    columns = tuple(finding.columns)
+    columns, sentence = tuple(finding.columns), finding.sentence.replace("n = ", "n\u00a0=\u00a0")
     if columns not in comparisons.by_columns:
-        return FindingLine(finding.sentence, f"{page}#groups", "", finding.is_gap)
+        return FindingLine(sentence, f"{page}#groups", "", finding.is_gap)
     result = next(iter(comparisons.by_columns[columns].values()), None)
     places = {group.values: place for place, group in enumerate(result.groups)} if result else {}
     anchor = galleries.group_anchor(columns, places[finding.values]) if finding.values in places else ""
     faces = f"{page}#{anchor}" if anchor else ""
-    return FindingLine(finding.sentence, f"{page}#by-{identifier(columns)}", faces, finding.is_gap)
+    return FindingLine(sentence, f"{page}#by-{identifier(columns)}", faces, finding.is_gap)
 
 
 def _sections(audit: Audit) -> list[tuple[str, str]]:
@@ -118,7 +118,9 @@ def _sections(audit: Audit) -> list[tuple[str, str]]:
 
 
 def _group_section(audit: Audit, comparisons: Comparisons, columns: tuple[str, ...]) -> GroupSection:
-    notes = dict.fromkeys(note for result in comparisons.by_columns[columns].values() for note in result.notes)
+    # A recall leaves out the other gender by its nature; saying so each time would only confuse.
+    told = [result for metric, result in comparisons.by_columns[columns].items() if not metric.startswith("recall")]
+    notes = dict.fromkeys(note for result in told for note in result.notes)
     return GroupSection(
         f"by-{identifier(columns)}",
         title(columns),

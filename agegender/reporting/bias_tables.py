@@ -53,7 +53,7 @@ _GENDER_COLUMNS = (
 )
 _KINDS = (
     ("age", "Age error", _AGE_COLUMNS, "mae"),
-    ("gender", "Gender label", _GENDER_COLUMNS, "gender_accuracy"),
+    ("gender", "Gender accuracy", _GENDER_COLUMNS, "gender_accuracy"),
 )
 
 

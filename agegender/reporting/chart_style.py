@@ -96,6 +96,6 @@ def svg(figure: Figure, description: str) -> Markup:
 
 
 def _shorter(drawing: str) -> str:
-    """Drop decimals that no screen shows and the white space between tags."""
-    drawing = re.sub(r"(\d+\.\d{2})\d+", r"\1", drawing)
+    """Drop decimals that no screen shows, in attributes but not in texts, and the white space between tags."""
+    drawing = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag[0]), drawing)
     return re.sub(r">\s+<", "><", drawing)

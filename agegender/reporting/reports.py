@@ -20,6 +20,7 @@ from agegender.reporting.audit import Audit, make_audit
 from agegender.reporting.bias_page import write_bias
 from agegender.reporting.comparisons import compare_all
 from agegender.reporting.index_page import write_index
+from agegender.reporting.lime_page import write_lime
 from agegender.writing import check_writable
 
 Writer = Callable[[Path, list[dict[str, Any]]], Path]
@@ -46,7 +47,7 @@ class ReportInput:
         Where photos lie.
     card, history : mapping, DataFrame or None
         The model's card and its epochs.
-    explanations : sequence of FaceExplanation
+    explanations : sequence of FaceExplanation or None
         For the page of explanations, which isn't written without.
     """
 
@@ -55,7 +56,7 @@ class ReportInput:
     faces: Faces | None = None
     card: Mapping[str, Any] | None = None
     history: pd.DataFrame | None = None
-    explanations: Sequence[FaceExplanation] = ()
+    explanations: Sequence[FaceExplanation] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,11 @@ def write_report_set(folder: Path, content: ReportInput, *, hide_faces: bool = F
         "index": lambda path, pages: write_index(path, audit, comparisons, findings, content.history, pages=pages),
         "bias": lambda path, pages: write_bias(path, audit, comparisons, findings, pages=pages),
     }
+    if content.explanations:
+        shown = list(content.explanations)
+        writers["lime"] = lambda path, pages: write_lime(
+            path, shown, title=content.title, is_drawn=audit.is_drawn, hide_faces=hide_faces, pages=pages
+        )
     pages = {name: write(folder / f"{name}.html", page_links(list(writers), name)) for name, write in writers.items()}
     return ReportSet(pages, audit, findings)
 
