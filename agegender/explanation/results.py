@@ -155,9 +155,9 @@ class SecondOpinion:
     method : str
         "Grad-CAM", "occlusion".
     weights : tuple of float
-        One per region; only their order is comparable between methods.
+        One per region, the sum over its pixels; only their order is comparable between methods.
     rank_correlation : float
-        Spearman's, of the absolute weights with ours for Grad-CAM, of the signed weights for occlusion.
+        Spearman's, of the signed weights with ours, in [-1, 1].
     """
 
     method: str

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agegender.explanation.problems import is_constant
 from agegender.explanation.sampling import Design, Evaluator, antithetic_design, pair_block_size
 from agegender.explanation.surrogate import Numbers, Surrogate
 
@@ -56,7 +57,7 @@ def draw_until_settled(evaluator: Evaluator, region_count: int, generator: np.ra
     """
     block = pair_block_size(region_count)
     sample = draw_pairs(evaluator, region_count, 2 * block, generator)
-    if not _moves(sample.scores):
+    if all(is_constant(scores) for scores in sample.scores.T):
         return sample.stopped("no output moved, so that more samples could tell nothing")
     largest = max(LARGEST_AUTO_SAMPLES, len(sample.design))
     before = fit(sample)
@@ -94,8 +95,3 @@ def strongest_count(surrogate: Surrogate) -> int:
         is_clear = (surrogate.low > 0) | (surrogate.high < 0)
     clear_count = int((is_clear & (weights >= LEAST_RELATIVE_WEIGHT * weights.max())).sum())
     return min(most, clear_count) or most
-
-
-def _moves(scores: Numbers) -> bool:
-    with np.errstate(invalid="ignore"):
-        return bool((np.ptp(scores, axis=0) > 0).any())

@@ -1,0 +1,164 @@
+"""The command `explain`: a model and photos in, what it looked at out, and how far that can be believed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agegender.console import Result, command_parser, execute
+from agegender.errors import UsageError
+from agegender.model_options import add_model_options, chosen_model
+from agegender.settings import SPLIT_CHOICES
+
+if TYPE_CHECKING:
+    from agegender.explanation.results import FaceExplanation
+    from agegender.inference.model import Model
+    from agegender.stages.explaining import Explanations, Wanted
+
+EPILOG = """\
+examples:
+  agegender explain portrait.jpg
+  agegender explain --worst 5 --best 5 --random 5 --report
+      faces of the newest model's own test split, and reports/<model>/lime.html
+  agegender explain --model models/first --faces faces.parquet --random 20 --group ethnicity=Asian --segments face-grid
+
+Each photo's explanation is written to --out as soon as it is done; interrupted, those are kept."""
+
+SEGMENTS = ("slic", "quickshift", "face-grid")
+FILLS = ("mean", "blur", "inpaint")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    parser = command_parser("explain", "Show which parts of a face a prediction rests on.", epilog=EPILOG)
+    parser.add_argument("photos", metavar="PHOTO", nargs="*", type=Path, help="photos to explain")
+    add_model_options(parser)
+    table = parser.add_argument_group("faces of a table")
+    table.add_argument(
+        "--faces", metavar="FILE", type=Path, help="a faces table (default: the one the model was trained with)"
+    )
+    table.add_argument("--split", choices=SPLIT_CHOICES, default="test", help="which part of it (default: test)")
+    table.add_argument("--worst", metavar="N", type=int, default=0, help="faces with the largest age errors")
+    table.add_argument("--best", metavar="N", type=int, default=0, help="faces with the smallest age errors")
+    table.add_argument("--random", metavar="N", type=int, default=0, help="faces at random")
+    table.add_argument(
+        "--group", metavar="COLUMN=VALUE", action="append", default=[], help="only faces of this group; may be repeated"
+    )
+    lime = parser.add_argument_group("explanation")
+    lime.add_argument(
+        "--samples",
+        metavar="auto|N",
+        default="auto",
+        help="perturbed photos per face; auto: until the strongest regions hold still (default: auto)",
+    )
+    lime.add_argument("--segments", choices=SEGMENTS, default="slic", help="kind of regions (default: slic)")
+    lime.add_argument("--fill", choices=FILLS, default="mean", help="what covers a region (default: mean)")
+    lime.add_argument("--seed", metavar="N", type=int, default=0, help="(default: 0)")
+    lime.add_argument(
+        "--second-opinions", action="store_true", help="Grad-CAM and occlusion beside LIME (needs the extra explain)"
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--report", action="store_true", help="also write the page lime.html")
+    output.add_argument(
+        "--out", metavar="FOLDER", type=Path, help="where results are written (default: reports/<model>/explanations)"
+    )
+    output.add_argument(
+        "--reports-dir", metavar="FOLDER", type=Path, default=Path("reports"), help="(default: reports)"
+    )
+    return parser
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Choose, explain, write."""
+    samples = _samples(options.samples)
+    group = _group(options)
+    folder = chosen_model(options)
+    from agegender.explanation.settings import LimeSettings
+    from agegender.inference.model import load_model
+    from agegender.stages.explaining import explain_wanted, report_explanations
+    from agegender.writing import check_writable
+
+    out = options.out or options.reports_dir / folder.name / "explanations"
+    check_writable(out)
+    model = load_model(folder, device=options.device, precision=options.precision)
+    settings = LimeSettings(samples, options.segments, fill=options.fill, seed=options.seed, device=str(model.device))
+    explanations = explain_wanted(
+        model, _wanted(options, model, folder, group), settings, out, has_second_opinions=options.second_opinions
+    )
+    reports = options.reports_dir / folder.name
+    page = report_explanations(explanations.faces, folder, reports) if options.report else None
+    return Result(_document(explanations), _text(explanations, out, page))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    return execute(build_parser(), run, arguments)
+
+
+def _samples(given: str) -> int | str:
+    if given == "auto":
+        return given
+    if not given.isdigit() or int(given) < 4:
+        raise UsageError(f"--samples {given}: expected auto, or a number of perturbed photos from 4.")
+    return int(given)
+
+
+def _group(options: argparse.Namespace) -> dict[str, str]:
+    """Check what the options ask for, and return the group as a column's name to its value."""
+    counts = {"--worst": options.worst, "--best": options.best, "--random": options.random}
+    for name, count in counts.items():
+        if count < 0:
+            raise UsageError(f"{name} {count}: expected 0 or more faces.")
+    if options.photos and (any(counts.values()) or options.faces or options.group):
+        raise UsageError("give either photos, or --worst, --best and --random of a faces table, not both.")
+    if not options.photos and not any(counts.values()):
+        raise UsageError("nothing to explain: name photos, or give --worst, --best or --random.")
+    for text in options.group:
+        if "=" not in text:
+            raise UsageError(f"--group {text}: expected COLUMN=VALUE, for example ethnicity=Asian.")
+    return dict(text.split("=", 1) for text in options.group)
+
+
+def _wanted(options: argparse.Namespace, model: Model, folder: Path, group: dict[str, str]) -> list[Wanted]:
+    from agegender.faces import read_faces
+    from agegender.model_folder import FACES_FILE
+    from agegender.stages.explaining import Choice, Wanted, choose_faces
+
+    if options.photos:
+        return [Wanted(photo, str(photo)) for photo in options.photos]
+    faces = read_faces(options.faces or folder / FACES_FILE)
+    choice = Choice(options.worst, options.best, options.random, group, options.seed)
+    return choose_faces(model, faces, choice, split=options.split)
+
+
+def _document(explanations: Explanations) -> list[dict[str, Any]]:
+    from agegender.explanation.storing import to_document
+
+    return [
+        {"path": name, "problems": [result]} if isinstance(result, str) else to_document(result)
+        for name, result in explanations.results
+    ]
+
+
+def _text(explanations: Explanations, out: Path, page: Path | None) -> str:
+    lines = [line for face in explanations.faces for line in _face_lines(face)]
+    lines += [f"{name}: left out, {reason}" for name, reason in explanations.unreadable]
+    lines.append(f"{len(explanations.faces)} explanations are in {out}" + (f", the page is {page}" if page else ""))
+    return "\n".join(lines)
+
+
+def _face_lines(face: FaceExplanation) -> list[str]:
+    lines = [face.path + (f" ({face.reason})" if face.reason else "")]
+    for one in face.outputs:
+        lines.append(f"  {one.output.name}: {one.value:.1f} {one.output.unit}. {one.verdict}")
+        lines += [
+            f"    {region.name}: {region.weight:+.2f} {one.output.unit} ({region.low:.2f} to {region.high:.2f})"
+            for region in one.strongest(3)
+        ]
+    return lines
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

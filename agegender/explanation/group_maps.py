@@ -1,0 +1,170 @@
+"""Owns what the model looks at for whom: mean maps per group on the face grid, and differences with their intervals.
+
+Maps of any regions are carried over to the grid by pixels, so that people can be averaged. It gets explanations and a
+group name for each, and knows no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t as student_t
+
+from agegender.errors import UsageError
+from agegender.explanation.results import NAN, FaceExplanation, Output
+from agegender.explanation.superpixels import FACE_PARTS, face_grid
+from agegender.explanation.surrogate import Numbers
+
+# Below this an interval of a mean says more about the formula than about the faces.
+SMALLEST_GROUP = 3
+
+
+@dataclass(frozen=True)
+class GridMean:
+    """The mean of one quantity per part of the face, shape (parts,), with 95 % intervals between faces."""
+
+    mean: Numbers
+    low: Numbers
+    high: Numbers
+
+
+@dataclass(frozen=True)
+class GroupMap:
+    """One group's mean map of one output on the face grid.
+
+    Attributes
+    ----------
+    group : str
+    face_count : int
+    weights : GridMean
+        Signed, in the output's unit: what a part adds on average.
+    attention : GridMean
+        Share of the map's absolute weights on each part, in [0, 1], summing to 1: how much is looked at it, whichever
+        way it speaks.
+    """
+
+    group: str
+    face_count: int
+    weights: GridMean
+    attention: GridMean
+
+
+@dataclass(frozen=True)
+class GroupDifference:
+    """A group's mean minus the mean of everybody else, with Welch's interval at 95 % over all comparisons together.
+
+    Attributes
+    ----------
+    is_clear : array of bool, shape (parts,)
+        Where the interval of the weights leaves out zero. Intervals are widened (Bonferroni) for the number of parts
+        and groups compared, so that one clear difference anywhere by chance is had in at most 5 of 100 such tables.
+    """
+
+    group: str
+    face_count: int
+    others_count: int
+    weights: GridMean
+    attention: GridMean
+
+    @property
+    def is_clear(self) -> np.ndarray:
+        """Return where the weights' interval leaves out zero."""
+        return (self.weights.low > 0) | (self.weights.high < 0)
+
+
+@dataclass(frozen=True)
+class GroupMaps:
+    """All groups' maps of one output, and how each differs from everybody else.
+
+    Attributes
+    ----------
+    left_out : tuple of str
+        Groups with fewer than `SMALLEST_GROUP` faces, each with its size in words.
+    """
+
+    output: Output
+    parts: tuple[str, ...]
+    groups: tuple[GroupMap, ...]
+    differences: tuple[GroupDifference, ...]
+    left_out: tuple[str, ...]
+
+
+def group_maps(faces: Sequence[FaceExplanation], groups: Sequence[str | None]) -> tuple[GroupMaps, ...]:
+    """Average explanations by group, one result per output.
+
+    Parameters
+    ----------
+    faces : sequence of FaceExplanation
+        With the same outputs, in the same order. Photos with problems are left out.
+    groups : sequence of str or None
+        The group of each face; None, when unknown, leaves it out.
+
+    Raises
+    ------
+    UsageError
+        There are not as many groups as faces, or no group has `SMALLEST_GROUP` usable faces.
+    """
+    if len(faces) != len(groups):
+        raise UsageError(f"{len(faces)} explanations and {len(groups)} groups: expected one group for each.")
+    usable = [(face, group) for face, group in zip(faces, groups, strict=True) if group and not face.problems]
+    counts = {
+        name: sum(group == name for _, group in usable) for name in sorted({group for _, group in usable if group})
+    }
+    kept = tuple(name for name, count in counts.items() if count >= SMALLEST_GROUP)
+    if not kept:
+        raise UsageError(f"no group has {SMALLEST_GROUP} explained faces; explain more, for example --random 50.")
+    left_out = tuple(f"{name} ({count} faces)" for name, count in counts.items() if name not in kept)
+    members = np.array([group for _, group in usable])
+    return tuple(
+        _maps_of_output(one.output, np.stack([on_face_grid(face, i) for face, _ in usable]), members, kept, left_out)
+        for i, one in enumerate(usable[0][0].outputs)
+    )
+
+
+def on_face_grid(face: FaceExplanation, output_index: int) -> Numbers:
+    """Return one map carried over to the face grid, shape (parts,), in the output's unit; the sum stays the same.
+
+    A region's weight is divided over the parts of the face by the pixels that it has in each.
+    """
+    weights = face.outputs[output_index].weights()
+    per_pixel = weights / np.bincount(face.region_map.ravel(), minlength=len(weights))
+    grid = face_grid(*face.region_map.shape)
+    on_grid = np.zeros(len(FACE_PARTS))
+    np.add.at(on_grid, grid.ravel(), per_pixel[face.region_map].ravel())
+    return on_grid
+
+
+def _maps_of_output(
+    output: Output, weights: Numbers, members: np.ndarray, names: tuple[str, ...], left_out: tuple[str, ...]
+) -> GroupMaps:
+    total = np.abs(weights).sum(axis=1, keepdims=True)
+    attention = np.abs(weights) / np.where(total > 0, total, 1)
+    groups, differences = [], []
+    level = 1 - 0.05 / (len(FACE_PARTS) * max(1, len(names)))
+    for name in names:
+        is_in = members == name
+        groups.append(GroupMap(name, int(is_in.sum()), _mean(weights[is_in]), _mean(attention[is_in])))
+        if (~is_in).sum() >= SMALLEST_GROUP:
+            compared = [_difference(values[is_in], values[~is_in], level) for values in (weights, attention)]
+            differences.append(GroupDifference(name, int(is_in.sum()), int((~is_in).sum()), *compared))
+    return GroupMaps(output, FACE_PARTS, tuple(groups), tuple(differences), left_out)
+
+
+def _mean(values: Numbers) -> GridMean:
+    mean, error = values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    half_width = student_t.ppf(0.975, len(values) - 1) * error
+    return GridMean(mean, mean - half_width, mean + half_width)
+
+
+def _difference(first: Numbers, second: Numbers, level: float) -> GridMean:
+    """Return Welch's interval of the difference of means, each part on its own."""
+    variances = [values.var(axis=0, ddof=1) / len(values) for values in (first, second)]
+    total = variances[0] + variances[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        freedom = total**2 / sum(v**2 / (len(x) - 1) for v, x in zip(variances, (first, second), strict=True))
+        half_width = student_t.ppf(1 - (1 - level) / 2, freedom) * np.sqrt(total)
+    half_width = np.where(total > 0, half_width, NAN)
+    difference = first.mean(axis=0) - second.mean(axis=0)
+    return GridMean(difference, difference - half_width, difference + half_width)
