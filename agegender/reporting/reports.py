@@ -18,6 +18,7 @@ from agegender.faces import Faces
 from agegender.metrics.findings import Finding, find
 from agegender.reporting.audit import Audit, make_audit
 from agegender.reporting.bias_page import write_bias
+from agegender.reporting.card_page import write_card
 from agegender.reporting.comparisons import compare_all
 from agegender.reporting.index_page import write_index
 from agegender.reporting.lime_page import write_lime
@@ -105,12 +106,14 @@ def write_report_set(folder: Path, content: ReportInput, *, hide_faces: bool = F
     writers: dict[str, Writer] = {
         "index": lambda path, pages: write_index(path, audit, comparisons, findings, content.history, pages=pages),
         "bias": lambda path, pages: write_bias(path, audit, comparisons, findings, pages=pages),
+        "card": lambda path, pages: write_card(path, audit, comparisons, findings, pages=pages),
     }
     if content.explanations:
         shown = list(content.explanations)
         writers["lime"] = lambda path, pages: write_lime(
             path, shown, title=content.title, is_drawn=audit.is_drawn, hide_faces=hide_faces, pages=pages
         )
+    writers = {name: writers[name] for name in PAGES if name in writers}
     pages = {name: write(folder / f"{name}.html", page_links(list(writers), name)) for name, write in writers.items()}
     return ReportSet(pages, audit, findings)
 
