@@ -13,9 +13,10 @@ from agegender.errors import OutputError, UsageError
 from agegender.sources import DESCRIPTIONS, choices
 
 if TYPE_CHECKING:
-    from agegender.dataset.preparing import Dataset, PreparationSettings
+    from agegender.dataset.preparing import PreparationSettings
 
 ON_CONFLICT = ("drop", "keep-first", "median")
+CROPS = ("none", "haar", "yunet")
 NEAR_TWINS = ("keep-one", "drop-all")
 _LISTED_NAMES = 5
 EPILOG = """\
@@ -76,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_argument("--limit", metavar="N", type=int, help="use a random N of the photos")
     _add_cleaning(parser.add_argument_group("twins"))
     _add_splitting(parser.add_argument_group("split"))
+    _add_cropping(parser.add_argument_group("face crops"))
     output = parser.add_argument_group("output")
     output.add_argument("--out", metavar="FILE", type=Path, required=True, help="the faces table to write (Parquet)")
     output.add_argument("--report", metavar="FILE", type=Path, help="write a page about the dataset as well")
@@ -120,11 +122,33 @@ def _add_splitting(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--seed", metavar="N", type=int, default=7, help="(default: 7)")
 
 
+def _add_cropping(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--crop",
+        choices=CROPS,
+        default="none",
+        help="cut faces out with this detector; the photos stay (default: none)",
+    )
+    group.add_argument(
+        "--crop-margin", metavar="SHARE", type=float, default=0.4, help="of the face, on every side (default: 0.4)"
+    )
+    group.add_argument("--crop-model", metavar="FILE", type=Path, help="face_detection_yunet_*.onnx, for yunet")
+    group.add_argument("--crops", metavar="FOLDER", type=Path, help="where crops go (default: beside --out)")
+    group.add_argument(
+        "--no-face", choices=("centre", "skip"), default="centre", help="cut the middle, or drop (default: centre)"
+    )
+    group.add_argument(
+        "--several-faces", choices=("largest", "skip"), default="largest", help="take one, or drop (default: largest)"
+    )
+
+
 def run(options: argparse.Namespace) -> Result:
     """Prepare, write the table and, when asked, the page."""
     started = time.monotonic()
     settings = _settings(options)
-    datasets = _datasets(options.steps)
+    from agegender.stages.naming_datasets import name_datasets
+
+    datasets = name_datasets(options.steps)
     from agegender.dataset.leakage import leak_count, leakage_table
     from agegender.dataset.preparing import prepare_datasets
     from agegender.faces import write_faces
@@ -173,6 +197,12 @@ def _settings(options: argparse.Namespace) -> PreparationSettings:
         seed=options.seed,
         limit=options.limit,
         cache=options.cache,
+        crop=options.crop,
+        crop_margin=options.crop_margin,
+        crop_model=options.crop_model,
+        crops=options.crops or options.out.with_name(f"{options.out.stem}-crops"),
+        no_face=options.no_face,
+        several_faces=options.several_faces,
     )
 
 
@@ -182,48 +212,6 @@ def _radius(text: str) -> int | None:
     if not text.isdecimal() or int(text) > 64:
         raise UsageError(f"--near-duplicates {text} is no number of bits from 0 to 64, nor none.")
     return int(text)
-
-
-def _datasets(steps: Sequence[tuple[str, Any]]) -> list[Dataset]:
-    """Return what to read, from the options in the order in which they stood."""
-    from agegender.dataset.preparing import Dataset
-
-    datasets = []
-    for source, given in _steps_by_source(steps):
-        options: dict[str, Any] = dict(_pair(value, option) for option, value in given if option == "--option")
-        columns = [_pair(pair, option) for option, value in given if option == "--columns" for pair in value]
-        if columns:
-            options["columns"] = dict(columns)
-        folders = [Path(value) for option, value in given if option == "--data"]
-        if not folders:
-            raise UsageError(f"--source {source} has no --data FOLDER after it.")
-        datasets += [Dataset(source, folder, options) for folder in folders]
-    return datasets
-
-
-def _steps_by_source(steps: Sequence[tuple[str, Any]]) -> list[tuple[str, list[tuple[str, Any]]]]:
-    """Return each source with the options that stand behind it; with a single source the order does not matter."""
-    sources = [value for option, value in steps if option == "--source"]
-    if not sources:
-        raise UsageError("nothing to prepare: name a dataset with --source NAME --data FOLDER.")
-    if len(sources) == 1:
-        return [(sources[0], [step for step in steps if step[0] != "--source"])]
-    if steps[0][0] != "--source":
-        raise UsageError(f"{steps[0][0]} stands before any of the {len(sources)} sources: to which does it belong?")
-    by_source: list[tuple[str, list[tuple[str, Any]]]] = []
-    for step in steps:
-        if step[0] == "--source":
-            by_source.append((step[1], []))
-        else:
-            by_source[-1][1].append(step)
-    return by_source
-
-
-def _pair(text: str, option: str) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
-    if not (name and separator and value):
-        raise UsageError(f"{option} {text} is not of the form name=value.")
-    return name, value
 
 
 def _text(document: dict[str, Any]) -> str:

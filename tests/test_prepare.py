@@ -148,6 +148,26 @@ def test_a_report_is_written_offline_beside_the_table(tmp_path, capsys):
     assert "age out of range" in page.read_text(encoding="utf-8")
 
 
+def test_faces_are_cropped_beside_the_table_and_the_photos_stay(tmp_path, capsys):
+    root = write_utkface(tmp_path / "data")
+    before = {path.name: path.read_bytes() for path in root.iterdir()}
+    counts = document(capsys, "--source", "utkface", "--data", root, "--crop", "haar", "--crop-margin", "0.3")
+    faces = read_faces(tmp_path / "here" / "faces.parquet")
+    assert (faces.notes["crop"], faces.notes["crop_margin"]) == ("haar", 0.3)
+    assert counts["kept"] == 13
+    assert all(
+        faces.photo_path(path).is_relative_to(tmp_path / "here" / "faces-crops") for path in faces.kept()["path"]
+    )
+    assert {path.name: path.read_bytes() for path in root.iterdir()} == before
+
+
+def test_photos_without_a_face_can_be_left_out(tmp_path, capsys):
+    root = write_utkface(tmp_path / "data")
+    said = refusal(capsys, "--source", "utkface", "--data", root, "--crop", "haar", "--no-face", "skip")
+    assert "none of the 13 photos" in said
+    assert "13 no face" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -169,6 +189,9 @@ def test_a_report_is_written_offline_beside_the_table(tmp_path, capsys):
         (["--source", "utkface", "--data", "DATA", "--near-duplicates", "65"], "from 0 to 64"),
         (["--source", "utkface", "--data", "DATA", "--near-duplicates", "-1"], "from 0 to 64"),
         (["--source", "utkface", "--data", "DATA", "--report", "."], "it is a folder"),
+        (["--source", "utkface", "--data", "DATA", "--crop", "yunet"], "yunet"),
+        (["--source", "utkface", "--data", "DATA", "--crop", "haar", "--crop-margin", "-1"], "crop margin -1"),
+        (["--source", "utkface", "--data", "DATA", "--crop", "haar", "--crops", "DATA"], "lie within each other"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_table(tmp_path, capsys, arguments, message):

@@ -15,10 +15,12 @@ from typing import Any, Literal
 
 from agegender.dataset.cleaning import clean
 from agegender.dataset.combining import combine_faces
+from agegender.dataset.cropping import crop_faces, face_square_check_margin
 from agegender.dataset.official_split import has_official_split, keep_official_split
 from agegender.dataset.splitting import fold_faces, split_faces
-from agegender.errors import FolderError, OutputError, UsageError
+from agegender.errors import FolderError, OutputError, UsageError, WeightsError
 from agegender.faces import Faces
+from agegender.images.face_detection import FaceDetector, make_detector
 from agegender.progress import say
 from agegender.sources import find_source
 from agegender.sources.listing import MALFORMED
@@ -56,7 +58,15 @@ class PreparationSettings:
     quality : bool
         Whether to score the quality of every kept photo.
     crop : str
-        "none" or the name of a face detector.
+        "none" or the name of a face detector, "haar" or "yunet".
+    crop_margin : float
+        Share of the face's longer side that is added on every side.
+    crop_model : Path or None
+        The file that YuNet needs.
+    crops : Path or None
+        The folder that the crops go to; needed for cropping.
+    no_face, several_faces : str
+        What becomes of photos without a face and with several, as `agegender.dataset.cropping.crop_faces` says.
     cache : Path or None
         Where hashes are remembered between runs.
     """
@@ -71,6 +81,10 @@ class PreparationSettings:
     quality: bool = False
     crop: str = "none"
     crop_margin: float = 0.4
+    crop_model: Path | None = None
+    crops: Path | None = None
+    no_face: Literal["centre", "skip"] = "centre"
+    several_faces: Literal["largest", "skip"] = "largest"
     cache: Path | None = None
 
 
@@ -97,6 +111,7 @@ def prepare_datasets(datasets: Sequence[Dataset], settings: PreparationSettings)
     UsageError
         Settings that make no sense, or a split that a source does not have.
     """
+    detector = _detector(settings)
     faces = combine_faces([_read(dataset) for dataset in datasets])
     faces = limit_faces(faces, settings.limit, seed=settings.seed)
     faces, cleaning = clean(
@@ -106,8 +121,10 @@ def prepare_datasets(datasets: Sequence[Dataset], settings: PreparationSettings)
         near_twins=settings.near_twins,
         cache=_usable_cache(settings.cache),
     )
-    if faces.kept().empty:
-        raise FolderError(_nothing_left(faces))
+    _check_something_is_left(faces)
+    if detector is not None:
+        faces = _crop(faces, detector, settings)
+        _check_something_is_left(faces)
     faces = _split(faces, settings)
     return faces, count_faces(faces, cleaning.to_dict())
 
@@ -185,12 +202,40 @@ def parse_shares(text: str) -> tuple[float, float, float]:
     return train, valid, test
 
 
-def _nothing_left(faces: Faces) -> str:
-    file_count = len(faces.table)
-    reasons = ", ".join(f"{count} {reason}" for reason, count in faces.dropped().items())
-    if faces.dropped().index.tolist() == ["unreadable"]:
-        return f"no readable photo in {faces.root}: all {file_count} files are damaged, empty or no photos at all."
-    return f"none of the {file_count} photos in {faces.root} can be used ({reasons})."
+def _detector(settings: PreparationSettings) -> FaceDetector | None:
+    """Return the face detector, so that one that cannot be had is found out before the photos are read."""
+    if settings.crop == "none":
+        return None
+    if settings.crops is None:
+        raise UsageError(f"cropping with {settings.crop} needs a folder for the crops; name one with --crops FOLDER.")
+    if settings.crop_model is not None and not settings.crop_model.is_file():
+        raise WeightsError(f"there is no face detection model at {settings.crop_model}; use --crop haar without one.")
+    face_square_check_margin(settings.crop_margin)
+    return make_detector(settings.crop, model_file=settings.crop_model)
+
+
+def _crop(faces: Faces, detector: FaceDetector, settings: PreparationSettings) -> Faces:
+    assert settings.crops is not None  # _detector made sure
+    return crop_faces(
+        faces,
+        detector,
+        folder=settings.crops,
+        margin=settings.crop_margin,
+        when_none=settings.no_face,
+        when_several=settings.several_faces,
+    )
+
+
+def _check_something_is_left(faces: Faces) -> None:
+    if not faces.kept().empty:
+        return
+    file_count, dropped = len(faces.table), faces.dropped()
+    if dropped.index.tolist() == ["unreadable"]:
+        raise FolderError(
+            f"no readable photo in {faces.root}: all {file_count} files are damaged, empty or no photos at all."
+        )
+    reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
+    raise FolderError(f"none of the {file_count} photos in {faces.root} can be used ({reasons}).")
 
 
 def count_faces(faces: Faces, cleaning: Mapping[str, Any]) -> dict[str, Any]:

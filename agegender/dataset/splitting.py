@@ -98,7 +98,7 @@ def assign_sides(rows: pd.DataFrame, shares: NDArray[np.float64], seed: int) -> 
         return np.zeros(0, np.int64)
     groups = group_numbers(rows)
     strata = strata_numbers(rows)
-    keys = _random_keys(rows["path"].tolist(), seed)
+    keys = _random_keys(_identities(rows), seed)
     sizes = np.bincount(groups)
     counts = np.zeros((len(shares), strata.max() + 1))  # photos on each side, by stratum
     targets = shares[:, None] * np.bincount(strata)
@@ -144,10 +144,16 @@ def strata_numbers(rows: pd.DataFrame) -> NDArray[np.int64]:
     return np.asarray(pd.factorize(keys, sort=True)[0], np.int64)
 
 
-def _random_keys(paths: list[str], seed: int) -> NDArray[np.uint64]:
-    # A number drawn from the path itself does not care where the row stands in the table.
+def _identities(rows: pd.DataFrame) -> list[str]:
+    # The bytes of a photo stay the same when it is moved, cropped or combined with others; its path does not.
+    known = rows["file_sha512"] if "file_sha512" in rows else rows["path"]
+    return [str(identity) for identity in known.where(known.notna(), rows["path"])]
+
+
+def _random_keys(identities: list[str], seed: int) -> NDArray[np.uint64]:
+    # A number drawn from the photo itself does not care where its row stands in the table.
     prefix = f"{seed}\0".encode()
-    digests = b"".join(hashlib.blake2b(prefix + path.encode(), digest_size=8).digest() for path in paths)
+    digests = b"".join(hashlib.blake2b(prefix + name.encode(), digest_size=8).digest() for name in identities)
     return np.frombuffer(digests, np.uint64)
 
 

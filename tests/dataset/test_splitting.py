@@ -50,6 +50,13 @@ def test_the_split_does_not_depend_on_the_order_of_the_rows():
     assert first.sort_index().equals(second.sort_index())
 
 
+def test_moving_a_photo_does_not_move_it_to_another_side():
+    digests = [f"{number:0128x}" for number in range(500)]
+    before, after = some_faces(500, file_sha512=digests), some_faces(500, file_sha512=digests)
+    after.table["path"] = "elsewhere/" + after.table["path"]
+    assert split_faces(before).table["split"].equals(split_faces(after).table["split"])
+
+
 def test_the_seed_changes_the_split_and_the_same_seed_repeats_it():
     faces = some_faces(500)
     seven, again, eight = (split_faces(faces, seed=seed).table["split"] for seed in (7, 7, 8))
