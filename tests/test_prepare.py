@@ -190,7 +190,10 @@ def test_photos_without_a_face_can_be_left_out(tmp_path, capsys):
         (["--source", "utkface", "--data", "DATA", "--near-duplicates", "-1"], "from 0 to 64"),
         (["--source", "utkface", "--data", "DATA", "--report", "."], "it is a folder"),
         (["--source", "utkface", "--data", "DATA", "--crop", "yunet"], "yunet"),
-        (["--source", "utkface", "--data", "DATA", "--crop", "haar", "--crop-margin", "-1"], "crop margin -1"),
+        (
+            ["--source", "utkface", "--data", "DATA", "--crop", "haar", "--crop-margin", "-1"],
+            "--crop-margin -1 is no share",
+        ),
         (["--source", "utkface", "--data", "DATA", "--crop", "haar", "--crops", "DATA"], "lie within each other"),
     ],
 )

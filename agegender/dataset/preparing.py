@@ -11,20 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from agegender.dataset.cleaning import clean
 from agegender.dataset.combining import combine_faces
-from agegender.dataset.cropping import crop_faces, face_square_check_margin
 from agegender.dataset.official_split import has_official_split, keep_official_split
 from agegender.dataset.splitting import fold_faces, split_faces
 from agegender.errors import FolderError, OutputError, UsageError, WeightsError
 from agegender.faces import Faces
-from agegender.images.face_detection import FaceDetector, make_detector
 from agegender.progress import say
 from agegender.sources import find_source
 from agegender.sources.listing import MALFORMED
 from agegender.writing import check_writable
+
+if TYPE_CHECKING:
+    from agegender.images.face_detection import FaceDetector
 
 MALFORMED_COLUMN = "is_malformed_name"
 
@@ -206,15 +207,21 @@ def _detector(settings: PreparationSettings) -> FaceDetector | None:
     """Return the face detector, so that one that cannot be had is found out before the photos are read."""
     if settings.crop == "none":
         return None
+    from agegender.images.face_crops import LARGEST_MARGIN
+    from agegender.images.face_detection import make_detector
+
+    if not 0 <= settings.crop_margin <= LARGEST_MARGIN:
+        raise UsageError(f"--crop-margin {settings.crop_margin:g} is no share from 0 to {LARGEST_MARGIN:g}.")
     if settings.crops is None:
         raise UsageError(f"cropping with {settings.crop} needs a folder for the crops; name one with --crops FOLDER.")
     if settings.crop_model is not None and not settings.crop_model.is_file():
         raise WeightsError(f"there is no face detection model at {settings.crop_model}; use --crop haar without one.")
-    face_square_check_margin(settings.crop_margin)
     return make_detector(settings.crop, model_file=settings.crop_model)
 
 
 def _crop(faces: Faces, detector: FaceDetector, settings: PreparationSettings) -> Faces:
+    from agegender.dataset.cropping import crop_faces
+
     assert settings.crops is not None  # _detector made sure
     return crop_faces(
         faces,
