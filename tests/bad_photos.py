@@ -23,6 +23,7 @@ UNREADABLE = (
     "markup_text",
     "bomb_png",
     "bomb_jpeg",
+    "bomb_gif",
 )
 MARKUP_NAME = "<img src=x onerror=alert(1)>.jpg"
 SIZE = (48, 64)  # height, width: a turned photo is told from an upright one
@@ -99,6 +100,7 @@ def _unreadable() -> dict[str, tuple[str, bytes]]:
         "markup_text": ("page.png", b"<html><script>alert(1)</script></html>"),
         "bomb_png": ("bomb.png", _bomb_png(30_000, 30_000)),
         "bomb_jpeg": ("bomb.jpg", _bomb_jpeg(jpeg)),
+        "bomb_gif": ("bomb.gif", _bomb_gif()),
     }
 
 
@@ -147,6 +149,11 @@ def _checksum(data: bytes) -> bytes:
 def _bomb_jpeg(jpeg: bytes) -> bytes:
     frame = jpeg.index(b"\xff\xc0")
     return jpeg[: frame + 5] + struct.pack(">HH", 60_000, 60_000) + jpeg[frame + 9 :]
+
+
+def _bomb_gif() -> bytes:
+    gif = encoded(Image.new("P", (8, 8)), "GIF")
+    return gif[:6] + struct.pack("<HH", 60_000, 60_000) + gif[10:]
 
 
 def _with_thumbnail(jpeg: bytes) -> bytes:

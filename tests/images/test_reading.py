@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -63,6 +64,7 @@ def test_every_odd_kind_reads_as_the_picture_it_shows(planted):
         ("markup_text", "not an image"),
         ("bomb_png", "bomb"),
         ("bomb_jpeg", "bomb"),
+        ("bomb_gif", "bomb"),
     ],
 )
 def test_every_bad_kind_is_an_error_with_its_name_and_reason(planted, kind, reason):
@@ -113,6 +115,33 @@ def test_huge_jpeg_is_reduced_but_never_below_the_size_asked_for(tmp_path):
         asked: min(read_photo(tmp_path / "huge.jpg", smallest_side=asked).shape[:2]) for asked in (100, 224, 400, 600)
     }
     assert sides == {100: 113, 224: 225, 400: 450, 600: 900}
+
+
+def test_reduced_jpeg_is_turned_upright_like_a_whole_one(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = np.zeros((400, 600, 3), np.uint8)
+    stored[:, :300] = 255  # the left half as stored is the upper half as shown
+    Image.fromarray(stored).save(tmp_path / "turned.jpg", exif=exif)
+    photo = read_photo(tmp_path / "turned.jpg", smallest_side=200)
+    assert photo.shape == (300, 200, 3)
+    assert (photo[:140].min(), photo[160:].max()) == (255, 0)
+
+
+@pytest.mark.parametrize(("kind", "options"), [("JPEG", {"quality": 90}), ("JPEG", {"subsampling": 0}), ("PNG", {})])
+def test_ordinary_photos_read_as_pillow_reads_them(kind, options):
+    down, across = np.mgrid[0:120, 0:90]
+    waves = [np.sin(across / 9) * 100 + 128, np.cos(down / 7) * 100 + 128, (across * down) % 200]
+    data = encoded(Image.fromarray(np.stack(waves, axis=2).astype(np.uint8)), kind, **options)
+    theirs = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+    assert np.abs(decode_photo(data, "photo") - theirs).max() <= 2
+
+
+@pytest.mark.skipif("AGEGENDER_UTKFACE" not in os.environ, reason="AGEGENDER_UTKFACE names no folder")
+def test_real_photos_read_as_pillow_reads_them():
+    for path in find_photos(Path(os.environ["AGEGENDER_UTKFACE"]))[::500]:
+        theirs = to_photo(Image.open(path)).astype(int)
+        assert np.abs(read_photo(path) - theirs).max() <= 2, path.name
 
 
 def test_pillow_image_of_any_mode_becomes_a_photo():

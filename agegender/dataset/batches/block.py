@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from fastai.data.block import DataBlock, TransformBlock
 from fastai.data.core import DataLoaders, Datasets
+from fastai.torch_core import default_device
 
 from agegender.dataset.batches.items import FaceItem, face_items
 from agegender.dataset.batches.loader import PhotoLoader
@@ -100,7 +101,7 @@ def make_test_dataloader(
         num_workers=_threads(workers),
         image=image,
         after_batch=block.batch_tfms,
-        device=torch.device(device) if device is not None else None,
+        device=torch.device(device) if device is not None else default_device(),
     )
 
 
