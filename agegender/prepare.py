@@ -13,7 +13,7 @@ from agegender.errors import OutputError, UsageError
 from agegender.sources import DESCRIPTIONS, choices
 
 if TYPE_CHECKING:
-    from agegender.dataset.preparing import PreparationSettings
+    from agegender.dataset.preparation_settings import PreparationSettings
 
 ON_CONFLICT = ("drop", "keep-first", "median")
 CROPS = ("none", "haar", "yunet")
@@ -73,6 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
         action=DatasetOption,
         dest="steps",
         help="columns of a csv source",
+    )
+    data.add_argument(
+        "--quality", action="store_true", help="score blur, light, contrast, size and whether a face is found"
     )
     data.add_argument("--limit", metavar="N", type=int, help="use a random N of the photos")
     _add_cleaning(parser.add_argument_group("twins"))
@@ -186,7 +189,7 @@ def _settings(options: argparse.Namespace) -> PreparationSettings:
     radius = _radius(options.near_duplicates)
     if options.seed < 0:
         raise UsageError(f"--seed {options.seed} is below 0.")
-    from agegender.dataset.preparing import PreparationSettings
+    from agegender.dataset.preparation_settings import PreparationSettings
 
     return PreparationSettings(
         near_duplicates=radius,
@@ -196,6 +199,7 @@ def _settings(options: argparse.Namespace) -> PreparationSettings:
         folds=options.folds,
         seed=options.seed,
         limit=options.limit,
+        quality=options.quality,
         cache=options.cache,
         crop=options.crop,
         crop_margin=options.crop_margin,

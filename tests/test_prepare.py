@@ -161,6 +161,14 @@ def test_faces_are_cropped_beside_the_table_and_the_photos_stay(tmp_path, capsys
     assert {path.name: path.read_bytes() for path in root.iterdir()} == before
 
 
+def test_quality_is_scored_and_nothing_is_dropped_for_it(tmp_path, capsys):
+    counts = document(capsys, "--source", "utkface", "--data", write_utkface(tmp_path / "data"), "--quality")
+    table = read_faces(tmp_path / "here" / "faces.parquet").table
+    assert counts["kept"] == counts["files"] == 13
+    assert table["is_tiny"].tolist() == [False] * 13
+    assert table["blurry_score"].between(0, 1).all()
+
+
 def test_photos_without_a_face_can_be_left_out(tmp_path, capsys):
     root = write_utkface(tmp_path / "data")
     said = refusal(capsys, "--source", "utkface", "--data", root, "--crop", "haar", "--no-face", "skip")

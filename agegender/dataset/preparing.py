@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from agegender.dataset.cleaning import clean
 from agegender.dataset.combining import combine_faces
 from agegender.dataset.official_split import has_official_split, keep_official_split
+from agegender.dataset.preparation_settings import Dataset, PreparationSettings
 from agegender.dataset.splitting import fold_faces, split_faces
 from agegender.errors import FolderError, OutputError, UsageError, WeightsError
 from agegender.faces import Faces
@@ -28,65 +29,6 @@ if TYPE_CHECKING:
     from agegender.images.face_detection import FaceDetector
 
 MALFORMED_COLUMN = "is_malformed_name"
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """One folder, the source whose layout it has, and options for that source."""
-
-    source: str
-    folder: Path
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class PreparationSettings:
-    """How faces are prepared.
-
-    Attributes
-    ----------
-    near_duplicates : int or None
-        Hamming radius of 64-bit pHashes within which photos are near twins; None does not look for any.
-    on_conflict, near_twins : str
-        What becomes of twins, as `agegender.dataset.cleaning.clean` says.
-    split : str or three numbers
-        "auto" (the official split where every source has one, 70/15/15 otherwise), "official", or parts of train, valid
-        and test.
-    folds : int or None
-        This many grouped stratified folds instead of a split.
-    limit : int or None
-        Only this many photos, drawn by `seed` before any is opened.
-    quality : bool
-        Whether to score the quality of every kept photo.
-    crop : str
-        "none" or the name of a face detector, "haar" or "yunet".
-    crop_margin : float
-        Share of the face's longer side that is added on every side.
-    crop_model : Path or None
-        The file that YuNet needs.
-    crops : Path or None
-        The folder that the crops go to; needed for cropping.
-    no_face, several_faces : str
-        What becomes of photos without a face and with several, as `agegender.dataset.cropping.crop_faces` says.
-    cache : Path or None
-        Where hashes are remembered between runs.
-    """
-
-    near_duplicates: int | None = 5
-    on_conflict: Literal["drop", "keep-first", "median"] = "drop"
-    near_twins: Literal["keep-one", "drop-all"] = "keep-one"
-    split: str | Sequence[float] = "auto"
-    folds: int | None = None
-    seed: int = 7
-    limit: int | None = None
-    quality: bool = False
-    crop: str = "none"
-    crop_margin: float = 0.4
-    crop_model: Path | None = None
-    crops: Path | None = None
-    no_face: Literal["centre", "skip"] = "centre"
-    several_faces: Literal["largest", "skip"] = "largest"
-    cache: Path | None = None
 
 
 def prepare_faces(source: str, folders: Sequence[Path], **settings: Any) -> tuple[Faces, dict[str, Any]]:
@@ -123,6 +65,8 @@ def prepare_datasets(datasets: Sequence[Dataset], settings: PreparationSettings)
         cache=_usable_cache(settings.cache),
     )
     _check_something_is_left(faces)
+    if settings.quality:
+        faces = _assess_quality(faces, detector)
     if detector is not None:
         faces = _crop(faces, detector, settings)
         _check_something_is_left(faces)
@@ -231,6 +175,12 @@ def _crop(faces: Faces, detector: FaceDetector, settings: PreparationSettings) -
         when_none=settings.no_face,
         when_several=settings.several_faces,
     )
+
+
+def _assess_quality(faces: Faces, detector: FaceDetector | None) -> Faces:
+    from agegender.images.quality import assess_quality
+
+    return assess_quality(faces, detector=detector)
 
 
 def _check_something_is_left(faces: Faces) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agegender.dataset.preparing import Dataset
+from agegender.dataset.preparation_settings import Dataset
 from agegender.errors import UsageError
 
 
