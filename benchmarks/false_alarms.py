@@ -5,8 +5,9 @@
 Half of the audits hold no gap: errors are dealt to the faces without a look at any label, in tables of several shapes
 (14 groups of 50; very unequal ethnicities of different ages; few rows and many columns) and with errors of several
 shapes (normal, Laplace, Student's t with 3 degrees of freedom). The other half have 2 years more of mean absolute error
-planted in one group of 100 faces. `ratio` sets our time per audit against testing every group of three columns one by one with
-SciPy's permutation test, for the absolute error alone; beside it stands what uncorrected t-tests would have claimed.
+planted in one group of 100 faces. `ratio` sets our time per audit against testing the groups of two columns one by one
+with SciPy's permutation test, for the absolute error alone; beside it stands what uncorrected t-tests would have
+claimed.
 """
 
 from __future__ import annotations

@@ -119,6 +119,8 @@ def try_all(predictions: pd.DataFrame, columns: Sequence[str], *, deal_count: in
         tuple(grouping.make(predictions, (name,)) for name in columns),
         tuple(grouping.make(predictions, names) for names in _crossings(columns)),
     )
+    if not families.all:
+        return []
     shares = _shares(list(values), has_crossed=bool(families.crossed))
     trials: list[Trial] = []
     for names in _with_same_rows(values):

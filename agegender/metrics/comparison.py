@@ -23,6 +23,7 @@ from agegender.metrics import grouping, intervals
 from agegender.metrics.age import age_metrics
 from agegender.metrics.bias import chalearn_scores
 from agegender.metrics.results import Estimate
+from agegender.metrics.tables import completed
 from agegender.predictions import with_errors
 
 RANKED_SCORES = ("mae", "bias_gender", "bias_age", "bias_ethnicity", "bias_expression")
@@ -149,9 +150,10 @@ def mcnemar(mended: int, broken: int) -> float:
 
 
 def _scores(predictions: pd.DataFrame) -> dict[str, float]:
-    ages = age_metrics(predictions["age_years"], predictions["predicted_age_years"])
-    bias = {f"bias_{name}": score for name, score in chalearn_scores(predictions).items()}
-    right = with_errors(predictions)["is_gender_right"]
+    table = completed(predictions)
+    ages = age_metrics(table["age_years"], table["predicted_age_years"])
+    bias = {f"bias_{name}": score for name, score in chalearn_scores(table).items()}
+    right = with_errors(table)["is_gender_right"]
     return {"n": ages["n"], "mae": ages["mae"], **bias, "gender_accuracy": float(right.mean())}
 
 
@@ -160,8 +162,10 @@ def _shared(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     for name, table in (("first", first), ("second", second)):
         if "path" not in table or table["path"].duplicated().any():
             raise TableError(f"the {name} predictions table needs a column path that names every photo once.")
-    new = with_errors(second)[["path", "age_years", "absolute_age_error_years", "predicted_gender", "is_gender_right"]]
-    both = with_errors(first).merge(new, on="path", suffixes=("", "_second"), validate="one_to_one")
+    new = with_errors(completed(second))[
+        ["path", "age_years", "absolute_age_error_years", "predicted_gender", "is_gender_right"]
+    ]
+    both = with_errors(completed(first)).merge(new, on="path", suffixes=("", "_second"), validate="one_to_one")
     if both.empty:
         raise TableError("the two predictions tables share no photo: their columns path have nothing in common.")
     moved = (both["age_years"] - both["age_years_second"]).abs() > 1e-6

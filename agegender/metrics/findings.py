@@ -7,81 +7,26 @@ one already says it. The report's summary and `evaluate` call `find`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from agegender.errors import TableError
-from agegender.metrics import grouping, sentences
+from agegender.metrics import grouping, sentences, silence
 from agegender.metrics.claims import Claim, Trial, try_all
 from agegender.metrics.measured import Sample, estimate_at, measure
-from agegender.metrics.results import SMALLEST_RANKED_GROUP, Estimate
+from agegender.metrics.results import Estimate, Finding
 from agegender.metrics.rows import METRICS
 from agegender.metrics.selection import worth_saying
 from agegender.metrics.standardised import standardise
+from agegender.metrics.tables import completed
+
+__all__ = ["Finding", "find"]
 
 # A gap of five percentage points in gender accuracy is ranked like one of a year in age.
 YEARS_PER_SHARE = 20.0
 KINDS = {"mae": "mae_gap", "signed_error": "signed_error", "gender_accuracy": "gender_accuracy_gap"}
 _RESAMPLE_COUNT = 2000
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence that the rows support, with the numbers behind it.
-
-    Attributes
-    ----------
-    kind : str
-        "mae_gap", "signed_error" (its mean is off zero), "signed_gap" (it is off the rest only) or
-        "gender_accuracy_gap"; "none" for a column in which no gap was found; "unknown"
-        when a column could not be judged (too few groups of 30 rows, too many values).
-    metric : str
-        Name in `rows.METRICS`, for a link to its table.
-    columns, values : tuple of str
-        The group; `values` is () when the sentence speaks of the whole column. Plain text, not escaped for HTML.
-    n : int
-        Rows in the group (in the column, for "none").
-    size, low, high : float
-        The gap to the rest (signed errors: the group's mean signed error) and its 95 % interval, in `unit`.
-    unit : str
-        "years" or "share" (0.03 is three percentage points).
-    p_value : float
-        Corrected for every comparison that was made in the audit: below 0.05 for each claimed gap.
-    strength : float
-        What they are ordered by: the end of the interval nearest to zero, in years (`YEARS_PER_SHARE` turns rates).
-    sentence : str
-        Plain language, with n and interval.
-    """
-
-    kind: str
-    metric: str
-    columns: tuple[str, ...]
-    values: tuple[str, ...]
-    n: int
-    size: float
-    low: float
-    high: float
-    unit: str
-    p_value: float
-    strength: float
-    sentence: str
-
-    @property
-    def is_gap(self) -> bool:
-        """Return whether something is claimed (not "none" or "unknown")."""
-        return self.kind not in {"none", "unknown"}
-
-    @property
-    def name(self) -> str:
-        """Return the group's values joined, such as `Black × female`."""
-        return " × ".join(self.values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a plain dictionary."""
-        return asdict(self)
 
 
 def find(
@@ -117,17 +62,21 @@ def find(
     TableError
         A named column is absent, or neither ages nor genders were predicted.
     """
-    table = grouping.with_age_group(predictions)
+    table = grouping.with_age_group(completed(predictions))
     chosen, untold = _columns(table, columns)
     trials = try_all(table, chosen, deal_count=permutation_count, seed=seed)
-    _check_metrics(table)
     gaps = [
         finding for claim, trial in worth_saying(trials) if (finding := _measured(claim, trial, table, train, seed))
     ]
     said = {(finding.metric, finding.columns) for finding in gaps}
-    silent = [_silent(trial) for trial in trials if len(trial.groups.columns) == 1 and _is_silent(trial, said)]
+    silent = [silence.no_gap(trial) for trial in trials if len(trial.groups.columns) == 1 and _is_silent(trial, said)]
     gaps = sorted(_without_mirrors(gaps), key=lambda finding: -finding.strength)
-    return [*gaps, *sorted(silent, key=lambda finding: finding.kind == "unknown"), *untold]
+    return [
+        *gaps,
+        *sorted(silent, key=lambda finding: finding.kind == "unknown"),
+        *untold,
+        *silence.without_rows(table),
+    ]
 
 
 def _measured(claim: Claim, trial: Trial, table: pd.DataFrame, train: pd.DataFrame | None, seed: int) -> Finding | None:
@@ -177,22 +126,13 @@ def _columns(table: pd.DataFrame, columns: Sequence[str] | None) -> tuple[tuple[
                 f"cannot look for findings by {', '.join(missing)}: the table has {', '.join(map(str, table.columns))}."
             )
     many = [name for name in wanted if grouping.value_count(table, name) > grouping.MOST_VALUES]
-    return tuple(name for name in wanted if name not in many), [_too_many(table, name) for name in many]
+    return tuple(name for name in wanted if name not in many), [silence.too_many(table, name) for name in many]
 
 
 def _without_mirrors(gaps: Sequence[Finding]) -> list[Finding]:
     # Beside a group that is judged too young, all others look too old for their rest.
     biased = {finding.columns for finding in gaps if finding.kind == "signed_error"}
     return [finding for finding in gaps if finding.kind != "signed_gap" or finding.columns not in biased]
-
-
-def _check_metrics(table: pd.DataFrame) -> None:
-    pairs = (("age_years", "predicted_age_years"), ("gender", "predicted_gender"))
-    if not any(all(name in table for name in pair) for pair in pairs):
-        raise TableError(
-            "the predictions table has neither age_years and predicted_age_years nor gender and predicted_gender; "
-            f"it has {', '.join(map(str, table.columns)) or 'no columns'}. Name its columns with the options of report."
-        )
 
 
 def _is_off_zero(estimate: Estimate) -> bool:
@@ -232,37 +172,3 @@ def _share(rows: pd.DataFrame, columns: Sequence[str], values: Sequence[str]) ->
 
 def _is_silent(trial: Trial, said: set[tuple[str, tuple[str, ...]]]) -> bool:
     return (trial.metric, trial.groups.columns) not in said
-
-
-def _silent(trial: Trial) -> Finding:
-    columns, rows = trial.groups.columns, int((trial.groups.codes >= 0).sum())
-    if len(trial.claims) < 2:
-        reason = f"it takes two groups of {SMALLEST_RANKED_GROUP} or more, and there are not"
-        return _nothing(
-            "unknown", trial.metric, columns, rows, sentences.untold_sentence(trial.metric, columns, reason)
-        )
-    gap = (trial.largest_gap, trial.null_95)
-    words = sentences.no_gap_sentence(trial.metric, columns, (len(trial.claims), rows), gap)
-    smallest = min(claim.p_value for claim in trial.claims)
-    return _nothing("none", trial.metric, columns, rows, words, size=trial.largest_gap, p_value=smallest)
-
-
-def _too_many(table: pd.DataFrame, column: str) -> Finding:
-    count = grouping.value_count(table, column)
-    reason = f"it has {count} different values, and at most {grouping.MOST_VALUES} can be compared"
-    rows = int(table[column].notna().sum())
-    return _nothing("unknown", "mae", (column,), rows, sentences.untold_sentence("mae", (column,), reason))
-
-
-def _nothing(
-    kind: str,
-    metric: str,
-    columns: tuple[str, ...],
-    n: int,
-    sentence: str,
-    *,
-    size: float = float("nan"),
-    p_value: float = float("nan"),
-) -> Finding:
-    unknown, unit = float("nan"), METRICS[metric].unit
-    return Finding(kind, metric, columns, (), n, size, unknown, unknown, unit, p_value, 0.0, sentence)

@@ -1,7 +1,7 @@
-"""Owns the one result object of every group comparison: overall, by group, gaps, intervals, p-values.
+"""Owns the result of every group comparison (overall, by group, gaps, intervals, p-values) and the finding.
 
-It holds numbers and turns them into a table or a dictionary; how they come about is the business of `groups`, how they
-look that of the pages. NaN always means "cannot be known from these rows", never zero.
+It holds numbers and turns them into a table or a dictionary; how they come about is the business of `groups` and
+`findings`, how they look that of the pages. NaN always means "cannot be known from these rows", never zero.
 """
 
 from __future__ import annotations
@@ -146,6 +146,62 @@ class GroupResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain dictionaries and lists."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence that the rows support, with the numbers behind it.
+
+    Attributes
+    ----------
+    kind : str
+        "mae_gap", "signed_error" (its mean is off zero), "signed_gap" (it is off the rest only) or
+        "gender_accuracy_gap"; "none" for a column in which no gap was found; "unknown"
+        when a column could not be judged (too few groups of 30 rows, too many values).
+    metric : str
+        Name in `rows.METRICS`, for a link to its table.
+    columns, values : tuple of str
+        The group; `values` is () when the sentence speaks of the whole column. Plain text, not escaped for HTML.
+    n : int
+        Rows in the group (in the column, for "none").
+    size, low, high : float
+        The gap to the rest (signed errors: the group's mean signed error) and its 95 % interval, in `unit`.
+    unit : str
+        "years" or "share" (0.03 is three percentage points).
+    p_value : float
+        Corrected for every comparison that was made in the audit: below 0.05 for each claimed gap.
+    strength : float
+        What they are ordered by: the end of the interval nearest to zero, in years (a rate's five points count as one).
+    sentence : str
+        Plain language, with n and interval.
+    """
+
+    kind: str
+    metric: str
+    columns: tuple[str, ...]
+    values: tuple[str, ...]
+    n: int
+    size: float
+    low: float
+    high: float
+    unit: str
+    p_value: float
+    strength: float
+    sentence: str
+
+    @property
+    def is_gap(self) -> bool:
+        """Return whether something is claimed (not "none" or "unknown")."""
+        return self.kind not in {"none", "unknown"}
+
+    @property
+    def name(self) -> str:
+        """Return the group's values joined, such as `Black × female`."""
+        return " × ".join(self.values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a plain dictionary."""
         return asdict(self)
 
 

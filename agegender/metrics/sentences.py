@@ -41,6 +41,8 @@ def group_words(columns: Sequence[str], values: Sequence[str]) -> str:
 
 def columns_words(columns: Sequence[str]) -> str:
     """Return what is compared: "ethnicities", "combinations of gender and ethnicity"."""
+    if not columns:
+        return "groups"
     if len(columns) == 1:
         return _COLUMN_WORDS.get(columns[0], f"groups of {columns[0]}")
     names = [name.replace("_", " ") for name in columns]

@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from agegender.errors import TableError
 from agegender.faces import SPLITS
 from agegender.metrics import grouping
 from agegender.metrics.age import age_metrics, cumulative_scores
 from agegender.metrics.bias import chalearn_scores
 from agegender.metrics.gender import gender_metrics
+from agegender.metrics.tables import completed
 
 STANDARD_GROUPINGS = (("gender",), ("ethnicity",), ("gender", "ethnicity"), ("age_group",))
-_NEEDED = ("age_years", "predicted_age_years", "gender", "predicted_gender")
 
 
 def evaluation_metrics(
@@ -43,15 +42,9 @@ def evaluation_metrics(
     Raises
     ------
     TableError
-        A needed column is absent.
+        Neither ages nor genders were predicted, or ages are no numbers. Of two heads one may be absent.
     """
-    missing = [name for name in _NEEDED if name not in predictions]
-    if missing:
-        raise TableError(
-            f"the predictions table lacks {', '.join(missing)}; it has "
-            f"{', '.join(map(str, predictions.columns)) or 'no columns'}. `agegender evaluate` makes such a table."
-        )
-    table = grouping.with_age_group(predictions)
+    table = grouping.with_age_group(completed(predictions))
     return {name: _one_split(rows, groupings) for name, rows in split_rows(table).items()}
 
 
