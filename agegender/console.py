@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +58,10 @@ def execute(
     options = parser.parse_args(arguments)
     try:
         # Libraries print as they please; stdout belongs to the result alone.
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+            # What libraries tell their own developers is no news for the person at the screen.
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
             result = run(options)
         _print_result(result, as_json=options.json)
     except AgeGenderError as error:

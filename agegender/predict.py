@@ -48,7 +48,8 @@ def run(options: argparse.Namespace) -> Result:
     table = pd.concat([pd.DataFrame({"path": [str(path) for path in paths]}), predictions], axis=1)
     if options.out:
         write_predictions(table.drop(index=list(problems)), options.out)
-    document = [_entry(row, problems.get(place)) for place, row in enumerate(table.to_dict("records"))]
+    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    document = [_entry(row, problems.get(place)) for place, row in enumerate(rows)]
     return Result(document, "\n".join(_line(entry) for entry in document))
 
 

@@ -28,6 +28,10 @@ from agegender.network.losses import CombinedLoss
 from agegender.settings import TrainingSettings
 from agegender.writing import replaced_file
 
+# A child with more than this share of the body's weights wraps the blocks; one with less than that is no block but a
+# closing norm.
+WRAPPER_SHARE, BLOCK_SHARE = 0.75, 0.01
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -40,13 +44,26 @@ class Fit:
 
 def body_and_heads(network: FaceNetwork) -> list[list[nn.Parameter]]:
     """Split parameters into those of the body's early blocks, of its last block, and of the heads."""
-    blocks = list(network.body.children())
-    while len(blocks) == 1:  # timm bodies are wrapped
-        blocks = list(blocks[0].children())
-    last = next((block for block in reversed(blocks) if params(block)), network.body)
+    last = _last_block(network.body)
     in_last = {id(parameter) for parameter in last.parameters()}
     early = [parameter for parameter in params(network.body) if id(parameter) not in in_last]
     return [early, params(last), params(network.heads)]
+
+
+def _last_block(body: nn.Module) -> nn.Module:
+    """Return the last block that matters, also where the blocks are wrapped in one stage as timm does."""
+    whole = _size(body)
+    block = body
+    while _size(block) > WRAPPER_SHARE * whole:
+        inner = [child for child in block.children() if _size(child) >= BLOCK_SHARE * whole]
+        if not inner:
+            break
+        block = inner[-1]
+    return block
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def make_learner(

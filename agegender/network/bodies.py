@@ -132,9 +132,23 @@ def _timm_body(name: str, weights: str, image_size: int) -> tuple[nn.Module, int
         load_body_weights(model, read_weights(Path(weights)), Path(weights))
     is_map = features.ndim == 4 and features.shape[1] == model.num_features
     if is_map:
+        _drop_unused(model, image_size)
         return TimmFeatures(model, is_pooled=False), features.shape[1]
     model = timm.create_model(name, **{key: value for key, value in options.items() if key != "global_pool"})
     return TimmFeatures(model, is_pooled=True), model.num_features
+
+
+def _drop_unused(model: nn.Module, image_size: int) -> None:
+    """Take out the layers that `forward_features` never calls: the classifier's own, which our heads replace."""
+    called: set[int] = set()
+    hooks = [module.register_forward_hook(lambda seen, *_: called.add(id(seen))) for module in model.modules()]
+    with torch.no_grad():
+        model.eval().forward_features(torch.zeros(1, 3, image_size, image_size))  # type: ignore[operator]
+    for hook in hooks:
+        hook.remove()
+    for name, child in model.named_children():
+        if not called & {id(module) for module in child.modules()}:
+            setattr(model, name, nn.Identity())
 
 
 def load_body_weights(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:

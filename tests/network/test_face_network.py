@@ -20,8 +20,6 @@ HEADS = (age_head(), gender_head())
 TINY = "mobilenetv3_small_050"
 MASKS = Head("mask", "mask", "classes", ("wear", "incorrect", "normal"))
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:torch", "ignore::DeprecationWarning")
-
 
 def tiny_network(heads: tuple[Head, ...] = HEADS) -> FaceNetwork:
     torch.manual_seed(0)

@@ -1,0 +1,36 @@
+"""Every command: its help is instant because nothing heavy is imported for it, and it takes --json."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+from agegender.__main__ import COMMANDS, main
+
+HEAVY = ("numpy", "pandas", "torch", "fastai", "cv2", "matplotlib", "PIL", "scipy", "sklearn", "lime")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_imports_nothing_heavy(command: str) -> None:
+    look = f"import sys; from agegender import {command}; {command}.build_parser().format_help(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
+    assert not set(HEAVY) & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_every_command_is_explained(command: str) -> None:
+    parser = importlib.import_module(f"agegender.{command}").build_parser()
+    assert "--json" in parser.format_help()
+    assert [action.dest for action in parser._actions if not action.help] == []
+
+
+def test_the_program_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    listed = capsys.readouterr().out
+    assert all(f"  {command}" in listed for command in COMMANDS)
+    assert main([]) == 2
+    assert main(["juggle"]) == 2
+    assert "juggle" in capsys.readouterr().err
