@@ -167,7 +167,7 @@ def _crop(faces: Faces, detector: FaceDetector, settings: PreparationSettings) -
     from agegender.dataset.cropping import crop_faces
 
     assert settings.crops is not None  # _detector made sure
-    return crop_faces(
+    cropped = crop_faces(
         faces,
         detector,
         folder=settings.crops,
@@ -175,6 +175,18 @@ def _crop(faces: Faces, detector: FaceDetector, settings: PreparationSettings) -
         when_none=settings.no_face,
         when_several=settings.several_faces,
     )
+    return replace(cropped, notes=_moved_notes(cropped.notes, faces.root, cropped.root))
+
+
+def _moved_notes(notes: Mapping[str, Any], old_root: Path, new_root: Path) -> dict[str, Any]:
+    """Return the notes with the photos named in them as seen from another root."""
+    prefix = "" if old_root == new_root else f"{old_root.relative_to(new_root).as_posix()}/"
+    conflicts = [
+        {**conflict, "photos": [{**photo, "path": prefix + photo["path"]} for photo in conflict["photos"]]}
+        for conflict in notes["cleaning"]["conflicts"]
+    ]
+    malformed = [prefix + path for path in notes.get("malformed_names", [])]
+    return {**notes, "malformed_names": malformed, "cleaning": {**notes["cleaning"], "conflicts": conflicts}}
 
 
 def _assess_quality(faces: Faces, detector: FaceDetector | None) -> Faces:

@@ -50,8 +50,16 @@ def dataset_content(faces: Faces, counts: Mapping[str, Any]) -> DatasetReport:
         conflict_group_count=len(conflicts),
         quality_extremes=tuple(_quality_extremes(faces)),
         tables=_tables(faces),
-        notes={key: value for key, value in faces.notes.items() if key not in ("malformed_names", "cleaning", "parts")},
+        notes=_notes(faces),
     )
+
+
+def _notes(faces: Faces) -> dict[str, Any]:
+    """Return how the table was made, without the long lists that the page shows elsewhere."""
+    notes = {key: value for key, value in faces.notes.items() if key not in ("malformed_names", "parts")}
+    options = ("near_duplicates", "on_conflict", "near_twins")
+    cleaning = notes.pop("cleaning", {})
+    return {**notes, **{name: cleaning[name] for name in options if name in cleaning}}
 
 
 def _twin_groups(faces: Faces) -> tuple[list[PhotoGroup], int]:
@@ -98,18 +106,19 @@ def _conflict_group(faces: Faces, conflict: Mapping[str, Any]) -> PhotoGroup:
 
 
 def _quality_extremes(faces: Faces) -> list[PhotoGroup]:
-    """Return, for every quality check, the photos with the lowest scores."""
+    """Return, for every quality check that marked a photo, the photos with the lowest scores."""
     kept = faces.kept()
     groups = []
-    for column in [name for name in kept.columns if str(name).endswith("_score")]:
-        worst = kept[kept[column].notna()].nsmallest(SHOWN_EXTREMES, column)
+    checks = [name[3:] for name in map(str, kept.columns) if name.startswith("is_") and f"{name[3:]}_score" in kept]
+    for check in checks:
+        column, marked = f"{check}_score", kept[kept[f"is_{check}"].eq(True).fillna(False)]
+        worst = marked.nsmallest(SHOWN_EXTREMES, column)
         photos = tuple(
             GalleryPhoto(faces.photo_path(row["path"]), f"{row[column]:.3g}") for row in worst.to_dict("records")
         )
-        check = str(column).removesuffix("_score")
-        found = f"is_{check}"
-        note = f"{int(kept[found].eq(True).sum())} photos are marked {check}" if found in kept else ""
-        groups.append(PhotoGroup(title=f"Lowest {str(column).replace('_', ' ')}", photos=photos, note=note))
+        if len(marked):
+            title = f"{check.replace('_', ' ').capitalize()}: {len(marked)} of {len(kept)} photos"
+            groups.append(PhotoGroup(title=title, photos=photos, note="lowest scores first; a hint, not a verdict"))
     return groups
 
 

@@ -32,16 +32,26 @@ def test_twins_and_contradictions_are_shown_with_their_labels(prepared):
     assert all(photo.path.is_file() for group in content.twin_groups for photo in group.photos)
 
 
-def test_the_lowest_scores_of_each_quality_check_are_shown(prepared):
+def test_the_lowest_scores_of_each_check_that_marked_a_photo_are_shown(prepared):
     faces, counts = prepared
     faces = type(faces)(faces.table.copy(), faces.root, faces.notes)
-    faces.table["blur_score"] = range(len(faces.table))
-    faces.table["is_blur"] = faces.table["blur_score"] < 3
-    group = dataset_content(faces, counts).quality_extremes[0]
+    faces.table["blurry_score"] = range(len(faces.table))
+    faces.table["is_blurry"] = faces.table["blurry_score"] < 10
+    faces.table["tiny_score"], faces.table["is_tiny"] = 1.0, False
+    (group,) = dataset_content(faces, counts).quality_extremes
     shown = [float(photo.caption) for photo in group.photos]
-    assert group.title == "Lowest blur score"
+    assert group.title == f"Blurry: {int((faces.kept()['blurry_score'] < 10).sum())} of 12 photos"
     assert shown == sorted(shown)
     assert len(shown) == 8
+
+
+def test_photos_of_contradictions_are_found_again_after_cropping(prepared, tmp_path):
+    root = prepared[0].root
+    faces, counts = prepare_faces("utkface", [root], crop="haar", crops=tmp_path / "crops")
+    content = dataset_content(faces, counts)
+    photos = [photo for group in (*content.conflict_groups, *content.twin_groups) for photo in group.photos]
+    assert len(photos) == 6
+    assert all(photo.path.is_file() for photo in photos)
 
 
 def test_the_page_is_written(prepared, tmp_path):
