@@ -12,10 +12,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)
     import fastai.torch_basics  # noqa: F401
 
-from agegender.dataset.batches import showing  # noqa: F401 (teaches fastai to show batches of photos)
 from agegender.dataset.batches.block import make_data_block, make_dataloaders, make_test_dataloader
 from agegender.dataset.batches.items import FaceItem, face_items
 from agegender.dataset.batches.photos import TensorPhoto
+from agegender.dataset.batches.showing import show_photo_batch, show_photo_results
 from agegender.dataset.batches.targets import AgeYears, ClassLabel
 
 __all__ = [
@@ -27,4 +27,6 @@ __all__ = [
     "make_data_block",
     "make_dataloaders",
     "make_test_dataloader",
+    "show_photo_batch",
+    "show_photo_results",
 ]
