@@ -19,7 +19,7 @@ from agegender.dataset.official_split import has_official_split, keep_official_s
 from agegender.dataset.preparation_settings import Dataset, PreparationSettings
 from agegender.dataset.splitting import fold_faces, split_faces
 from agegender.errors import FolderError, OutputError, UsageError, WeightsError
-from agegender.faces import Faces
+from agegender.faces import SPLITS, Faces
 from agegender.progress import say
 from agegender.sources import find_source
 from agegender.sources.listing import MALFORMED
@@ -220,5 +220,5 @@ def count_faces(faces: Faces, cleaning: Mapping[str, Any]) -> dict[str, Any]:
         "malformed_names": int(malformed.sum()),
         "dropped": {str(reason): int(count) for reason, count in faces.dropped().items()},
         "kept": len(kept),
-        "split": {str(side): int(count) for side, count in kept["split"].value_counts().items()},
+        "split": {side: int((kept["split"] == side).sum()) for side in SPLITS},
     }

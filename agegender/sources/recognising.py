@@ -12,7 +12,7 @@ from pathlib import Path
 from agegender.errors import FolderError
 from agegender.sources.listing import has_photo_suffix, list_photos
 
-_SAMPLED_FILES = 2_000
+_SAMPLED_FILES = 2_000  # photos
 # Source -> a pattern that most paths of such a dataset match, most telling first.
 _TELL_TALES = {
     "masked_faces": re.compile(r"\d{6}(-\d)?_(fe)?male_[^/]+_\d+/(mask\d|incorrect_mask|normal)\.\w+$"),
@@ -38,11 +38,18 @@ def guess_source(root: Path) -> str | None:
 
     A layout is recognised when more than half of the (first 2,000) photos follow its naming, or by its label file.
     """
+    if is_drawn(root):
+        return "drawn_faces"
     paths = [found.path for found in islice(list_photos(root), _SAMPLED_FILES)]
     for source, pattern in _TELL_TALES.items():
         if 2 * sum(pattern.search(path) is not None for path in paths) > len(paths):
             return source
     return next((source for source, name in _LABEL_FILES.items() if any(root.glob(name))), None)
+
+
+def is_drawn(root: Path) -> bool:
+    """Return whether the faces in a folder were drawn by this program, which must be said wherever they are used."""
+    return (root / "drawing.json").is_file()
 
 
 def refuse(root: Path, source: str, expected: str) -> FolderError:

@@ -26,7 +26,7 @@ from typing import Any
 from agegender.faces import GENDERS, Faces, make_table
 from agegender.sources.labels import Age, choose, read_age
 from agegender.sources.listing import MALFORMED, FoundFile, has_photo_suffix, list_photos
-from agegender.sources.recognising import refuse
+from agegender.sources.recognising import is_drawn, refuse
 
 ETHNICITIES = ("White", "Black", "Asian", "Indian", "Others")
 EXPECTED = "photos named age_gender_ethnicity_date.jpg, such as 25_0_1_20170116174525125.jpg.chip.jpg"
@@ -55,11 +55,15 @@ def read(root: Path) -> Faces:
     FolderError
         There is no such folder, or no photo in it is named as UTKFace names them.
     """
-    rows = [_row(found) for found in list_photos(root, is_photo=_is_photo)]
+    listed = list_photos(root, is_photo=_is_photo)
+    source = "utkface"
+    if is_drawn(root):  # they are named alike, but their maps of causes are no faces, and drawn faces are no photos
+        source, listed = "drawn_faces", [found for found in listed if not found.path.startswith("causes/")]
+    rows = [{**_row(found), "source": source} for found in listed]
     if all(row["dropped_because"] is not None for row in rows):
         raise refuse(root, "utkface", EXPECTED)
     malformed = [row["path"] for row in rows if row["is_malformed_name"]]
-    return Faces(make_table(rows), root.resolve(), {"sources": ["utkface"], "malformed_names": malformed})
+    return Faces(make_table(rows), root.resolve(), {"sources": [source], "malformed_names": malformed})
 
 
 def parse_name(name: str) -> NameLabels:
@@ -107,7 +111,6 @@ def _row(found: FoundFile) -> dict[str, Any]:
     dropped_because = found.dropped_because or labels.dropped_because
     return {
         "path": found.path,
-        "source": "utkface",
         "age_years": labels.age_years,
         "gender": labels.gender,
         "ethnicity": labels.ethnicity,

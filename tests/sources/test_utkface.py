@@ -111,6 +111,14 @@ def test_a_name_that_is_not_utf8_is_counted_as_malformed(tmp_path):
     assert len(faces.notes["malformed_names"]) == 1
 
 
+def test_drawn_faces_are_called_drawn_and_their_causes_are_no_faces(tmp_path):
+    name = "25_0_1_20260101000000000.jpg.chip.jpg"
+    write(tmp_path, name, f"causes/{name.removesuffix('.jpg')}.png", "drawing.json")
+    faces = utkface.read(tmp_path)
+    assert faces.is_drawn()
+    assert faces.table["path"].tolist() == [name]
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [
