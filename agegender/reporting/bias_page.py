@@ -13,7 +13,7 @@ from agegender.reporting import bias_charts, galleries
 from agegender.reporting.audit import Audit
 from agegender.reporting.bias_charts import Drawing
 from agegender.reporting.bias_tables import coverage_table, gap_table, group_tables
-from agegender.reporting.comparisons import Comparisons, identifier, ranked, title
+from agegender.reporting.comparisons import Comparisons, faces_address, identifier, ranked, title
 from agegender.reporting.matrices import Matrix, confusion_matrix, decade_matrix
 from agegender.reporting.pages import write_page
 from agegender.reporting.split_tables import overfitting_words, split_table
@@ -75,7 +75,7 @@ def bias_context(audit: Audit, comparisons: Comparisons, findings: Sequence[Find
         "gaps": gap_table(comparisons),
         "representation": bias_charts.representation(audit, comparisons),
         "clouds": bias_charts.clouds(audit, comparisons) if audit.has_age else [],
-        "distributions": bias_charts.error_distributions(audit, comparisons),
+        "distributions": bias_charts.error_distributions(audit, comparisons) if audit.has_age else [],
         "confusions": _confusions(audit, comparisons),
         "decades": decade_matrix(audit.judged),
         "coverages": bias_charts.coverages(comparisons),
@@ -101,8 +101,7 @@ def _finding_line(finding: Finding, comparisons: Comparisons, page: str) -> Find
         return FindingLine(sentence, f"{page}#groups", "", finding.is_gap)
     result = next(iter(comparisons.by_columns[columns].values()), None)
     places = {group.values: place for place, group in enumerate(result.groups)} if result else {}
-    anchor = galleries.group_anchor(columns, places[finding.values]) if finding.values in places else ""
-    faces = f"{page}#{anchor}" if anchor else ""
+    faces = faces_address(columns, places[finding.values], page) if finding.values in places else ""
     return FindingLine(sentence, f"{page}#by-{identifier(columns)}", faces, finding.is_gap)
 
 

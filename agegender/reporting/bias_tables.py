@@ -10,7 +10,7 @@ import pandas as pd
 
 from agegender.metrics.results import Group, GroupResult, LargestGap
 from agegender.reporting.audit import Audit
-from agegender.reporting.comparisons import Comparisons, as_interval, group_anchor, identifier, title
+from agegender.reporting.comparisons import Comparisons, as_interval, faces_address, identifier, title
 from agegender.reporting.tables import Column, Row, Table
 from agegender.reporting.words import scaled
 
@@ -57,8 +57,11 @@ _KINDS = (
 )
 
 
-def group_tables(audit: Audit, comparisons: Comparisons, columns: tuple[str, ...]) -> list[Table]:
-    """Return the tables of one grouping: ages, then genders, each only where it is known."""
+def group_tables(audit: Audit, comparisons: Comparisons, columns: tuple[str, ...], *, page: str = "") -> list[Table]:
+    """Return the tables of one grouping: ages, then genders, each only where it is known.
+
+    Groups link to their faces, which stand on `page` when the tables don't.
+    """
     shares = training_shares(audit, columns)
     results = comparisons.by_columns[columns]
     tables = []
@@ -66,7 +69,7 @@ def group_tables(audit: Audit, comparisons: Comparisons, columns: tuple[str, ...
         if main not in results:
             continue
         rows = [
-            Row(_values(group, results, shares, main), not group.is_ranked, group_anchor(columns, position))
+            Row(_values(group, results, shares, main), not group.is_ranked, faces_address(columns, position, page))
             for position, group in enumerate(results[main].groups)
         ]
         tables.append(_table(f"{identifier(columns)}-{kind}", f"{name} by {title(columns)}", wanted, rows))

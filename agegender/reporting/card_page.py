@@ -85,7 +85,9 @@ def write_card(
 def card_sections(audit: Audit, comparisons: Comparisons, findings: Sequence[Finding]) -> list[CardSection]:
     """Return the nine parts of the card."""
     claimed = [finding.sentence for finding in findings if finding.is_gap]
-    tables = [table for columns in comparisons.single for table in group_tables(audit, comparisons, columns)]
+    tables = [
+        table for columns in comparisons.single for table in group_tables(audit, comparisons, columns, page="bias.html")
+    ]
     return [
         CardSection(
             "Model details", facts=model_facts(audit.card), ask="Who made it, who answers for it, licence, contact."

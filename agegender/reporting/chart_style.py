@@ -6,6 +6,7 @@ print. Figures are narrow (`WIDTH`) so that their text stays legible on a screen
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Iterator
@@ -83,8 +84,7 @@ def svg(figure: Figure, description: str) -> Markup:
     drawing = drawing[drawing.index("<svg") :]
     drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
     drawing = re.sub(r' xmlns(:\w+)?="[^"]*"', "", drawing).replace("xlink:href", "href")
-    # Ids of groups would stand many times in one page; those of clip paths are referred to and are hashes of content.
-    drawing = re.sub(r'<g id="[^"]*"', "<g", drawing)
+    drawing = _own_names(re.sub(r'<g id="[^"]*"', "<g", drawing))
     drawing = re.sub(r"<!--.*?-->\s*", "", drawing, flags=re.DOTALL)
     drawing = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font: \1 inherit; font-size: \1", drawing)
     for placeholder, variable in _VARIABLES.items():
@@ -93,6 +93,14 @@ def svg(figure: Figure, description: str) -> Markup:
     box = f'viewBox="0 0 {size[1]} {size[2]}"' if size else ""
     head = f'<svg class="chart" role="img" aria-label="{escape(description)}" {box}>'
     return Markup(head + _shorter(drawing[drawing.index(">") + 1 :]))
+
+
+def _own_names(drawing: str) -> str:
+    """Make ids unique in a page: a clip path that is found in a folded part first would hide this drawing."""
+    prefix = f"c{hashlib.sha256(drawing.encode()).hexdigest()[:8]}-"
+    for name in set(re.findall(r' id="([^"]+)"', drawing)):
+        drawing = drawing.replace(f'id="{name}"', f'id="{prefix}{name}"').replace(f"#{name}", f"#{prefix}{name}")
+    return drawing
 
 
 def _shorter(drawing: str) -> str:

@@ -94,6 +94,12 @@ def group_anchor(columns: tuple[str, ...], position: int) -> str:
     return f"faces-{identifier(columns)}-{position}" if len(columns) < 3 else ""
 
 
+def faces_address(columns: tuple[str, ...], position: int, page: str = "") -> str:
+    """Return the link to one group's faces, empty where they aren't shown."""
+    anchor = group_anchor(columns, position)
+    return f"{page}#{anchor}" if anchor else ""
+
+
 def ranked(result: GroupResult | None) -> list[Group]:
     """Return the groups that are large enough to be compared."""
     return [group for group in result.groups if group.is_ranked] if result else []

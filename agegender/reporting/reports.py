@@ -97,10 +97,10 @@ def write_report_set(folder: Path, content: ReportInput, *, hide_faces: bool = F
     OutputError
         The folder can't be written to.
     """
-    check_writable(folder)
     audit = make_audit(
         content.predictions, title=content.title, faces=content.faces, card=content.card, hide_faces=hide_faces
     )
+    check_writable(folder)
     comparisons = compare_all(audit)
     findings = find(audit.judged)
     writers: dict[str, Writer] = {

@@ -74,11 +74,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One row; `is_small` greys it, `anchor` is where its drill-down starts."""
+    """One row; `is_small` greys it, `address` is where its drill-down starts."""
 
     values: Mapping[str, Any]
     is_small: bool = False
-    anchor: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,144 @@
+"""The pages in a real browser: sorting, filtering, state in the address, drill-down, downloads, narrow screens."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+
+import pytest
+from report_inputs import make_explanations, make_photos, make_predictions
+
+from agegender.reporting.reports import ReportInput, write_report_set
+
+pytestmark = pytest.mark.browser
+TABLE = "#ethnicity-gender-age"
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    predictions = make_predictions(700).assign(split="test")
+    photos = make_photos(folder / "photos", predictions, photo_count=700)
+    content = ReportInput(predictions, "made-up", photos, explanations=make_explanations(4))
+    return write_report_set(folder, content).pages
+
+
+def column(page, table: str, place: int) -> list[str]:
+    return page.locator(f"{table} tbody tr:not([hidden])").evaluate_all(
+        "(rows, place) => rows.map((row) => row.cells[place].firstChild.textContent.trim())", place
+    )
+
+
+def test_click_on_a_heading_sorts_and_says_so(pages, open_page):
+    page = open_page(pages["bias"])
+    heading = page.locator("#ethnicity-age thead th").nth(1)
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "descending"
+    counts = [int(text) for text in column(page, "#ethnicity-age", 1)]
+    assert counts == sorted(counts, reverse=True)
+    heading.locator("button").press("Enter")
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert [int(text) for text in column(page, "#ethnicity-age", 1)] == sorted(counts)
+    assert "sorted by Photos" in page.locator("#status").inner_text()
+
+
+def test_small_groups_stay_last_however_one_sorts(pages, open_page):
+    page = open_page(pages["bias"], "#by-ethnicity-gender-age-group")
+    table = "#ethnicity-gender-age-group-age"
+    page.locator(f"{table} thead th button").nth(2).click()
+    few = page.locator(f"{table} tbody tr").evaluate_all("rows => rows.map((row) => row.classList.contains('few'))")
+    assert any(few)
+    assert few == sorted(few)
+
+
+def test_sorting_and_filter_survive_in_the_address(pages, open_page):
+    page = open_page(pages["bias"], "#by-ethnicity-gender")
+    page.locator(f"{TABLE} thead th button").nth(1).click()
+    page.locator("input[data-filters=ethnicity-gender-age]").fill("female as")
+    shown = column(page, TABLE, 0)
+    assert shown == ["Asian × female"]
+    again = open_page(pages["bias"], page.evaluate("location.hash"))
+    assert column(again, TABLE, 0) == shown
+    assert again.locator(f"{TABLE} thead th").nth(1).get_attribute("aria-sort") == "descending"
+    assert again.locator("#by-ethnicity-gender").evaluate("details => details.open")
+
+
+def test_group_name_leads_to_its_faces(pages, open_page):
+    page = open_page(pages["bias"])
+    page.locator("#gender-age tbody a").first.click()
+    gallery = page.locator("#faces-gender-0")
+    assert gallery.evaluate("details => details.open")
+    picture = gallery.locator("img").first
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    assert "the model's guess" in picture.get_attribute("alt")
+
+
+def test_finding_leads_to_its_figures(pages, open_page):
+    page = open_page(pages["index"])
+    page.locator("ol.findings a", has_text="Figures").first.click()
+    page.wait_for_url("**/bias.html#by-*")
+    anchor = page.evaluate("location.hash.slice(1)")
+    assert page.locator(f"[id={anchor}]").evaluate("place => place.getBoundingClientRect().top < innerHeight")
+
+
+@pytest.mark.parametrize("kind", ["CSV", "JSON"])
+def test_tables_can_be_saved_without_any_network(pages, open_page, tmp_path, kind):
+    page = open_page(pages["bias"], java_script_enabled=False)
+    with page.expect_download() as download:
+        page.locator(".table", has=page.locator("#ethnicity-age")).get_by_text(kind, exact=True).click()
+    saved = tmp_path / download.value.suggested_filename
+    download.value.save_as(saved)
+    text = saved.read_text()
+    rows = json.loads(text) if kind == "JSON" else list(csv.DictReader(text.splitlines()))
+    assert saved.name == f"ethnicity-age.{kind.lower()}"
+    assert {row["group"] for row in rows} == {"White", "Black", "Asian", "Indian", "Others"}
+
+
+@pytest.mark.parametrize("name", ["index", "bias", "lime", "card"])
+def test_page_never_scrolls_sideways_on_a_phone(pages, open_page, name):
+    page = open_page(pages[name], width=400, color_scheme="dark")
+    page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+@pytest.mark.parametrize("name", ["index", "bias", "lime", "card"])
+def test_page_reads_without_javascript(pages, open_page, name):
+    page = open_page(pages[name], java_script_enabled=False)
+    assert page.locator("h2").count() >= 3
+    assert page.locator("button").count() == 0
+    assert page.locator("input").count() == 0
+    assert page.locator("table, article").first.is_visible()
+
+
+def test_dark_and_light_change_charts_as_well(pages, open_page):
+    colours = {}
+    for scheme in ("light", "dark"):
+        page = open_page(pages["bias"], color_scheme=scheme)
+        read = "place => getComputedStyle(place)[place.tagName === 'text' ? 'fill' : 'backgroundColor']"
+        colours[scheme] = (page.locator("body").evaluate(read), page.locator("svg.chart text").first.evaluate(read))
+    assert colours["light"] != colours["dark"]
+    for background, ink in colours.values():
+        assert abs(_brightness(background) - _brightness(ink)) > 120
+
+
+def test_bias_page_opens_within_a_second(pages, open_page):
+    started = time.perf_counter()
+    page = open_page(pages["bias"])
+    # The machine that runs the tests may be busy: what counts is the browser's own work.
+    spent = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventStart")
+    assert spent < 3000
+    assert time.perf_counter() - started < 10
+
+
+def test_print_opens_what_is_folded(pages, open_page):
+    page = open_page(pages["bias"])
+    page.emulate_media(media="print")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    assert not page.locator("nav.sections").is_visible()
+
+
+def _brightness(colour: str) -> float:
+    parts = [float(part) for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    return sum(parts) / 3
