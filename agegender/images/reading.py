@@ -123,7 +123,7 @@ def to_photo(image: Image.Image) -> NDArray[np.uint8]:
     ValueError
         Its pixels are floating-point numbers, whose range nobody knows.
     """
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers")
     if image.mode == "I" or image.mode.startswith("I;16"):
@@ -153,6 +153,13 @@ def _decode_with_pillow(data: bytes, name: str) -> NDArray[np.uint8]:
         # What Pillow's parsers raise on damaged files is documented nowhere; these are what fuzzing them gave.
         reason = "truncated, the end of the picture is missing" if "truncated" in str(error) else f"damaged ({error})"
         raise PhotoError(f"{name}: {reason}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except (ValueError, SyntaxError, EOFError, KeyError, TypeError, struct.error):
+        return image  # its EXIF is damaged, its pixels may well be whole
 
 
 def _refuse_bomb(width: int, height: int, name: str) -> None:

@@ -128,6 +128,13 @@ def test_reduced_jpeg_is_turned_upright_like_a_whole_one(tmp_path):
     assert (photo[:140].min(), photo[160:].max()) == (255, 0)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01", b"Exif\0\0"])
+def test_damaged_exif_does_not_cost_the_photo(mode, exif):
+    data = encoded(Image.fromarray(expected_photo()).convert(mode), "JPEG", exif=exif, quality=95)
+    assert decode_photo(data, "photo").shape == (48, 64, 3)
+
+
 @pytest.mark.parametrize(("kind", "options"), [("JPEG", {"quality": 90}), ("JPEG", {"subsampling": 0}), ("PNG", {})])
 def test_ordinary_photos_read_as_pillow_reads_them(kind, options):
     down, across = np.mgrid[0:120, 0:90]
