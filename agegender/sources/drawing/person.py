@@ -38,7 +38,7 @@ END_OF_AGES = 91
 # The planted group: half as many as the largest, and its adults look younger than they are, by this many years once
 # they are grown up. Skin tone gives the group away only in part, so that a model cannot simply learn it.
 PLANTED_ETHNICITY = "Indian"
-PLANTED_DELAY_YEARS = 14.0
+PLANTED_DELAY_YEARS = 11.0
 PLANTED_FROM_YEARS, PLANTED_FULLY_FROM_YEARS = 18, 36
 
 _TONES = {  # mean and standard deviation of skin tone
@@ -161,10 +161,10 @@ def age_signs(looks_years: float, scatter: NDArray[np.float64]) -> dict[str, Any
     return {
         "growth": float(1.0 - np.exp(-max(looks_years, 0.5) / 8.0)),
         "grey": float(1.0 / (1.0 + np.exp(-(ages[0] - 52.0) / 7.5))),
-        "forehead_lines": _ramp(ages[1], 22, 75),
+        "forehead_lines": _ramp(ages[1], 22, 70),
         "crows_feet": _ramp(ages[2], 24, 78),
-        "under_eye": _ramp(ages[3], 18, 80),
-        "nasolabial_folds": _ramp(ages[4], 14, 80),
+        "under_eye": _ramp(ages[3], 18, 72),
+        "nasolabial_folds": _ramp(ages[4], 14, 70),
         "spots": _ramp(ages[5], 48, 88),
         "droop": _ramp(ages[6], 28, 88),
         "jowls": _ramp(ages[7], 42, 85),
