@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agegender.errors import UsageError
+from agegender.explanation.sampling import (
+    Evaluator,
+    antithetic_design,
+    independent_design,
+    pair_block_size,
+    photo_generator,
+    stock_design,
+)
+from agegender.explanation.surrogate import fit_pairs, fit_rows
+
+
+@given(st.integers(1, 70), st.integers(1, 90), st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_pairs_are_opposites(region_count, pair_count, seed):
+    design = antithetic_design(region_count, pair_count, np.random.default_rng(seed))
+    assert design.shape == (2 * pair_count, region_count)
+    assert np.all(design[0::2] + design[1::2] == 1)
+
+
+@given(st.integers(1, 70), st.integers(1, 3), st.integers(0, 2**32 - 1))
+@settings(max_examples=25, deadline=None)
+def test_whole_blocks_are_orthogonal_and_balanced(region_count, blocks, seed):
+    pairs = blocks * pair_block_size(region_count)
+    signs = 2.0 * antithetic_design(region_count, pairs, np.random.default_rng(seed))[0::2] - 1
+    assert np.array_equal(signs.T @ signs, pairs * np.eye(region_count))
+    assert np.array_equal(signs.sum(axis=0), np.zeros(region_count))
+
+
+def test_generator_depends_on_photo_seed_and_purpose_alone(photo, another_photo):
+    draw = photo_generator(photo, 1).random()
+    assert photo_generator(photo.copy(), 1).random() == draw
+    others = [photo_generator(another_photo, 1), photo_generator(photo, 2), photo_generator(photo, 1, "trust")]
+    assert all(other.random() != draw for other in others)
+
+
+def test_perturbed_photos_show_photo_and_fill_where_the_design_says(photo, another_photo):
+    region_map = np.repeat(np.arange(4), 16)[:, None].repeat(64, axis=1)
+    evaluator = Evaluator(lambda images: images.float().mean((2, 3)), photo, another_photo, region_map)
+    composed = evaluator.compose(torch.tensor([[True, False, True, False]]))[0].permute(1, 2, 0).numpy()
+    assert np.array_equal(composed[0:16], photo[0:16])
+    assert np.array_equal(composed[16:32], another_photo[16:32])
+    assert np.array_equal(composed[48:64], another_photo[48:64])
+
+
+def test_batches_change_nothing_but_their_number(photo, another_photo):
+    region_map = np.repeat(np.arange(4), 16)[:, None].repeat(64, axis=1)
+    design = independent_design(4, 50, np.random.default_rng(0))
+    sizes = []
+
+    def score(images):
+        sizes.append(len(images))
+        return images.float().mean((2, 3))
+
+    answers = [
+        Evaluator(score, photo, another_photo, region_map, batch_size=size).scores(design) for size in (50, 16)
+    ]
+    assert np.array_equal(*answers)
+    assert sizes == [50, 16, 16, 16, 2]
+
+
+def test_scores_of_a_wrong_shape_are_refused(photo):
+    evaluator = Evaluator(lambda images: torch.zeros(len(images)), photo, photo, np.zeros((64, 64), dtype=np.int64))
+    with pytest.raises(UsageError, match=r"shape \(3,\)"):
+        evaluator.scores(np.ones((3, 1), dtype=np.uint8))
+
+
+def variance_of_weights(function, region_count, rows, repeats=30):
+    """Mean variance over seeds of antithetic and of stock weights, both from `rows` evaluations."""
+    weights = {"antithetic": [], "stock": []}
+    for seed in range(repeats):
+        design = antithetic_design(region_count, rows // 2, np.random.default_rng(seed))
+        weights["antithetic"].append(fit_pairs(design, function(design), 0.0).weights)
+        design = stock_design(region_count, rows, np.random.RandomState(seed))
+        weights["stock"].append(fit_rows(design, function(design), row_weights=np.ones(rows)).weights)
+    return {name: np.var(found, axis=0).mean() for name, found in weights.items()}
+
+
+def test_antithetic_pairs_have_far_less_variance_where_regions_work_in_twos():
+    generator = np.random.default_rng(0)
+    pairwise = generator.normal(size=(20, 20))
+    variance = variance_of_weights(lambda z: np.einsum("ni,ij,nj->n", z, pairwise, z.astype(float)), 20, 256)
+    assert variance["antithetic"] < variance["stock"] / 8
+
+
+def test_antithetic_pairs_have_less_variance_on_a_sigmoid_off_its_centre():
+    slopes = np.random.default_rng(0).normal(size=20)
+    variance = variance_of_weights(lambda z: 1 / (1 + np.exp(-(z - 0.5) @ slopes - 2)), 20, 256, repeats=30)
+    assert variance["antithetic"] < variance["stock"] / 4
+
+
+def test_antithetic_pairs_pay_at_most_a_factor_of_two_where_nothing_cancels():
+    slopes = np.random.default_rng(0).normal(size=20)
+    variance = variance_of_weights(lambda z: 1 / (1 + np.exp(-(z - 0.5) @ slopes)), 20, 256, repeats=30)
+    assert variance["antithetic"] < variance["stock"] * 2.2
+
+
+def test_intervals_keep_their_promise_with_effects_of_three_regions_together():
+    generator = np.random.default_rng(1)
+    first, cubic = generator.normal(size=12), generator.normal(size=(12, 12, 12))
+    truth_design = antithetic_design(12, 2**14, np.random.default_rng(99))
+
+    def function(z):
+        signs = 2.0 * z - 1
+        return z @ first + np.einsum("ni,nj,nk,ijk->n", signs, signs, signs, cubic, optimize=True) / 20
+
+    truth = fit_pairs(truth_design, function(truth_design), 0.0).weights
+    covered = []
+    for seed in range(80):
+        design = antithetic_design(12, 48, np.random.default_rng(seed))
+        found = fit_pairs(design, function(design), 0.0)
+        covered += ((found.low <= truth) & (truth <= found.high)).tolist()
+    assert 0.92 <= np.mean(covered) <= 0.98

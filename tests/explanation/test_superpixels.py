@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agegender.errors import UsageError
+from agegender.explanation.superpixels import (
+    BACKGROUND_PARTS,
+    FACE_PARTS,
+    SEGMENTS,
+    background_mask,
+    contiguous,
+    cover,
+    face_grid,
+    find_regions,
+)
+
+
+@pytest.mark.parametrize("segments", SEGMENTS)
+@pytest.mark.parametrize("side", [10, 33, 64])
+def test_regions_are_numbered_without_gaps_at_every_size(photo, segments, side):
+    regions = find_regions(np.ascontiguousarray(photo[:side, :side]), segments)
+    assert np.array_equal(np.unique(regions.region_map), np.arange(regions.count))
+    assert regions.pixel_shares.sum() == pytest.approx(1)
+    assert set(regions.names) <= set(FACE_PARTS)
+
+
+@given(st.lists(st.integers(-5, 50), min_size=1, max_size=40))
+@settings(max_examples=50)
+def test_renumbering_keeps_regions_apart(numbers):
+    before = np.array([numbers])
+    after = contiguous(before)
+    assert sorted(set(after.ravel().tolist())) == list(range(len(set(numbers))))
+    assert len(set(zip(before.ravel().tolist(), after.ravel().tolist(), strict=True))) == len(set(numbers))
+
+
+def test_face_grid_has_every_part_and_is_symmetric():
+    grid = face_grid(100, 100)
+    assert set(np.unique(grid).tolist()) == set(range(len(FACE_PARTS)))
+    names = np.array(FACE_PARTS)[grid]
+    mirrored = names[:, ::-1]
+    assert np.array_equal(names == "left eye", mirrored == "right eye")
+    assert np.array_equal(names == "mouth", mirrored == "mouth")
+    # Where eyes and mouth of aligned UTKFace photos are.
+    assert (names[30, 28], names[30, 72], names[50, 50], names[70, 50], names[18, 50], names[90, 50]) == (
+        "left eye",
+        "right eye",
+        "nose",
+        "mouth",
+        "forehead",
+        "chin",
+    )
+    assert np.array_equal(background_mask(100, 100), np.isin(names, BACKGROUND_PARTS))
+
+
+def test_mean_fill_has_each_regions_mean_colour(photo):
+    regions = find_regions(photo)
+    covered = cover(photo, regions.region_map)
+    for region in range(regions.count):
+        inside = regions.region_map == region
+        assert np.array_equal(covered[inside][0], photo[inside].mean(axis=0).astype(np.uint8))
+        assert len(np.unique(covered[inside], axis=0)) == 1
+
+
+def test_inpainting_takes_a_spot_away_that_the_mean_keeps():
+    spotted = np.full((64, 64, 3), 200, dtype=np.uint8)
+    spotted[20:30, 20:30] = 10
+    region_map = np.zeros((64, 64), dtype=np.int64)
+    region_map[20:30, 20:30] = 1
+    assert cover(spotted, region_map, "mean")[25, 25].tolist() == [10, 10, 10]
+    assert cover(spotted, region_map, "inpaint")[25, 25].tolist() == [200, 200, 200]
+
+
+def test_unknown_regions_and_fills_are_refused(photo):
+    with pytest.raises(UsageError, match="hexagons"):
+        find_regions(photo, "hexagons")
+    with pytest.raises(UsageError, match="black"):
+        cover(photo, np.zeros((64, 64), dtype=np.int64), "black")
