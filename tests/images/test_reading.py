@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bad_photos import UNREADABLE, encoded, expected_photo, write_bad_photos
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -17,9 +17,6 @@ from PIL import Image
 from agegender.errors import FolderError, PhotoError
 from agegender.images.finding import find_photos, search_folder
 from agegender.images.reading import decode_photo, read_bytes, read_photo, to_photo
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from bad_photos import UNREADABLE, encoded, expected_photo, write_bad_photos
 
 HOLED = {"palette_alpha", "rgba", "grey_alpha", "rgba_webp"}
 LOSSY = {"jpeg", "progressive", "markup_name", "cmyk", "grey", "exif_rotated"}
