@@ -7,7 +7,7 @@ import json
 import time
 
 import pytest
-from report_inputs import make_explanations, make_photos, make_predictions
+from reporting.report_inputs import make_explanations, make_photos, make_predictions
 
 from agegender.reporting.reports import ReportInput, write_report_set
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from report_inputs import make_explanations, make_photos, make_predictions
 
 from agegender.faces import Faces
 from agegender.reporting.reports import ReportInput, ReportSet, write_report_set
+from reporting.report_inputs import make_explanations, make_photos, make_predictions
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pytest
-from report_inputs import make_explanations, make_photos, make_predictions
 
 from agegender.errors import OutputError, TableError
 from agegender.metrics.findings import find
@@ -24,6 +23,7 @@ from agegender.reporting.card_page import card_markdown, card_sections
 from agegender.reporting.comparisons import compare_all
 from agegender.reporting.pages import render_page
 from agegender.reporting.reports import write_reports
+from reporting.report_inputs import make_explanations, make_photos, make_predictions
 
 EVIL = "\"><script>alert(1)</script><img src=x onerror='alert(2)'>$x_1$"
 

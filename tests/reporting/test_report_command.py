@@ -3,11 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from report_inputs import make_photos, make_predictions
 
 from agegender.faces import write_faces
 from agegender.predictions import write_predictions
 from agegender.report import main
+from reporting.report_inputs import make_photos, make_predictions
 
 
 @pytest.fixture
