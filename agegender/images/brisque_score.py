@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import importlib.util
 import pickletools
+import threading
 import warnings
 from functools import lru_cache
 from importlib.metadata import version
@@ -29,6 +30,8 @@ LIBRARY = "brisque"
 _SMALLEST_SIDE = 16  # pixels; below, there are too few for statistics of two scales
 # What a pickle needs to call code; a plain dictionary of numbers needs none of it.
 _CALLING_OPCODES = {"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD", "EXT1", "EXT2"}
+# libsvm reads a model into a buffer that all threads share: two that load at once crash the interpreter.
+_loading = threading.Lock()
 
 
 def is_brisque_installed() -> bool:
@@ -55,8 +58,10 @@ def brisque_value(photo: NDArray[np.uint8]) -> float:
     """
     if min(photo.shape[:2]) < _SMALLEST_SIDE:
         return float("nan")
+    with _loading:
+        scorer = _scorer()
     with np.errstate(all="ignore"):
-        value = float(_scorer().score(photo))
+        value = float(scorer.score(photo))
     return value if np.isfinite(value) else float("nan")
 
 
