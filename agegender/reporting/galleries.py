@@ -74,6 +74,16 @@ class PhotoShelf:
         lines = (f"label {labelled}", f"guess {predicted}")
         return Photo(image, alt, headline, lines, PurePosixPath(file).name, self._audit.faces is not None)
 
+    def compared(self, row: Mapping[Any, Any], headline: str, lines: tuple[str, ...]) -> Photo:
+        """Return one row's photo for a comparison of models, with its label and what the caller says of it."""
+        labelled = _words(row["age_years"], row["gender"])
+        what = "A drawn face" if self._audit.is_drawn else "A face"
+        alt = f"{what}, in the data labelled {labelled}; {', '.join(lines)}"
+        name = PurePosixPath(str(row["path"])).name
+        return Photo(
+            self._image(row["path"]), alt, headline, (f"label {labelled}", *lines), name, self._audit.faces is not None
+        )
+
     def _image(self, path: Any) -> str:
         if not isinstance(path, str):
             return ""
