@@ -60,9 +60,7 @@ def test_batches_change_nothing_but_their_number(photo, another_photo):
         sizes.append(len(images))
         return images.float().mean((2, 3))
 
-    answers = [
-        Evaluator(score, photo, another_photo, region_map, batch_size=size).scores(design) for size in (50, 16)
-    ]
+    answers = [Evaluator(score, photo, another_photo, region_map, batch_size=size).scores(design) for size in (50, 16)]
     assert np.array_equal(*answers)
     assert sizes == [50, 16, 16, 16, 2]
 

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from agegender.errors import UsageError
+from agegender.explanation.group_maps import group_maps, on_face_grid
+from agegender.explanation.results import AGE, FaceExplanation, OutputMap, RegionWeight
+from agegender.explanation.superpixels import FACE_PARTS, find_regions
+
+GRID = find_regions(np.zeros((64, 64, 3), dtype=np.uint8), "face-grid")
+HAIR, MOUTH = FACE_PARTS.index("hair"), FACE_PARTS.index("mouth")
+
+
+def face_with(weights) -> FaceExplanation:
+    regions = tuple(RegionWeight(i, name, float(weights[i]), 0.0, 0.0, 0.1) for i, name in enumerate(FACE_PARTS))
+    photo = np.zeros((64, 64, 3), dtype=np.uint8)
+    one = OutputMap(AGE, 30.0, 20.0, regions, None, "")
+    return FaceExplanation("x", photo, GRID.region_map, FACE_PARTS, (one,))
+
+
+def drawn(count, seed, hair=0.0):
+    generator = np.random.default_rng(seed)
+    weights = generator.normal(0, 1, size=(count, len(FACE_PARTS)))
+    weights[:, HAIR] += hair
+    return [face_with(row) for row in weights]
+
+
+def test_face_grid_maps_are_carried_over_as_they_are():
+    weights = np.arange(len(FACE_PARTS), dtype=float)
+    assert np.allclose(on_face_grid(face_with(weights), 0), weights)
+
+
+def test_other_regions_are_divided_by_pixels_and_keep_their_sum(photo):
+    regions = find_regions(photo)
+    weights = np.random.default_rng(0).normal(size=regions.count)
+    one = OutputMap(
+        AGE, 0.0, 0.0, tuple(RegionWeight(i, "", w, 0.0, 0.0, 0.1) for i, w in enumerate(weights)), None, ""
+    )
+    face = FaceExplanation("x", photo, regions.region_map, regions.names, (one,))
+    assert on_face_grid(face, 0).sum() == pytest.approx(weights.sum())
+
+
+def test_a_planted_difference_is_found_and_no_other():
+    faces = [*drawn(30, 1), *drawn(30, 2, hair=3.0)]
+    (maps,) = group_maps(faces, ["young"] * 30 + ["old"] * 30)
+    old = next(difference for difference in maps.differences if difference.group == "old")
+    assert [maps.parts[i] for i in np.flatnonzero(old.is_clear)] == ["hair"]
+    assert old.weights.low[HAIR] < 3 < old.weights.high[HAIR]
+    assert (old.face_count, old.others_count) == (30, 30)
+    assert np.allclose(maps.groups[0].attention.mean.sum(), 1)
+
+
+def test_no_difference_is_found_where_none_was_planted():
+    false_finds = 0
+    for seed in range(100):
+        (maps,) = group_maps(drawn(30, seed), ["a"] * 10 + ["b"] * 20)
+        false_finds += any(difference.is_clear.any() for difference in maps.differences)
+    assert false_finds <= 10
+
+
+def test_small_and_unknown_groups_are_left_out_and_named():
+    faces = drawn(8, 0)
+    faces[0] = replace(faces[0], problems=("no face",))
+    (maps,) = group_maps(faces, ["a", "a", "a", "a", "b", "b", None, None])
+    assert [one.group for one in maps.groups] == ["a"]
+    assert maps.groups[0].face_count == 3
+    assert maps.left_out == ("b (2 faces)",)
+    assert maps.differences == ()
+
+
+def test_no_usable_group_is_an_error():
+    with pytest.raises(UsageError, match="no group has 3 explained faces"):
+        group_maps(drawn(2, 0), ["a", "b"])
+    with pytest.raises(UsageError, match="expected one group for each"):
+        group_maps(drawn(2, 0), ["a"])
