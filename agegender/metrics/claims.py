@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from agegender.metrics import grouping, permutation
 from agegender.metrics.grouping import Grouping
 from agegender.metrics.results import SMALLEST_RANKED_GROUP
-from agegender.metrics.rows import METRICS, is_known, row_values
+from agegender.metrics.rows import METRICS, is_known, row_values, with_same_rows
 
 Floats = NDArray[np.float64]
 FALSE_ALARM_RATE = 0.05
@@ -123,7 +123,7 @@ def try_all(predictions: pd.DataFrame, columns: Sequence[str], *, deal_count: in
         return []
     shares = _shares(list(values), has_crossed=bool(families.crossed))
     trials: list[Trial] = []
-    for names in _with_same_rows(values):
+    for names in with_same_rows(values):
         known = np.isfinite(values[names[0]])
         counted = families.of_rows(known)
         dealt = _deal([values[name][known] for name in names], counted.all, (deal_count, seed))
@@ -151,14 +151,6 @@ class _Families:
 
     def of_rows(self, chosen: NDArray[np.bool_]) -> _Families:
         return _Families(*(tuple(one.of_rows(chosen) for one in family) for family in (self.single, self.crossed)))
-
-
-def _with_same_rows(values: dict[str, Floats]) -> list[list[str]]:
-    """Return the metrics in lists that count the same rows."""
-    alike: dict[bytes, list[str]] = {}
-    for name, numbers in values.items():
-        alike.setdefault(np.isfinite(numbers).tobytes(), []).append(name)
-    return list(alike.values())
 
 
 def _judge(

@@ -77,6 +77,14 @@ def is_known(predictions: pd.DataFrame, metric: str) -> bool:
     return has_columns and bool(np.isfinite(row_values(predictions, metric)).any())
 
 
+def with_same_rows(values: dict[str, Floats]) -> list[list[str]]:
+    """Return the metrics in lists that count the same rows, so that one shuffle serves each list."""
+    alike: dict[bytes, list[str]] = {}
+    for name, numbers in values.items():
+        alike.setdefault(np.isfinite(numbers).tobytes(), []).append(name)
+    return list(alike.values())
+
+
 def _numbers(predictions: pd.DataFrame, column: str) -> Floats:
     return pd.to_numeric(predictions[column], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from metric_tables import simulated_predictions
 
 from agegender.errors import TableError, UsageError
-from agegender.metrics.groups import compare_groups, group_columns
+from agegender.metrics.groups import compare_groups, compare_many, group_columns
 from agegender.metrics.representation import representation
 from agegender.metrics.rows import METRICS, row_values
 
@@ -190,3 +190,15 @@ def test_representation_puts_the_least_seen_group_first():
     seen = representation(train, compare_groups(table, "mae", "ethnicity", resample_count=50))
     assert seen["train_n"].tolist() == [0, 0, 0, 10, 90]
     assert seen["train_share"].sum() == pytest.approx(1.0)
+
+
+def test_many_comparisons_at_once_equal_each_alone():
+    table = simulated_predictions(400)
+    groupings = (("ethnicity",), ("gender", "age_group"))
+    together = compare_many(table, ("mae", "gender_accuracy"), groupings, resample_count=300)
+    assert list(together) == [(metric, columns) for metric in ("mae", "gender_accuracy") for columns in groupings]
+    for (metric, columns), result in together.items():
+        alone = compare_groups(table, metric, columns, resample_count=300)
+        estimates = ["n", "estimate", "estimate_low", "gap_to_rest_high", "standardised_gap"]
+        pd.testing.assert_frame_equal(result.to_frame()[estimates], alone.to_frame()[estimates])
+        assert result.largest_gap.null_95 == pytest.approx(alone.largest_gap.null_95, rel=0.2)
