@@ -152,25 +152,19 @@ def run(options: argparse.Namespace) -> Result:
     from agegender.stages.naming_datasets import name_datasets
 
     datasets = name_datasets(options.steps)
-    from agegender.dataset.leakage import leak_count, leakage_table
     from agegender.dataset.preparing import prepare_datasets
     from agegender.faces import write_faces
 
     _check_outputs(options.out, options.report)
     faces, counts = prepare_datasets(datasets, settings)
     write_faces(faces, options.out)
-    document = {
-        **counts,
-        "malformed": list(faces.notes.get("malformed_names", [])),
-        "leaks": leak_count(leakage_table(faces.table)),
-        "out": str(options.out),
-        "report": None,
-        "seconds": round(time.monotonic() - started, 3),
-    }
+    report = None
     if options.report is not None:
         from agegender.stages.dataset_report import report_dataset
 
-        document["report"] = str(report_dataset(options.report, faces, document, hide_faces=options.hide_faces))
+        report = str(report_dataset(options.report, faces, counts, hide_faces=options.hide_faces))
+    places = {"out": str(options.out), "report": report, "seconds": round(time.monotonic() - started, 3)}
+    document = {**counts, **places}
     return Result(document, _text(document))
 
 
@@ -233,7 +227,10 @@ def _text(document: dict[str, Any]) -> str:
     if document["exact_conflicts"]:
         lines.append(f"  {document['exact_conflicts']} groups of identical files have contradictory labels")
     leaks = f"{document['leaks']} twins or persons" if document["leaks"] else "nothing"
-    lines += [f"  leakage: {leaks} on two sides of the split", f"table    {document['out']}"]
+    lines.append(f"  leakage: {leaks} on two sides of the split")
+    if document["leaks_as_published"] > document["leaks"]:
+        lines.append(f"  before twins were left out, the published split had {document['leaks_as_published']}")
+    lines.append(f"table    {document['out']}")
     return "\n".join(lines + ([f"report   {document['report']}"] if document["report"] else []))
 
 

@@ -119,6 +119,17 @@ def test_the_official_split_is_the_default_only_where_every_source_has_one(tmp_p
     assert document(capsys, *appa, "--split", "50/25/25")["split"] == {"train": 6, "valid": 3, "test": 3}
 
 
+def test_a_published_split_that_leaks_is_kept_and_said(tmp_path, capsys):
+    root = write_appa_real(tmp_path / "appa")
+    release = root / "appa-real-release"
+    (release / "test/000011.jpg_face.jpg").write_bytes((release / "train/000000.jpg_face.jpg").read_bytes())
+    given = ["--source", "appa-real", "--data", root, "--on-conflict", "keep-first"]
+    counts = document(capsys, *given)
+    assert (counts["leaks"], counts["leaks_as_published"]) == (0, 1)
+    prepare(*given)
+    assert "the published split had 1" in capsys.readouterr().out
+
+
 def test_folds_are_written_into_the_table(tmp_path):
     prepare("--source", "utkface", "--data", write_utkface(tmp_path / "data"), "--folds", 4)
     assert sorted(read_faces(tmp_path / "here" / "faces.parquet").kept()["fold"].unique()) == [0, 1, 2, 3]
@@ -252,6 +263,14 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path, capsys)
     (tmp_path / "file").write_text("in the way")
     prepare("--source", "utkface", "--data", write_utkface(tmp_path / "data"), "--cache", tmp_path / "file" / "hashes")
     assert "hashes are not remembered" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("AGEGENDER_UTKFACE" not in os.environ, reason="AGEGENDER_UTKFACE names no folder of UTKFace")
+def test_the_real_photos_give_the_published_counts(capsys):
+    counts = document(capsys, "--source", "utkface", "--data", os.environ["AGEGENDER_UTKFACE"])
+    assert (counts["malformed_names"], counts["near_duplicates"], counts["unreadable"]) == (3, 1470, 0)
+    assert counts["leaks"] == 0
 
 
 @pytest.mark.slow

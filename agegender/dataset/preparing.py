@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from agegender.dataset.cleaning import clean
 from agegender.dataset.combining import combine_faces
+from agegender.dataset.leakage import leak_count, leakage_table
 from agegender.dataset.official_split import has_official_split, keep_official_split
 from agegender.dataset.preparation_settings import Dataset, PreparationSettings
 from agegender.dataset.splitting import fold_faces, split_faces
@@ -208,9 +209,10 @@ def _check_something_is_left(faces: Faces) -> None:
 
 
 def count_faces(faces: Faces, cleaning: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what became of the files, JSON-able: what cleaning counted, every reason, and the sides of the split."""
+    """Return what became of the files, JSON-able: what cleaning counted, reasons, sides and leaks."""
     kept = faces.kept()
     table = faces.table
+    leakage = leakage_table(table)
     malformed = table["dropped_because"] == MALFORMED
     if MALFORMED_COLUMN in table:
         malformed |= table[MALFORMED_COLUMN].eq(True).fillna(False)
@@ -220,5 +222,9 @@ def count_faces(faces: Faces, cleaning: Mapping[str, Any]) -> dict[str, Any]:
         "malformed_names": int(malformed.sum()),
         "dropped": {str(reason): int(count) for reason, count in faces.dropped().items()},
         "kept": len(kept),
+        "malformed": list(faces.notes.get("malformed_names", [])),
+        "leaks": leak_count(leakage),
+        "leaks_as_published": leak_count(leakage_table(table, as_published=True)),
+        "leakage": leakage.to_dict("records"),
         "split": {side: int((kept["split"] == side).sum()) for side in SPLITS},
     }

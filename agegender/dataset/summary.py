@@ -62,6 +62,7 @@ def warnings_of(faces: Faces, counts: Mapping[str, Any]) -> list[str]:
     kept = faces.kept()
     return [
         *_leaks(kept),
+        *_published_leaks(counts),
         *_absent_sides(kept),
         *_absent_labels(kept),
         *_losses(faces, counts),
@@ -80,6 +81,16 @@ def _leaks(kept: pd.DataFrame) -> list[str]:
         f"{row.shared_count} {row.check} stand in both {row.split_a} and {row.split_b} ({row.photo_count} photos): "
         "figures on the test side flatter a model that remembers them."
         for row in leaks.itertuples()
+    ]
+
+
+def _published_leaks(counts: Mapping[str, Any]) -> list[str]:
+    published, left = counts.get("leaks_as_published", 0), counts.get("leaks", 0)
+    if published <= left:
+        return []
+    return [
+        f"The published split had {published} twins or persons on two sides; {left} are left now that further copies "
+        "are left out. Figures measured on the published split flatter."
     ]
 
 

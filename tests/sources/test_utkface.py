@@ -152,3 +152,12 @@ def test_the_real_folder_has_three_malformed_names_and_loses_no_photo():
     assert len(faces.notes["malformed_names"]) == 3
     assert len(faces.kept()) == len(faces.table) > 20_000
     assert faces.table["age_years"].between(0, 116).all()
+
+
+@pytest.mark.skipif("AGEGENDER_LABELS" not in os.environ, reason="AGEGENDER_LABELS names no folder of label files")
+@pytest.mark.parametrize(("part", "count"), [("train", 13_146), ("test", 3_287)])
+def test_ages_equal_those_of_the_published_split_of_16433_names(part, count):
+    lines = (Path(os.environ["AGEGENDER_LABELS"]) / f"utkface-coral/UTK_{part}_coral.csv").read_text().splitlines()[1:]
+    listed = [line.split(",")[1:3] for line in lines]
+    assert len(listed) == count
+    assert [utkface.parse_name(name).age_years for name, _ in listed] == [float(age) for _, age in listed]
