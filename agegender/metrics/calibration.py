@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from agegender.metrics.intervals import wilson
+from agegender.metrics.rates import wilson
 
 _COLDEST, _HOTTEST = 0.1, 20.0
 

@@ -1,4 +1,4 @@
-"""Owns 95 % intervals: Wilson's for rates, a studentised bootstrap for means, both many groups at a time.
+"""Owns 95 % intervals of means, for many groups at a time, by a studentised bootstrap.
 
 Absolute errors are skewed, and an interval from bootstrap percentiles misses on the short side when a group is small.
 Each resample is therefore measured in its own standard errors (bootstrap-t), on a logarithmic scale where no value is
@@ -6,8 +6,8 @@ negative. Resampling is stratified: every group keeps its size, so none goes mis
 
 References
 ----------
-Wilson, JASA 1927. Newcombe, Statistics in Medicine 1998 (difference of two rates). Efron and Tibshirani: An
-introduction to the bootstrap, 1993, chapter 12. Hall: The bootstrap and Edgeworth expansion, 1992.
+Efron and Tibshirani: An introduction to the bootstrap, 1993, chapter 12. Hall: The bootstrap and Edgeworth expansion,
+1992.
 """
 
 from __future__ import annotations
@@ -17,58 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from agegender.metrics.rates import LEVEL
+
 Floats = NDArray[np.float64]
-LEVEL = 0.95
 _SMALLEST_BOOTSTRAP = 8  # with fewer rows a resample often holds one value only, and Student's t is the better guess
 _LARGEST_BOOTSTRAP = 3000  # with more rows the mean of a resample is normal to far less than the noise of resampling
 _FARTHEST = 2.5  # Student quantiles
 _CHUNK_VALUES = 2_000_000
-
-
-def wilson(successes: ArrayLike, counts: ArrayLike, *, level: float = LEVEL) -> tuple[Floats, Floats]:
-    """Return Wilson's score interval of each rate.
-
-    Parameters
-    ----------
-    successes, counts : array, shape (groups,)
-
-    Returns
-    -------
-    low, high : array, shape (groups,)
-        Shares 0..1; NaN where the count is 0.
-
-    Examples
-    --------
-    >>> low, high = wilson([93], [100])
-    >>> round(float(low[0]), 3), round(float(high[0]), 3)
-    (0.863, 0.966)
-    """
-    hits, n = np.atleast_1d(np.asarray(successes, np.float64)), np.atleast_1d(np.asarray(counts, np.float64))
-    n = np.where(n > 0, n, np.nan)
-    z = normal_quantile(level)
-    rate = hits / n
-    middle = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
-    reach = z / (1 + z**2 / n) * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
-    return np.clip(middle - reach, 0.0, 1.0), np.clip(middle + reach, 0.0, 1.0)
-
-
-def newcombe(
-    successes: ArrayLike,
-    counts: ArrayLike,
-    other_successes: ArrayLike,
-    other_counts: ArrayLike,
-    *,
-    level: float = LEVEL,
-) -> tuple[Floats, Floats]:
-    """Return Newcombe's interval of the difference of two independent rates, first minus other; NaN without rows."""
-    hits, n = (np.atleast_1d(np.asarray(value, np.float64)) for value in (successes, counts))
-    other_hits, other_n = (np.atleast_1d(np.asarray(value, np.float64)) for value in (other_successes, other_counts))
-    low, high = wilson(hits, n, level=level)
-    other_low, other_high = wilson(other_hits, other_n, level=level)
-    rate, other = hits / np.where(n > 0, n, np.nan), other_hits / np.where(other_n > 0, other_n, np.nan)
-    below = np.sqrt((rate - low) ** 2 + (other_high - other) ** 2)
-    above = np.sqrt((high - rate) ** 2 + (other - other_low) ** 2)
-    return rate - other - below, rate - other + above
 
 
 @dataclass(frozen=True)
@@ -249,13 +204,6 @@ def _mend_small(
     if grouped.is_positive and middle is grouped.means:
         low = np.maximum(low, 0.0)
     return np.where(is_single, np.nan, low), np.where(is_single, np.nan, high)
-
-
-def normal_quantile(level: float) -> float:
-    """Return how many standard errors a normal interval of this level reaches to each side; 1.96 for 0.95."""
-    from scipy.special import ndtri
-
-    return float(ndtri(0.5 + level / 2.0))
 
 
 def _student(counts: NDArray[np.int64], level: float) -> Floats:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.metrics import intervals
+from agegender.metrics import intervals, rates
 from agegender.metrics.grouping import Grouping
 from agegender.metrics.results import SMALLEST_RANKED_GROUP, UNKNOWN, Estimate
 from agegender.metrics.rows import RowMetric
@@ -71,14 +71,14 @@ def _measure_rates(
     hits: Floats, counts: NDArray[np.int64], reference: int | None
 ) -> tuple[list[Estimate], list[Estimate], list[Estimate]]:
     size = len(counts)
-    own = (_rate(hits, counts), *intervals.wilson(hits, counts))
+    own = (_rate(hits, counts), *rates.wilson(hits, counts))
     rest_hits, rest_counts = hits.sum() - hits, counts.sum() - counts
     gap = _rate(hits, counts) - _rate(rest_hits, rest_counts)
-    gaps = (gap, *intervals.newcombe(hits, counts, rest_hits, rest_counts))
+    gaps = (gap, *rates.newcombe(hits, counts, rest_hits, rest_counts))
     if reference is None:
         return _estimates(size, own), _estimates(size, gaps), _estimates(size, None)
     one_hits, one_count = hits[[reference]], counts[[reference]]
-    difference = (own[0] - own[0][reference], *intervals.newcombe(hits, counts, one_hits, one_count))
+    difference = (own[0] - own[0][reference], *rates.newcombe(hits, counts, one_hits, one_count))
     for part in difference:
         part[reference] = np.nan
     return _estimates(size, own), _estimates(size, gaps), _estimates(size, difference)

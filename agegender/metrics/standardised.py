@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.metrics.intervals import LEVEL, normal_quantile
+from agegender.metrics.rates import LEVEL, normal_quantile
 
 Floats = NDArray[np.float64]
 _OWN_SPREAD_ROWS = 5  # with fewer rows a cell borrows the spread of its age band

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from agegender.metrics.intervals import gap_intervals, mean_intervals, newcombe, resample_groups, wilson
+from agegender.metrics.intervals import gap_intervals, mean_intervals, resample_groups
+from agegender.metrics.rates import newcombe, wilson
 
 SHAPES = {
     "half-normal": (lambda generator, n: 6.5 * np.abs(generator.normal(size=n)), 6.5 * np.sqrt(2 / np.pi)),
