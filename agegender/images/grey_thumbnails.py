@@ -25,7 +25,7 @@ from agegender.images.reading import LARGEST_PHOTO_PIXELS
 
 SIDE = 32  # pixels: hash size 8 times ImageHash's highfreq_factor 4
 _LEARNT_PIXELS = 4_000_000  # the noise from which the order is learnt has the photo's size, eight bytes per pixel
-_STRIP_PIXELS = 16_384  # a strip of the photo and its two float copies stay in the processor's cache
+_STRIP_PIXELS = 20_480  # a strip of the photo and its two float copies stay in the processor's cache
 
 # Pillow: grey = (19595 R + 38470 G + 7471 B + 32768) >> 16. Below 2**24, so that float32 holds every step exactly.
 _GREY = np.array([[19595, 38470, 7471, 32768]], dtype=np.float32) / np.float32(65536)

@@ -1,0 +1,271 @@
+"""Twins among photos: ImageHash and a loop over all pairs against our fingerprints and banded search, side by side.
+
+    python benchmarks/deduplication.py [--data FOLDER] [--quick] [--json]
+
+Theirs is what studies of UTKFace write: `imagehash.phash(Image.open(path))` for one photo after another, then a
+numba loop with `np.sum(hashes[i] != hashes[j])` for every pair (its compiling is not counted). Ours is
+`fingerprint_files`, which also makes the SHA-512, in as many threads as there are processors, and `near_pairs`. Both
+must find the same hashes and the same pairs within 5 bits. Rounds alternate; `ratio` is the median over the rounds of
+their seconds over ours, for hashing and search together. `search_alone` sets the search against harder rivals: numba
+with one exclusive-or and bit count per pair, and numpy over all pairs; `ratio_to_hardest` has the fastest of them in
+place of the studies' loop.
+
+Without a folder it hashes faces that the program draws. Without --quick it takes all photos, more rounds, searches up
+to 1,000,000 hashes (even ones, and ones perturbed from the real ones, each with planted twins) with the memory that
+this takes, and writes benchmarks/results/deduplication.svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import imagehash
+import numba
+import numpy as np
+from PIL import Image
+
+from agegender.dataset.twin_search import distinct_near_pairs, near_pairs
+from agegender.errors import AgeGenderError
+from agegender.images.finding import find_photos
+from agegender.images.fingerprints import fingerprint_files, hash_numbers
+
+RADIUS = 5
+QUICK_PHOTOS = 6_000
+SEARCHED = 23_000
+PLANTED_SHARE = 0.01
+SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
+PLOT = Path(__file__).parent / "results" / "deduplication.svg"
+
+
+def measure(root: Path, *, quick: bool) -> dict:
+    """Return seconds of both ways, round by round, on the same photos."""
+    photos = find_photos(root)
+    if quick:
+        chosen = np.random.default_rng(0).permutation(len(photos))[:QUICK_PHOTOS]
+        photos = [photos[place] for place in sorted(chosen)]
+    pair_loop(np.zeros((2, 64), dtype=bool), RADIUS)  # compiled before the clock starts
+    seconds: dict[str, list[float]] = {name: [] for name in ("their_hash", "their_search", "our_hash", "our_search")}
+    for _ in range(1 if quick else 3):
+        their_hashes = timed(seconds["their_hash"], lambda: np.array([image_hash(photo) for photo in photos]))
+        their_pairs = timed(seconds["their_search"], lambda hashes=their_hashes: pair_loop(hashes, RADIUS))
+        texts = timed(seconds["our_hash"], lambda: [fingerprint.phash for fingerprint in fingerprint_files(photos)])
+        our_hashes = hash_numbers(texts)
+        our_pairs = timed(seconds["our_search"], lambda hashes=our_hashes: near_pairs(hashes, RADIUS))
+        check_equal(their_hashes, their_pairs, our_hashes, our_pairs)
+    hardest, searches = search_alone(our_hashes)
+    ours = np.add(seconds["our_hash"], seconds["our_search"])
+    report = {
+        "benchmark": "deduplication",
+        "ratio": statistics.median(np.add(seconds["their_hash"], seconds["their_search"]) / ours),
+        "ratio_to_hardest": statistics.median((np.array(seconds["their_hash"]) + hardest(our_hashes)) / ours),
+        "photos": len(photos),
+        "pairs": len(our_pairs),
+        "cores": len(os.sched_getaffinity(0)),
+        "seconds": {name: statistics.median(values) for name, values in seconds.items()},
+        "search_alone": searches,
+    }
+    return report if quick else {**report, "rounds": seconds, "scaling": scaling(our_hashes)}
+
+
+def image_hash(photo: Path) -> np.ndarray:
+    """Hash one photo as the studies do: shape (64,), bool."""
+    with Image.open(photo) as image:
+        return imagehash.phash(image).hash.ravel()
+
+
+@numba.njit
+def pair_loop(hashes: np.ndarray, radius: int) -> list[tuple[int, int]]:
+    """Compare all pairs as the studies do: hashes of shape (photos, 64), bool."""
+    pairs = []
+    for first in range(len(hashes)):
+        for second in range(first + 1, len(hashes)):
+            if np.sum(hashes[first] != hashes[second]) <= radius:
+                pairs.append((first, second))  # noqa: PERF401
+    return pairs
+
+
+@numba.njit
+def popcount_loop(hashes: np.ndarray, radius: int) -> int:
+    """Compare all pairs by one exclusive-or and a count of its bits: a harder rival than the studies' loop."""
+    found = 0
+    for first in range(len(hashes)):
+        for second in range(first + 1, len(hashes)):
+            bits = hashes[first] ^ hashes[second]
+            bits = bits - ((bits >> np.uint64(1)) & np.uint64(0x5555555555555555))
+            bits = (bits & np.uint64(0x3333333333333333)) + ((bits >> np.uint64(2)) & np.uint64(0x3333333333333333))
+            bits = (bits + (bits >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+            if (bits * np.uint64(0x0101010101010101)) >> np.uint64(56) <= np.uint64(radius):
+                found += 1
+    return found
+
+
+def numpy_pairs(hashes: np.ndarray, radius: int) -> int:
+    """Compare all pairs a row at a time in numpy."""
+    return sum(int((np.bitwise_count(one ^ hashes[place + 1 :]) <= radius).sum()) for place, one in enumerate(hashes))
+
+
+def check_equal(their_hashes: np.ndarray, their_pairs: list, our_hashes: np.ndarray, our_pairs: np.ndarray) -> None:
+    numbers = np.packbits(their_hashes, axis=1).view(">u8").ravel()
+    if not np.array_equal(numbers, our_hashes) or their_pairs != [tuple(pair) for pair in our_pairs.tolist()]:
+        raise AgeGenderError("the two ways differ in a hash or a pair; the times mean nothing.")
+
+
+def search_alone(hashes: np.ndarray) -> tuple[Callable[[np.ndarray], float], dict]:
+    """Return the seconds of the hardest rival for given hashes, and all searches of 23,000 like the real ones."""
+    sample = hashes[:SEARCHED]
+    if len(sample) < SEARCHED:
+        sample = np.concatenate([sample, perturbed(hashes, SEARCHED - len(sample), np.random.default_rng(1))])
+    popcount_loop(sample[:2], RADIUS)
+    rivals = {"numba_popcount": popcount_loop, "numpy": numpy_pairs, "ours": our_pair_count}
+    counts, seconds = {}, {}
+    for name, search in rivals.items():
+        taken: list[float] = []
+        counts[name] = {timed(taken, lambda search=search: search(sample, RADIUS)) for _ in range(3)}
+        seconds[name] = min(taken)
+    if len(set.union(*counts.values())) > 1:
+        raise AgeGenderError(f"the searches differ in the number of pairs: {counts}.")
+    hardest = min(("numba_popcount", "numpy"), key=seconds.__getitem__)
+    outcome = {"hashes": SEARCHED, "pairs": counts["ours"].pop(), "seconds": seconds}
+    return lambda given: seconds[hardest] * (len(given) / SEARCHED) ** 2, outcome
+
+
+def our_pair_count(hashes: np.ndarray, radius: int) -> int:
+    return distinct_near_pairs(hashes, radius).pair_count()
+
+
+def perturbed(hashes: np.ndarray, count: int, generator: np.random.Generator, bits: int = 12) -> np.ndarray:
+    """Return hashes distributed like the given ones: each is one of them with up to `bits` bits turned over."""
+    return turned_over(generator.choice(hashes, count), bits, generator)
+
+
+def turned_over(hashes: np.ndarray, bits: int, generator: np.random.Generator) -> np.ndarray:
+    hashes = hashes.copy()
+    for _ in range(bits):
+        hashes ^= np.uint64(1) << generator.integers(0, 64, len(hashes), dtype=np.uint64)
+    return hashes
+
+
+def with_twins(kind: str, count: int, real: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return `count` hashes of a kind, one in a hundred a twin of another within the radius, and those pairs."""
+    generator = np.random.default_rng(count)
+    if kind == "even":
+        hashes = generator.integers(0, 2**64, count, dtype=np.uint64)
+    else:
+        hashes = perturbed(real, count, generator)
+    chosen = generator.permutation(count)[: 2 * int(count * PLANTED_SHARE)].reshape(2, -1)
+    hashes[chosen[1]] = turned_over(hashes[chosen[0]], RADIUS, generator)
+    return hashes, chosen
+
+
+def search_planted(kind: str, count: int, real: np.ndarray) -> dict:
+    """Search in a process of its own, so that its memory is its own."""
+    hashes, planted = with_twins(kind, count, real)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds: list[float] = []
+    found = timed(seconds, lambda: distinct_near_pairs(hashes, RADIUS))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    width = np.int64(len(found.values))
+    first, second = np.sort(found.place[planted], axis=0)
+    known = found.pairs[:, 0] * width + found.pairs[:, 1]
+    missing = int((~np.isin(first * width + second, known) & (first != second)).sum())
+    more = {"planted": planted.shape[1], "missing": missing, "pairs": found.pair_count()}
+    return {"seconds": seconds[0], **more, "peak_gib": peak / 2**20, "search_gib": (peak - before) / 2**20}
+
+
+def scaling(real: np.ndarray) -> dict:
+    """Return the cost of the search against the number of hashes, and of the loop as far as it is bearable."""
+    outcome: dict[str, dict[int, dict]] = {"even": {}, "skewed": {}, "pair_loop": {}}
+    spawn = multiprocessing.get_context("spawn")
+    for kind in ("even", "skewed"):
+        for count in SIZES:
+            with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+                outcome[kind][count] = pool.submit(search_planted, kind, count, real).result()
+    for count in (5_000, 10_000, 20_000):
+        hashes = with_twins("even", count, real)[0]
+        bits = np.unpackbits(hashes[:, None].view(np.uint8), axis=1).astype(bool)
+        seconds: list[float] = []
+        timed(seconds, lambda bits=bits: pair_loop(bits, RADIUS))
+        outcome["pair_loop"][count] = {"seconds": seconds[0]}
+    return outcome
+
+
+def timed(seconds: list[float], work: Callable) -> Any:
+    """Do the work, and note at the end of `seconds` how long it took."""
+    started = time.perf_counter()
+    result = work()
+    seconds.append(time.perf_counter() - started)
+    return result
+
+
+def _plot(report: dict, path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.fonttype"] = "none"
+    mpl.rcParams["svg.hashsalt"] = "agegender"
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
+    looks = {
+        "even": ("#2b6ca3", "o", "agegender, even hashes"),
+        "skewed": ("#d55e00", "s", "agegender, like real photos"),
+    }
+    looks["pair_loop"] = ("#888888", "^", "numba loop over all pairs")
+    for kind, (colour, marker, label) in looks.items():
+        points = report["scaling"][kind]
+        axis.plot(
+            list(points), [point["seconds"] for point in points.values()], marker, color=colour, ls="-", label=label
+        )
+    largest = max(report["scaling"]["pair_loop"])
+    per_pair = report["scaling"]["pair_loop"][largest]["seconds"] / largest**2
+    axis.plot([largest, SIZES[-1]], [per_pair * largest**2, per_pair * SIZES[-1] ** 2], ":", color="#888888")
+    axis.axhline(60, color="#222222", lw=0.8)
+    axis.annotate("one minute", (SIZES[0], 60), (0, 3), textcoords="offset points", fontsize=8)
+    axis.set(xscale="log", yscale="log", xlabel="hashes", ylabel=f"seconds for all pairs within {RADIUS} bits")
+    axis.legend(frameon=False, fontsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> int:
+    """Measure, print, and without --quick draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="a folder of photos; without it, faces are drawn")
+    parser.add_argument("--quick", action="store_true", help="within a minute, no plot")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            report = measure(options.data or _drawn(Path(folder)), quick=options.quick)
+    except AgeGenderError as error:
+        print(f"deduplication: {error}", file=sys.stderr)
+        return 2
+    if not options.quick:
+        _plot(report, PLOT)
+    seconds = ", ".join(f"{name} {value:.2f} s" for name, value in report["seconds"].items())
+    print(json.dumps(report, indent=2) if options.json else f"{seconds}; ratio {report['ratio']:.1f}")
+    return 0
+
+
+def _drawn(folder: Path) -> Path:
+    from agegender.sources.drawn_faces import draw_faces
+
+    draw_faces(folder / "drawn", face_count=300)
+    return folder / "drawn"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
