@@ -80,8 +80,14 @@ def read(
     rows = [_row(row, genders) for row in labels.to_dict("records")]
     named = [row for row in rows if row["path"]]
     odd = {name: sum(row.pop(name) for row in rows) for name in ("age_is_odd", "gender_is_odd")}
+    photos = _one_row_per_photo(_checked_photos(named, root))
+    if photos and all(row["dropped_because"] == PHOTO_MISSING for row in photos):
+        raise FolderError(
+            f"none of the {len(photos)} photos that {place.name} names lies in {root}, first {photos[0]['path']}. "
+            "Name the folder that the paths start from with --data, and the table with --option table=FILE."
+        )
     return assemble(
-        _one_row_per_photo(_checked_photos(named, root)),
+        photos,
         root,
         "csv_table",
         expected=EXPECTED,

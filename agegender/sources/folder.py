@@ -12,7 +12,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from agegender.errors import FolderError
 from agegender.faces import Faces
 from agegender.sources.age_ranges import read_age_range
 from agegender.sources.assembling import assemble
@@ -45,8 +44,8 @@ def read(root: Path) -> Faces:
     if guess in {"afad", "masked_faces"}:  # there, 111 and 112 are genders and no ages
         raise refuse(root, "folder", EXPECTED)
     rows = [_row(found) for found in listed]
-    if listed and not any(row.get("age_known") or row.get("gender") for row in rows):
-        raise FolderError(f"no folder below {root} is named by an age or a gender; expected {EXPECTED}.")
+    if not any(row["age_known"] or row["gender"] for row in rows):
+        raise refuse(root, "folder", EXPECTED)
     unlabelled = sum(not (row.pop("age_known") or row["gender"]) for row in rows)
     return assemble(rows, root, "folder", expected=EXPECTED, photos_without_labels=unlabelled)
 

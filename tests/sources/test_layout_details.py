@@ -228,6 +228,11 @@ class TestFolder:
         assert faces.notes["photos_without_labels"] == 1
         assert faces.table.set_index("path").loc["misc/photo.jpg", "gender"] is None
 
+    def test_folders_that_say_nothing_are_refused_with_a_guess(self, tmp_path):
+        photo(tmp_path / "all" / "25_0_1_20170116174525125.jpg")
+        with pytest.raises(FolderError, match="looks like utkface"):
+            folder.read(tmp_path)
+
     def test_afad_is_not_taken_for_people_of_111_years(self, tmp_path):
         with pytest.raises(FolderError, match="looks like afad"):
             folder.read(write_afad(tmp_path))
@@ -296,6 +301,11 @@ class TestCsvTable:
             csv_table.read(tmp_path, columns={"age_years": "years"})
         with pytest.raises(UsageError, match="no column shoe_size"):
             csv_table.read(tmp_path, columns={"shoe_size": "age"})
+
+    def test_a_table_whose_photos_lie_elsewhere_says_which_it_looked_for(self, tmp_path):
+        text(tmp_path / "labels.csv", "path,age\na.jpg,3\nb.jpg,4\n")
+        with pytest.raises(FolderError, match=r"none of the 2 photos that labels.csv names .* first a.jpg"):
+            csv_table.read(tmp_path)
 
     def test_several_tables_must_be_chosen_from(self, tmp_path):
         text(tmp_path / "one.csv", "path,age\n")
