@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 
+import cv2
+import dataset_layouts
 import numpy as np
 import pytest
 from dataset_layouts import LAYOUTS, photo, text, write_appa_real, write_fairface, write_folder, write_utkface
 
 from agegender.faces import read_faces
 from agegender.prepare import build_parser, main
+from agegender.sources.drawn_faces import draw_faces
 
 NEEDED = [
     "files",
@@ -54,8 +57,28 @@ def refusal(capsys, *arguments):
     return lines[0]
 
 
+@pytest.fixture(scope="module")
+def drawn_photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn") / "faces"
+    draw_faces(folder, face_count=48, image_size=64)
+    return [cv2.imread(str(path)) for path in sorted(folder.glob("*.jpg"))]
+
+
+@pytest.fixture
+def _photos_are_drawn_faces(drawn_photos, monkeypatch):
+    unused = iter(drawn_photos)
+
+    def write_drawn(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), next(unused))
+        return path
+
+    monkeypatch.setattr(dataset_layouts, "photo", write_drawn)
+
+
+@pytest.mark.usefixtures("_photos_are_drawn_faces")
 @pytest.mark.parametrize("source", LAYOUTS)
-def test_every_source_becomes_a_table_whose_counts_add_up(source, tmp_path, capsys):
+def test_drawn_faces_in_the_layout_of_every_source_become_a_table_whose_counts_add_up(source, tmp_path, capsys):
     write, options = LAYOUTS[source]
     columns = [f"{ours}={theirs}" for ours, theirs in options.get("columns", {}).items()]
     given = ["--source", source.replace("_", "-"), "--data", write(tmp_path / "data")]
