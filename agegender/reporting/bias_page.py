@@ -14,9 +14,10 @@ from agegender.reporting.audit import Audit
 from agegender.reporting.bias_charts import Drawing
 from agegender.reporting.bias_tables import coverage_table, gap_table, group_tables
 from agegender.reporting.comparisons import Comparisons, faces_address, identifier, ranked, title
+from agegender.reporting.judgement import Judgement
 from agegender.reporting.matrices import Matrix, confusion_matrix, decade_matrix
 from agegender.reporting.pages import write_page
-from agegender.reporting.split_tables import overfitting_words, split_table
+from agegender.reporting.split_tables import overfitting_words
 from agegender.reporting.tables import Column, Row, Table
 from agegender.reporting.words import count
 
@@ -46,20 +47,14 @@ class FindingLine:
     is_gap: bool
 
 
-def write_bias(
-    path: Path,
-    audit: Audit,
-    comparisons: Comparisons,
-    findings: Sequence[Finding],
-    *,
-    pages: Sequence[Mapping[str, Any]] = (),
-) -> Path:
+def write_bias(path: Path, judgement: Judgement, *, pages: Sequence[Mapping[str, Any]] = ()) -> Path:
     """Write `bias.html` to `path`, whole or not at all; return the path."""
-    return write_page(path, "bias.html", pages=pages, **bias_context(audit, comparisons, findings))
+    return write_page(path, "bias.html", pages=pages, **bias_context(judgement))
 
 
-def bias_context(audit: Audit, comparisons: Comparisons, findings: Sequence[Finding]) -> dict[str, Any]:
+def bias_context(judgement: Judgement) -> dict[str, Any]:
     """Return everything that the template of the page names."""
+    audit, comparisons = judgement.audit, judgement.comparisons
     shelf = galleries.PhotoShelf(audit)
     return {
         "title": f"Who is it wrong about? {audit.title}",
@@ -67,9 +62,9 @@ def bias_context(audit: Audit, comparisons: Comparisons, findings: Sequence[Find
         "is_drawn": audit.is_drawn,
         "notices": audit.notices,
         "judged_count": count(len(audit.judged)),
-        "findings": finding_lines(findings, comparisons),
+        "findings": finding_lines(judgement.findings, comparisons),
         "sections": _sections(audit),
-        "split_table": split_table(audit),
+        "split_table": judgement.splits,
         "overfitting": overfitting_words(audit),
         "groups": [_group_section(audit, comparisons, columns) for columns in comparisons.by_columns],
         "gaps": gap_table(comparisons),

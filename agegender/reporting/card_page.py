@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agegender.metrics.findings import Finding
 from agegender.reporting.audit import Audit
 from agegender.reporting.bias_tables import group_tables
 from agegender.reporting.comparisons import Comparisons
 from agegender.reporting.index_page import model_facts
+from agegender.reporting.judgement import Judgement
 from agegender.reporting.pages import write_page
-from agegender.reporting.split_tables import split_table
 from agegender.reporting.tables import Column, Row, Table
 from agegender.reporting.words import GENDER_WORDS, count, listing
 from agegender.writing import write_text
@@ -59,16 +58,9 @@ class CardSection:
     ask: str = ""
 
 
-def write_card(
-    path: Path,
-    audit: Audit,
-    comparisons: Comparisons,
-    findings: Sequence[Finding],
-    *,
-    pages: Sequence[Mapping[str, Any]] = (),
-) -> Path:
+def write_card(path: Path, judgement: Judgement, *, pages: Sequence[Mapping[str, Any]] = ()) -> Path:
     """Write the card to `path` and as `MODEL_CARD.md` beside it, each whole or not at all; return the path."""
-    sections = card_sections(audit, comparisons, findings)
+    audit, sections = judgement.audit, card_sections(judgement)
     write_text(path.parent / MARKDOWN_FILE, card_markdown(audit.title, sections, is_drawn=audit.is_drawn))
     return write_page(
         path,
@@ -82,9 +74,10 @@ def write_card(
     )
 
 
-def card_sections(audit: Audit, comparisons: Comparisons, findings: Sequence[Finding]) -> list[CardSection]:
+def card_sections(judgement: Judgement) -> list[CardSection]:
     """Return the nine parts of the card."""
-    claimed = [finding.sentence for finding in findings if finding.is_gap]
+    audit, comparisons = judgement.audit, judgement.comparisons
+    claimed = [finding.sentence for finding in judgement.findings if finding.is_gap]
     tables = [
         table for columns in comparisons.single for table in group_tables(audit, comparisons, columns, page="bias.html")
     ]
@@ -97,7 +90,7 @@ def card_sections(audit: Audit, comparisons: Comparisons, findings: Sequence[Fin
         CardSection(
             "Factors", [_factor_words(comparisons)], ask="Groups and conditions that matter and aren't labelled."
         ),
-        CardSection("Metrics", _METRIC_WORDS, tables=[split_table(audit)]),
+        CardSection("Metrics", _METRIC_WORDS, tables=[judgement.splits]),
         CardSection("Results by group", claimed or ["No gap could be told from chance."], tables=tables),
         CardSection(
             "Training and evaluation data", facts=_data_facts(audit), ask="How the photos came about; consent."

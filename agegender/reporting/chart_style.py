@@ -78,7 +78,7 @@ def svg(figure: Figure, description: str) -> Markup:
     stream = io.StringIO()
     with mpl.rc_context(_PARAMETERS):
         figure.savefig(
-            stream, format="svg", dpi=110, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+            stream, format="svg", dpi=170, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
         )
     drawing = stream.getvalue()
     drawing = drawing[drawing.index("<svg") :]

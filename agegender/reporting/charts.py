@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from agegender.reporting.chart_style import FAINT, GRID, INK, SERIES, chart, svg
 from agegender.reporting.words import Interval
 
-MOST_VECTOR_POINTS = 3_000  # more are drawn as pixels: 10,000 points would take 1 MB as vectors
+MOST_VECTOR_POINTS = 1_500  # more are drawn as pixels: 10,000 points would take 1 MB as vectors
 _LONGEST_LABEL = 26
 
 

@@ -18,7 +18,7 @@ from agegender.reporting.comparisons import TITLES
 from agegender.reporting.galleries import Photo, PhotoShelf, Strip
 from agegender.reporting.pages import write_page
 from agegender.reporting.tables import Column, Row, Table
-from agegender.reporting.words import SMALL_GROUP, Interval, count, interval, number
+from agegender.reporting.words import SMALL_GROUP, Interval, count, interval, number, p_value
 
 FACES_EACH = 12
 _MOST_LINES = 24
@@ -104,7 +104,7 @@ def leaderboard_table(board: pd.DataFrame) -> Table:
     note = (
         "Ordered by the average of the ranks in MAE and the bias scores, as the ChaLearn course does; lower is better."
     )
-    return Table("leaderboard", "Leaderboard", columns, rows, note)
+    return Table("leaderboard", "Models by average rank", columns, rows, note)
 
 
 def _overview(pairs: Mapping[str, PairedComparison], first: str) -> list[Drawing]:
@@ -150,7 +150,7 @@ def _sentences(name: str, pair: PairedComparison, first: str) -> list[str]:
         verdict = "more than chance" if pair.mcnemar_p_value < 0.05 else "no more than chance makes"
         sentences.append(
             f"Gender labels: {count(pair.mended_genders)} mended and {count(pair.broken_genders)} broken of "
-            f"{count(pair.gender_n)}, {verdict} (exact McNemar p = {number(pair.mcnemar_p_value, 3)})."
+            f"{count(pair.gender_n)}, {verdict} (exact McNemar p {_p_words(pair.mcnemar_p_value)})."
         )
     return sentences
 
@@ -220,6 +220,11 @@ def _photos(rows: pd.DataFrame, shelf: PhotoShelf) -> tuple[Photo, ...]:
 def _difference(pair: PairedComparison) -> Interval:
     found = pair.error_difference
     return Interval(found.value, found.low, found.high)
+
+
+def _p_words(value: float) -> str:
+    words = p_value(value)
+    return words if words.startswith("<") else f"= {words}"
 
 
 def _is_drawn(rows: pd.DataFrame) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agegender.metrics.groups import compare_groups, group_columns
+from agegender.metrics.groups import compare_many, group_columns
 from agegender.metrics.results import Estimate, Group, GroupResult
 from agegender.metrics.rows import is_known
 from agegender.reporting.audit import Audit
@@ -15,7 +15,7 @@ AGE_METRICS = ("mae", "signed_error", "within_8")
 GENDER_METRICS = ("gender_accuracy", "recall_male", "recall_female")
 INTERVAL_METRICS = ("interval_coverage", "interval_width")
 INTERSECTIONS = (("ethnicity", "gender"), ("gender", "age_group"), ("ethnicity", "gender", "age_group"))
-_MANY_ROWS = 20_000  # above it intervals are narrow, and random deals take long
+_MANY_ROWS = 20_000  # above it intervals are narrow, and resampling takes long
 TITLES = {
     "gender": "gender label",
     "ethnicity": "ethnicity",
@@ -48,14 +48,11 @@ def compare_all(audit: Audit) -> Comparisons:
     groupings: list[tuple[str, ...]] = [(name,) for name in single]
     groupings += [names for names in INTERSECTIONS if set(names) <= set(single)]
     metrics = [name for name in (*AGE_METRICS, *GENDER_METRICS, *INTERVAL_METRICS) if is_known(audit.judged, name)]
-    resample_count = 2000 if len(audit.judged) <= _MANY_ROWS else 200
+    resample_count = 2000 if len(audit.judged) <= _MANY_ROWS else 500
+    results = compare_many(audit.judged, metrics, groupings, resample_count=resample_count)
     return Comparisons(
         {
-            columns: {
-                metric: compare_groups(audit.judged, metric, columns, resample_count=resample_count)
-                for metric in metrics
-                if _is_wanted(metric, columns)
-            }
+            columns: {metric: results[metric, columns] for metric in metrics if _is_wanted(metric, columns)}
             for columns in groupings
         }
     )

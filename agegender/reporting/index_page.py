@@ -8,15 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from agegender.metrics.findings import Finding
-from agegender.reporting.audit import Audit
 from agegender.reporting.bias_charts import Drawing
 from agegender.reporting.bias_page import finding_lines
 from agegender.reporting.charts import line_chart
-from agegender.reporting.comparisons import Comparisons
+from agegender.reporting.judgement import Judgement
 from agegender.reporting.pages import write_page
 from agegender.reporting.settings_words import flattened
-from agegender.reporting.split_tables import key_figures, overfitting_words, split_table
+from agegender.reporting.split_tables import key_figures, overfitting_words
 from agegender.reporting.tables import Column, Row, Table
 
 _MOST_FINDINGS = 5
@@ -32,16 +30,14 @@ _CURVES = (
 
 def write_index(
     path: Path,
-    audit: Audit,
-    comparisons: Comparisons,
-    findings: Sequence[Finding],
+    judgement: Judgement,
     history: pd.DataFrame | None,
     *,
     pages: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
     """Write `index.html` to `path`, whole or not at all; return the path."""
-    splits = split_table(audit)
-    claimed = [finding for finding in findings if finding.is_gap] or list(findings)
+    audit, splits = judgement.audit, judgement.splits
+    claimed = [finding for finding in judgement.findings if finding.is_gap] or list(judgement.findings)
     return write_page(
         path,
         "index.html",
@@ -53,8 +49,8 @@ def write_index(
         splits=splits,
         figures=key_figures(splits, audit.judged_split),
         overfitting=overfitting_words(audit),
-        findings=finding_lines(claimed[:_MOST_FINDINGS], comparisons, "bias.html"),
-        finding_count=len(findings),
+        findings=finding_lines(claimed[:_MOST_FINDINGS], judgement.comparisons, "bias.html"),
+        finding_count=len(judgement.findings),
         facts=model_facts(audit.card),
         settings=settings_table(audit.card),
         curves=learning_curves(history),

@@ -15,12 +15,12 @@ import pandas as pd
 
 from agegender.explanation.results import FaceExplanation
 from agegender.faces import Faces
-from agegender.metrics.findings import Finding, find
+from agegender.metrics.findings import Finding
 from agegender.reporting.audit import Audit, make_audit
 from agegender.reporting.bias_page import write_bias
 from agegender.reporting.card_page import write_card
-from agegender.reporting.comparisons import compare_all
 from agegender.reporting.index_page import write_index
+from agegender.reporting.judgement import judge
 from agegender.reporting.lime_page import write_lime
 from agegender.writing import check_writable
 
@@ -101,12 +101,11 @@ def write_report_set(folder: Path, content: ReportInput, *, hide_faces: bool = F
         content.predictions, title=content.title, faces=content.faces, card=content.card, hide_faces=hide_faces
     )
     check_writable(folder)
-    comparisons = compare_all(audit)
-    findings = find(audit.judged)
+    judgement = judge(audit)
     writers: dict[str, Writer] = {
-        "index": lambda path, pages: write_index(path, audit, comparisons, findings, content.history, pages=pages),
-        "bias": lambda path, pages: write_bias(path, audit, comparisons, findings, pages=pages),
-        "card": lambda path, pages: write_card(path, audit, comparisons, findings, pages=pages),
+        "index": lambda path, pages: write_index(path, judgement, content.history, pages=pages),
+        "bias": lambda path, pages: write_bias(path, judgement, pages=pages),
+        "card": lambda path, pages: write_card(path, judgement, pages=pages),
     }
     if content.explanations:
         shown = list(content.explanations)
@@ -115,7 +114,7 @@ def write_report_set(folder: Path, content: ReportInput, *, hide_faces: bool = F
         )
     writers = {name: writers[name] for name in PAGES if name in writers}
     pages = {name: write(folder / f"{name}.html", page_links(list(writers), name)) for name, write in writers.items()}
-    return ReportSet(pages, audit, findings)
+    return ReportSet(pages, audit, judgement.findings)
 
 
 def page_links(names: Sequence[str], current: str) -> list[dict[str, Any]]:

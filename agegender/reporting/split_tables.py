@@ -9,10 +9,10 @@ import pandas as pd
 
 from agegender.metrics.age import age_metrics
 from agegender.metrics.gender import gender_metrics
-from agegender.metrics.groups import compare_groups
-from agegender.metrics.rows import is_known
+from agegender.metrics.intervals import mean_intervals, resample_groups
+from agegender.metrics.rates import wilson
+from agegender.metrics.rows import METRICS, is_known, row_values
 from agegender.reporting.audit import Audit
-from agegender.reporting.comparisons import as_interval
 from agegender.reporting.tables import Column, Row, Table
 from agegender.reporting.words import Interval, count, number
 
@@ -29,6 +29,7 @@ _COLUMNS = (
     Column("gender_accuracy", "Gender accuracy", 1, is_percent=True),
     Column("roc_auc", "Gender AUC", 3),
 )
+_RESAMPLE_COUNT = 500
 _WITH_INTERVAL = ("mae", "signed_error", "within_5", "within_8", "gender_accuracy")
 
 
@@ -85,8 +86,14 @@ def _values(name: str, rows: pd.DataFrame) -> dict[str, Any]:
 def _with_interval(rows: pd.DataFrame, metric: str) -> Interval | None:
     if not is_known(rows, metric):
         return None
-    everybody = rows.assign(everybody="all")
-    return as_interval(compare_groups(everybody, metric, "everybody", resample_count=500).overall.estimate)
+    values = row_values(rows, metric)
+    values = values[np.isfinite(values)]
+    if METRICS[metric].is_rate:
+        low, high = wilson([values.sum()], [values.size])
+    else:
+        one_group = np.zeros(values.size, dtype=np.int64)
+        low, high = mean_intervals(resample_groups(values, one_group, 1, resample_count=_RESAMPLE_COUNT))
+    return Interval(float(values.mean()), float(low[0]), float(high[0]))
 
 
 def _is_known(value: Any) -> bool:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from agegender.reporting.words import MISSING, Interval, interval_ends, number
+from agegender.reporting.words import MISSING, Interval, interval_ends, number, p_value
 from agegender.writing import to_json
 
 # A spreadsheet takes a text that starts like this for a formula and runs it.
@@ -56,8 +56,8 @@ class Column:
         value = value.estimate if isinstance(value, Interval) else value
         if not self.is_number:
             return MISSING if _is_missing(value) else str(value)
-        if self.is_p_value and not _is_missing(value) and value < 0.001:
-            return "< 0.001"
+        if self.is_p_value and not _is_missing(value):
+            return p_value(value)
         return number(value, self.digits or 0, signed=self.is_signed, is_percent=self.is_percent)
 
     def ends(self, value: Any) -> str:

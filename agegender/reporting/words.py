@@ -52,6 +52,15 @@ def count(value: Any) -> str:
     return number(value, 0)
 
 
+def p_value(value: float) -> str:
+    """Return a p-value as people write it.
+
+    >>> p_value(0.0002), p_value(0.0312)
+    ('< 0.001', '0.031')
+    """
+    return "< 0.001" if value < 0.001 else number(value, 3)
+
+
 def interval(value: Interval, digits: int = 1, *, signed: bool = False, is_percent: bool = False) -> str:
     """Return an estimate and its interval.
 

@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 
 from agegender.errors import OutputError, TableError
-from agegender.metrics.findings import find
 from agegender.reporting.audit import make_audit
 from agegender.reporting.bias_page import bias_context
 from agegender.reporting.bias_tables import group_tables
 from agegender.reporting.card_page import card_markdown, card_sections
 from agegender.reporting.comparisons import compare_all
+from agegender.reporting.judgement import judge
 from agegender.reporting.pages import render_page
 from agegender.reporting.reports import write_reports
 from reporting.report_inputs import make_explanations, make_photos, make_predictions
@@ -30,7 +30,7 @@ EVIL = "\"><script>alert(1)</script><img src=x onerror='alert(2)'>$x_1$"
 
 def bias_page(predictions: pd.DataFrame, **known) -> str:
     audit = make_audit(predictions, title=EVIL, **known)
-    context = bias_context(audit, compare_all(audit), find(audit.judged, permutation_count=50))
+    context = bias_context(judge(audit))
     return render_page("bias.html", pages=[], **context)
 
 
@@ -71,7 +71,7 @@ def test_model_card_in_markdown_escapes_labels():
     predictions = make_predictions(200).assign(split="test")
     predictions["ethnicity"] = np.where(predictions.index % 2, EVIL, "a|b")
     audit = make_audit(predictions, title=EVIL)
-    text = card_markdown(EVIL, card_sections(audit, compare_all(audit), []), is_drawn=False)
+    text = card_markdown(EVIL, card_sections(judge(audit)), is_drawn=False)
     assert "<script" not in text
     assert "a\\|b" in text
 
