@@ -24,6 +24,7 @@ NEAR_RADIUS_BITS = 5
 ON_CONFLICT = ("drop", "keep-first", "median")
 NEAR_TWINS = ("keep-one", "drop-all")
 LABELS = ("age_years", "gender", "ethnicity")
+MOST_NOTED_CONFLICTS = 1000  # notes travel with every copy of the table
 UNREADABLE = "unreadable"
 EXACT = "exact duplicate"
 NEAR = "near duplicate"
@@ -96,7 +97,8 @@ def clean(
     -------
     tuple of Faces, CleaningCounts
         The table with `file_sha512`, `phash`, `twin_cluster` (photos with equal or near hashes share a text, others
-        have none) and `dropped_because` filled; and the counts, also in the notes under "cleaning".
+        have none) and `dropped_because` filled; and the counts, also in the notes under "cleaning"
+        (the first thousand conflicts there).
 
     Raises
     ------
@@ -119,7 +121,12 @@ def clean(
     table = check_table(table)
     counts = _count(table, photos, twins, len(unreadable), conflicts)
     facts = {"near_duplicates": near_duplicates, "on_conflict": on_conflict, "near_twins": near_twins}
-    notes = {**faces.notes, "cleaning": {**facts, **counts.to_dict()}}
+    counted = {
+        **counts.to_dict(),
+        "conflicts": conflicts[:MOST_NOTED_CONFLICTS],
+        "conflict_groups": len(conflicts),
+    }
+    notes = {**faces.notes, "cleaning": {**facts, **counted}}
     return Faces(table, faces.root, notes), counts
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.errors import UsageError
-from agegender.images.face_detection import FaceBox
+from agegender.images.face_detection import FaceBox, FaceDetector
 
 LARGEST_MARGIN = 3.0
 
@@ -100,3 +100,22 @@ def crop_photo(photo: NDArray[np.uint8], box: FaceBox, margin: float) -> NDArray
         The margin is out of range.
     """
     return crop_square(photo, face_square(box, margin))
+
+
+def crop_largest_face(photo: NDArray[np.uint8], detector: FaceDetector, margin: float) -> NDArray[np.uint8]:
+    """Cut the largest face out, or the middle where there is none: what training photos went through by default.
+
+    Parameters
+    ----------
+    photo : ndarray, shape (height, width, 3), uint8 RGB
+    detector : FaceDetector
+        The one whose name the model's card carries as `crop`.
+    margin : float
+        The card's `crop_margin`.
+
+    Returns
+    -------
+    ndarray, shape (side, side, 3), uint8 RGB
+    """
+    faces = detector.detect(photo)
+    return crop_square(photo, face_square(faces[0], margin) if faces else centre_square(photo))

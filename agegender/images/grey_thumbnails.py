@@ -25,6 +25,7 @@ from agegender.images.reading import LARGEST_PHOTO_PIXELS
 
 SIDE = 32  # pixels: hash size 8 times ImageHash's highfreq_factor 4
 _LEARNT_PIXELS = 4_000_000  # the noise from which the order is learnt has the photo's size, eight bytes per pixel
+_MOST_SIZES = 100_000
 _STRIP_PIXELS = 20_480  # a strip of the photo and its two float copies stay in the processor's cache
 
 # Pillow: grey = (19595 R + 38470 G + 7471 B + 32768) >> 16. Below 2**24, so that float32 holds every step exactly.
@@ -76,7 +77,8 @@ def shrink(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
     # To learn Pillow's order costs as much as Pillow's own way: it pays from the second photo of a size on.
     is_usual = (height, width) in _met_sizes and height * width <= _LEARNT_PIXELS
     order = _pillow_order(height, width) if is_usual else None
-    _met_sizes.add((height, width))
+    if len(_met_sizes) < _MOST_SIZES:
+        _met_sizes.add((height, width))
     if order is None:
         grey = Image.fromarray(photo).convert("L")
         return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.LANCZOS))

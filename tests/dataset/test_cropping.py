@@ -9,7 +9,7 @@ from PIL import Image
 from agegender.dataset.cropping import MARKER, crop_faces
 from agegender.errors import UsageError
 from agegender.faces import Faces, make_table, read_faces, write_faces
-from agegender.images.face_crops import crop_photo
+from agegender.images.face_crops import crop_largest_face
 from agegender.images.face_detection import FaceBox
 from agegender.images.reading import read_photo
 
@@ -89,11 +89,12 @@ def test_every_face_is_cut_out_with_its_margin_and_recorded(faces, tmp_path):
     }
 
 
-def test_prediction_crops_as_training_did(faces, tmp_path):
+@pytest.mark.parametrize("name", ["one.png", "none.png", "edge.png", "deep/er/two.png"])
+def test_prediction_crops_as_training_did(faces, tmp_path, name):
     cropped = crop_faces(faces, WhiteSquares(), folder=tmp_path / "crops")
-    original = read_photo(faces.photo_path("one.png"))
-    stored = read_photo(cropped.photo_path(by_original(cropped).loc["one.png", "path"]))
-    predicted = crop_photo(original, WhiteSquares().detect(original)[0], cropped.notes["crop_margin"])
+    original = read_photo(faces.photo_path(name))
+    stored = read_photo(cropped.photo_path(by_original(cropped).loc[name, "path"]))
+    predicted = crop_largest_face(original, WhiteSquares(), cropped.notes["crop_margin"])
     assert stored.shape == predicted.shape
     assert np.abs(stored.astype(int) - predicted).max() <= 12  # JPEG at quality 95
 
