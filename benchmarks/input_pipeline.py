@@ -144,18 +144,17 @@ def _plot(report: dict, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     names = {"theirs": "Resize(460)", "theirs_resize_256": "Resize(256)", "ours": "agegender"}
-    figure, axis = plt.subplots(figsize=(6.4, 2.4), layout="constrained")
+    figure, axis = plt.subplots(figsize=(6.4, 2.6), layout="constrained")
     for place, name in enumerate(name for name in names if name in report["rounds"]):
         median = report["photos_per_second"][name]
-        axis.barh(names[name], median, color="#2b6ca3" if name == "ours" else "#b8b8b8", height=0.6)
+        label = f"{names[name]}\n{median:,.0f} per second"
+        axis.barh(label, median, color="#2b6ca3" if name == "ours" else "#b8b8b8", height=0.6)
         axis.plot(report["rounds"][name], [place] * len(report["rounds"][name]), "|", color="#222222", markersize=9)
-        axis.annotate(f"{median:,.0f}", (median, place), (6, 0), textcoords="offset points", va="center")
-    axis.set_xlabel(
-        f"training photos per second at {SIZE} px, batches of {BATCH_SIZE}, {report['cores']} cores "
-        f"(ticks: rounds; ratio {report['ratio']:.0f})"
+    axis.set_title(
+        f"{SIZE} px, batches of {BATCH_SIZE}, {report['cores']} cores: {report['ratio']:.0f} times", loc="left"
     )
+    axis.set_xlabel("training photos per second (bar: median, ticks: rounds)")
     axis.spines[["top", "right"]].set_visible(False)
-    axis.margins(x=0.15)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
 
