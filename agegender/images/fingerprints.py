@@ -15,6 +15,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -25,9 +26,9 @@ from threadpoolctl import threadpool_limits
 
 from agegender.errors import PhotoError
 from agegender.images.grey_thumbnails import SIDE, grey_thumbnail
+from agegender.images.reading import LARGEST_FILE_BYTES
 
 HASH_SIDE = 8
-LARGEST_FILE_BYTES = 256 * 2**20  # a larger file is no photo of a face; its bytes are still hashed
 _PHOTOS_PER_TASK = 32
 _TASKS_AT_ONCE = 32
 _NEAR_TIE = 1e-4  # far above the rounding of sums of 1024 bytes, about 1e-9; far below the gap in nearly every photo
@@ -59,7 +60,7 @@ def fingerprint_files(paths: Sequence[Path], *, workers: int | None = None) -> I
     workers : int, optional
         Threads; by default one per processor that this process may use.
     """
-    yield from _in_threads(paths, _fingerprint_task, workers)
+    yield from _in_threads(paths, partial(_fingerprint_task, {}), workers)
 
 
 def read_thumbnails(paths: Sequence[Path], *, workers: int | None = None) -> Iterator[NDArray[np.uint8]]:
@@ -133,22 +134,23 @@ def _thumbnail(content: bytes) -> NDArray[np.uint8]:
         return np.zeros((SIDE, SIDE), dtype=np.uint8)
 
 
-def _fingerprint_task(paths: Sequence[Path]) -> list[Fingerprint]:
+def _fingerprint_task(known: dict[str, str | None], paths: Sequence[Path]) -> list[Fingerprint]:
+    """Fingerprint some files; `known` remembers hashes by digest, since copies of a file need not be decoded again."""
     digests: list[str | None] = []
-    thumbnails: dict[int, NDArray[np.uint8]] = {}
-    for place, path in enumerate(paths):
+    thumbnails: dict[str, NDArray[np.uint8]] = {}
+    for path in paths:
         digest, content = _read_file(path)
         digests.append(digest)
-        if content:
-            try:
-                thumbnails[place] = grey_thumbnail(content)
-            except PhotoError:
-                continue  # None means unreadable, and an unreadable file is nobody's duplicate.
-    texts: dict[int, str] = {}
+        if digest is None or digest in known or digest in thumbnails:
+            continue
+        try:
+            thumbnails[digest] = grey_thumbnail(content)
+        except PhotoError:
+            known[digest] = None  # None means unreadable, and an unreadable file is nobody's duplicate.
     if thumbnails:
         hashes = perceptual_hashes(np.stack(list(thumbnails.values())))
-        texts = {place: hash_text(number) for place, number in zip(thumbnails, hashes.tolist(), strict=True)}
-    return [Fingerprint(digest, texts.get(place)) for place, digest in enumerate(digests)]
+        known.update(zip(thumbnails, map(hash_text, hashes.tolist()), strict=True))
+    return [Fingerprint(digest, known.get(digest) if digest else None) for digest in digests]
 
 
 def _processor_count() -> int:

@@ -165,6 +165,16 @@ def test_a_file_too_large_for_a_photo_is_digested_alone(tmp_path, monkeypatch):
     assert fingerprints_of(tmp_path, [content]) == [Fingerprint(hashlib.sha512(content).hexdigest(), None)]
 
 
+def test_copies_of_a_file_are_decoded_once(tmp_path, monkeypatch):
+    decoded = []
+    original = fingerprints.grey_thumbnail
+    monkeypatch.setattr(fingerprints, "grey_thumbnail", lambda content: decoded.append(content) or original(content))
+    contents = [encoded(drawing(seed=number), "JPEG") for number in (1, 2)]
+    found = fingerprints_of(tmp_path, contents * 10)
+    assert [fingerprint.phash for fingerprint in found] == [imagehash_of(content) for content in contents] * 10
+    assert len(decoded) == 2
+
+
 def test_order_is_kept_over_many_files(tmp_path):
     contents = [encoded(drawing(40, 40, seed=number % 7), "JPEG") for number in range(7)] * 30
     found = [fingerprint.phash for fingerprint in fingerprints_of(tmp_path, contents)]
