@@ -7,6 +7,7 @@ one already says it. The report's summary and `evaluate` call `find`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 
 import numpy as np
 import pandas as pd
@@ -88,9 +89,10 @@ def _measured(claim: Claim, trial: Trial, table: pd.DataFrame, train: pd.DataFra
     who = sentences.group_words(columns, values)
     if not _is_off_zero(gap):
         return None
+    equal_ages, unit = _at_equal_ages(sample, claim, table), METRICS[claim.metric].unit
     size, kind = gap, KINDS[claim.metric]
     if claim.metric == "mae":
-        words = sentences.absolute_error_sentence(who, n, mean, gap, _at_equal_ages(sample, claim, table))
+        words = sentences.absolute_error_sentence(who, n, mean, gap)
     elif claim.metric == "gender_accuracy":
         words = sentences.accuracy_sentence(who, n, mean, gap)
     elif _is_off_zero(mean) and mean.value * gap.value > 0:
@@ -106,10 +108,12 @@ def _measured(claim: Claim, trial: Trial, table: pd.DataFrame, train: pd.DataFra
         size=size.value,
         low=size.low,
         high=size.high,
-        unit=METRICS[claim.metric].unit,
+        unit=unit,
         p_value=claim.p_value,
-        strength=_strength(size, METRICS[claim.metric].unit),
-        sentence=words + _representation(claim, table, train),
+        strength=_strength(size, equal_ages, unit),
+        sentence=words
+        + sentences.equal_ages_words(claim.metric, gap, equal_ages)
+        + _representation(claim, table, train),
     )
 
 
@@ -139,8 +143,10 @@ def _is_off_zero(estimate: Estimate) -> bool:
     return estimate.low > 0.0 or estimate.high < 0.0
 
 
-def _strength(size: Estimate, unit: str) -> float:
-    nearest = min(abs(size.low), abs(size.high)) if _is_off_zero(size) else 0.0
+def _strength(size: Estimate, equal_ages: Estimate | None, unit: str) -> float:
+    # A gap that other ages can explain is real, but the ages are the finding, and stand before it.
+    bounds = [size] if equal_ages is None or isnan(equal_ages.value) else [size, equal_ages]
+    nearest = min(min(abs(one.low), abs(one.high)) if _is_off_zero(one) else 0.0 for one in bounds)
     return nearest * (YEARS_PER_SHARE if unit == "share" else 1.0)
 
 

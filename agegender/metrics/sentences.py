@@ -49,12 +49,12 @@ def columns_words(columns: Sequence[str]) -> str:
     return f"combinations of {', '.join(names[:-1])} and {names[-1]}"
 
 
-def absolute_error_sentence(who: str, n: int, mean: Estimate, gap: Estimate, equal_ages: Estimate | None) -> str:
+def absolute_error_sentence(who: str, n: int, mean: Estimate, gap: Estimate) -> str:
     """Return the sentence about a group whose ages are judged worse or better than the rest's."""
     side = "more" if gap.value > 0 else "less"
     return (
         f"{who} are misjudged by {mean.value:.1f} years on average, {abs(gap.value):.1f} {side} than the rest "
-        f"({_facts(n, gap)}).{_at_equal_ages(equal_ages, gap)}"
+        f"({_facts(n, gap)})."
     )
 
 
@@ -107,6 +107,21 @@ def training_words(share: float, here: float) -> str:
     return f" It has {100 * share:.1f} % of the training photos and {100 * here:.1f} % of these."
 
 
+def equal_ages_words(metric: str, gap: Estimate, equal: Estimate | None) -> str:
+    """Return what is left of a gap to the rest when both are mixed alike in age; "" where that is not known."""
+    if equal is None or isnan(equal.value):
+        return ""
+    # Told in the direction of the gap: above 0 it stays, below 0 it turns round.
+    turn, unit, scale = (1.0 if gap.value > 0 else -1.0), "years", 1.0
+    if metric == "gender_accuracy":
+        unit, scale = "points", 100.0
+    size, one, other = (scale * turn * end for end in (equal.value, equal.low, equal.high))
+    low, high = min(one, other), max(one, other)
+    what = "the difference from the rest" if metric == "signed_error" else "the difference"
+    explained = "; different ages can explain it" if low <= 0.0 else ""
+    return f" At the same mix of ages {what} is {size:.1f} {unit} ({low:.1f} to {high:.1f}){explained}."
+
+
 def _amount(value: float, metric: str) -> str:
     return f"{100 * value:.1f} points" if metric == "gender_accuracy" else f"{value:.1f} years"
 
@@ -114,11 +129,3 @@ def _amount(value: float, metric: str) -> str:
 def _facts(n: int, estimate: Estimate) -> str:
     low, high = sorted((abs(estimate.low), abs(estimate.high)))
     return f"n = {n:,}, 95 % CI {low:.1f} to {high:.1f}"
-
-
-def _at_equal_ages(equal: Estimate | None, gap: Estimate) -> str:
-    if equal is None or isnan(equal.value):
-        return ""
-    size = equal.value if gap.value > 0 else -equal.value
-    ends = sorted((equal.low, equal.high) if gap.value > 0 else (-equal.high, -equal.low))
-    return f" At the same mix of ages it is {size:.1f} years ({ends[0]:.1f} to {ends[1]:.1f})."

@@ -94,7 +94,21 @@ def test_absolute_errors_are_said_at_equal_ages_too():
     table["predicted_age_years"] = table["age_years"] + error * np.where(table["ethnicity"] == "Black", 2.0, 1.0)
     sentence = gaps(table)[0].sentence
     assert sentence.startswith("Faces labelled Black are misjudged by ")
-    assert " At the same mix of ages it is " in sentence
+    assert " At the same mix of ages the difference is " in sentence
+    assert "can explain" not in sentence
+
+
+def test_a_gap_that_ages_explain_is_said_to_be_one_and_stands_behind_the_ages():
+    generator = np.random.default_rng(0)
+    old = generator.random(3000) < 0.5
+    table = pd.DataFrame({"age_years": np.where(old, 70.0, 25.0)})
+    table["ethnicity"] = np.where(generator.random(3000) < np.where(old, 0.8, 0.2), "A", "B")
+    table["predicted_age_years"] = table["age_years"] + generator.normal(0, np.where(old, 10.0, 4.0))
+    found = gaps(table)
+    assert found[0].columns == ("age_group",)
+    ethnic = next(finding for finding in found if finding.columns == ("ethnicity",))
+    assert ethnic.sentence.endswith("; different ages can explain it.")
+    assert ethnic.strength == 0.0
 
 
 def test_two_hundred_ethnicities_are_said_to_be_too_many():
