@@ -113,13 +113,34 @@ def fit_age_intervals(true_years: ArrayLike, predicted_years: ArrayLike, *, leve
     if tail * (true.size + 1) < 1.0 - 1e-9:
         return AgeIntervals(level, 0, (), (), ())
     residual = true - predicted
-    knots = np.unique(np.quantile(predicted, np.linspace(0.02, 0.98, _KNOT_COUNT)))
-    below, above = _standardised_residuals(predicted, residual, knots)
-    centre, low_spread, high_spread = _local_spread(predicted, residual, knots)
-    low = centre - _conformal_quantile(below, tail) * low_spread
-    high = centre + _conformal_quantile(above, tail) * high_spread
+    knots = np.unique(np.quantile(predicted, np.linspace(0.005, 0.995, _KNOT_COUNT)))
+    middle, scale = _trend(predicted, residual, predicted)
+    shape = (residual - middle) / scale
+    below, above = _standardised_residuals(predicted, shape, knots)
+    centre, low_spread, high_spread = _local_spread(predicted, shape, knots)
+    middle, scale = _trend(predicted, residual, knots)
+    low = middle + scale * (centre - _conformal_quantile(below, tail) * low_spread)
+    high = middle + scale * (centre + _conformal_quantile(above, tail) * high_spread)
     low, high = np.minimum(low, high), np.maximum(low, high)
     return AgeIntervals(level, int(true.size), *(tuple(map(float, part)) for part in (knots, low, high)))
+
+
+def _trend(predicted: Floats, residual: Floats, at: Floats) -> tuple[Floats, Floats]:
+    """Return straight lines through the residuals and through their size, years, at some predicted ages.
+
+    Neighbours of the oldest faces are all younger; with the trend taken out first they may stand for them.
+    """
+    middle = _line(predicted, residual, predicted)
+    size = np.abs(residual - middle)
+    floor = max(_SMALLEST_SPREAD_YEARS, _SMALLEST_SPREAD * float(size.mean()))
+    return _line(predicted, residual, at), np.maximum(_line(predicted, size, at), floor)
+
+
+def _line(predicted: Floats, values: Floats, at: Floats) -> Floats:
+    centred = predicted - predicted.mean()
+    spread = float(centred @ centred)
+    slope = float(centred @ values) / spread if spread > 1e-9 else 0.0
+    return values.mean() + slope * (at - predicted.mean())
 
 
 def _standardised_residuals(predicted: Floats, residual: Floats, knots: Floats) -> tuple[Floats, Floats]:
@@ -144,7 +165,7 @@ def _local_spread(predicted: Floats, residual: Floats, knots: Floats) -> tuple[F
     spread = np.sum(weights * np.abs(distance), axis=1)
     low = _side_mean(-distance, weights, spread)
     high = _side_mean(distance, weights, spread)
-    floor = max(_SMALLEST_SPREAD_YEARS, _SMALLEST_SPREAD * float(np.mean(np.abs(residual - residual.mean()))))
+    floor = max(1e-6, _SMALLEST_SPREAD * float(np.mean(np.abs(residual - residual.mean()))))
     return centre, np.maximum(low, floor), np.maximum(high, floor)
 
 
