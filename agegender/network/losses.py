@@ -17,6 +17,7 @@ from agegender.network.face_network import decode_years
 from agegender.settings import AGE_LOSSES, Head
 
 SOFT_LABEL_SIGMA_YEARS = 2.0
+SMOOTH_L1_BETA = 0.2  # in units of the normaliser: quadratic below some four years, so that it minds small errors too
 HUBER_DELTA = 0.5  # in units of the normaliser
 FOCAL_GAMMA = 2.0  # Lin et al., Focal Loss for Dense Object Detection, ICCV 2017
 
@@ -120,11 +121,12 @@ def age_loss(raw: Tensor, target_years: Tensor, *, kind: str, unit_years: float)
         case "mse":
             return (predicted - wanted) ** 2
         case "smooth-l1":
-            return F.smooth_l1_loss(predicted, wanted, reduction="none")
+            return F.smooth_l1_loss(predicted, wanted, reduction="none", beta=SMOOTH_L1_BETA)
         case "huber":
             return F.huber_loss(predicted, wanted, reduction="none", delta=HUBER_DELTA)
         case "soft-labels":
-            return soft_label_loss(raw, target_years) + F.smooth_l1_loss(predicted, wanted, reduction="none")
+            nearness = F.smooth_l1_loss(predicted, wanted, reduction="none", beta=SMOOTH_L1_BETA)
+            return soft_label_loss(raw, target_years) + nearness
         case _:
             raise UsageError(f"there is no age loss {kind!r}; there are {', '.join(AGE_LOSSES)}.")
 

@@ -1,0 +1,105 @@
+"""The command `compare`: several models on the same photos; who is better, for whom, and how sure that is."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agegender.console import Result, command_parser, execute
+from agegender.errors import UsageError
+from agegender.settings import SPLIT_CHOICES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from agegender.stages.comparing import Contest
+
+EPILOG = """\
+examples:
+  agegender compare models/plain models/soft-labels
+  agegender compare models/first theirs.parquet --split all --out reports/against-theirs
+  agegender compare models/first --submission predictions.zip
+
+The leaderboard ranks by the average rank over MAE and the four bias scores (gender, age, ethnicity, expression), as the
+ChaLearn course does. Each further model is held against the first, photo by photo."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    parser = command_parser("compare", "Compare models photo by photo and group by group.", epilog=EPILOG)
+    parser.add_argument(
+        "models",
+        metavar="MODEL",
+        nargs="+",
+        type=Path,
+        help="a model folder or a predictions table; the first is the baseline",
+    )
+    parser.add_argument("--split", choices=SPLIT_CHOICES, default="test", help="rows to compare (default: test)")
+    parser.add_argument(
+        "--out", metavar="FOLDER", type=Path, help="where compare.html goes (default: reports/compare-FIRST-SECOND)"
+    )
+    parser.add_argument("--no-faces", action="store_true", help="blur every face in the page")
+    parser.add_argument(
+        "--submission",
+        metavar="FILE",
+        type=Path,
+        help="also write the first model's ages as the course's predictions.zip",
+    )
+    return parser
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Compare, and write the page and the submission."""
+    if len(options.models) == 1 and options.submission is None:
+        raise UsageError("one model alone cannot be compared: name a second one, or ask for --submission FILE.")
+    from agegender.stages.comparing import compare_models, write_submission
+
+    contest = compare_models(options.models, split=options.split)
+    document = contest.to_dict()
+    lines = [_board_text(contest.board)]
+    for name, pair in contest.pairs.items():
+        low, value, high = (getattr(pair.error_difference, end) for end in ("low", "value", "high"))
+        lines.append(
+            f"{name} against {contest.first}: absolute error {value:+.2f} years (95 % CI {low:+.2f} to {high:+.2f}), "
+            f"gender mended {pair.mended_genders}, broken {pair.broken_genders} (McNemar p = {pair.mcnemar_p_value:.3g})"
+        )
+    if options.submission is not None:
+        count = write_submission(contest.predictions[contest.first], options.submission)
+        document["submission"] = {"path": str(options.submission), "rows": count}
+        lines.append(f"submission {options.submission}, {count} ages")
+    if contest.pairs:
+        page = _write_page(options, contest)
+        document["page"] = str(page)
+        lines.append(f"page {page}")
+    return Result(document, "\n".join(lines))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    return execute(build_parser(), run, arguments)
+
+
+def _board_text(board: pd.DataFrame) -> str:
+    columns = ["model", "n", "average_rank", "mae", "bias_gender", "bias_age", "bias_ethnicity", "gender_accuracy"]
+    return str(board[columns].to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+
+
+def _write_page(options: argparse.Namespace, contest: Contest) -> Path:
+    from agegender.reporting.comparison_page import write_comparison
+
+    names = "-".join(path.stem for path in options.models[:2])
+    folder = options.out or Path("reports") / f"compare-{names}"
+    return write_comparison(
+        folder / "compare.html",
+        board=contest.board,
+        pairs=contest.pairs,
+        first=contest.first,
+        faces=contest.faces,
+        hide_faces=options.no_faces,
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
