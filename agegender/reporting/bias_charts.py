@@ -90,7 +90,7 @@ def clouds(audit: Audit, comparisons: Comparisons) -> list[Drawing]:
     limit = float(np.ceil(rows[["age_years", "predicted_age_years"]].max().max() / 10) * 10) if len(rows) else 100.0
     parts = [(f"Everybody ({count(len(rows))})", rows)]
     for columns in (("gender",), ("ethnicity",)):
-        groups = sorted(ranked(comparisons.get(columns, "mae")), key=lambda group: -group.n)[:6]
+        groups = ranked(comparisons.get(columns, "mae"))[:6]
         parts += [(f"{group.name} ({count(group.n)})", rows[rows[columns[0]] == group.name]) for group in groups]
     return [_cloud(name, part, limit) for name, part in parts if len(part)]
 

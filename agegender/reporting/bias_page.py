@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agegender.metrics.bias import chalearn_scores
 from agegender.metrics.findings import Finding
 from agegender.reporting import bias_charts, galleries
 from agegender.reporting.audit import Audit
 from agegender.reporting.bias_charts import Drawing
-from agegender.reporting.bias_tables import coverage_table, gap_table, group_tables
+from agegender.reporting.bias_scores import chalearn_table
+from agegender.reporting.bias_tables import calibration_table, coverage_table, gap_table, group_tables
 from agegender.reporting.comparisons import Comparisons, faces_address, identifier, ranked, title
 from agegender.reporting.judgement import Judgement
-from agegender.reporting.matrices import Matrix, confusion_matrix, decade_matrix
+from agegender.reporting.matrices import Matrix, confusion_matrix, decade_matrix, matrix_table
 from agegender.reporting.pages import write_page
-from agegender.reporting.split_tables import overfitting_words
-from agegender.reporting.tables import Column, Row, Table
+from agegender.reporting.split_tables import overfitting_words, split_group_table
+from agegender.reporting.tables import Table
 from agegender.reporting.words import count
 
 _MOST_MATRICES = 10
@@ -56,6 +56,7 @@ def bias_context(judgement: Judgement) -> dict[str, Any]:
     """Return everything that the template of the page names."""
     audit, comparisons = judgement.audit, judgement.comparisons
     shelf = galleries.PhotoShelf(audit)
+    confusions, decades = _confusions(audit, comparisons), decade_matrix(audit.judged)
     return {
         "title": f"Who is it wrong about? {audit.title}",
         "audit": audit,
@@ -65,20 +66,24 @@ def bias_context(judgement: Judgement) -> dict[str, Any]:
         "findings": finding_lines(judgement.findings, comparisons),
         "sections": _sections(audit),
         "split_table": judgement.splits,
+        "split_groups": split_group_table(audit, comparisons.single),
         "overfitting": overfitting_words(audit),
         "groups": [_group_section(audit, comparisons, columns) for columns in comparisons.by_columns],
         "gaps": gap_table(comparisons),
         "representation": bias_charts.representation(audit, comparisons),
         "clouds": bias_charts.clouds(audit, comparisons) if audit.has_age else [],
         "distributions": bias_charts.error_distributions(audit, comparisons) if audit.has_age else [],
-        "confusions": _confusions(audit, comparisons),
-        "decades": decade_matrix(audit.judged),
+        "confusions": confusions,
+        "confusion_table": matrix_table("confusions", confusions),
+        "decades": decades,
+        "decade_table": matrix_table("decades", [decades] if decades else []),
         "coverages": bias_charts.coverages(comparisons),
         "coverage_table": coverage_table(comparisons),
         "reliabilities": bias_charts.reliabilities(audit, comparisons)
         if audit.has("gender", "female_probability")
         else [],
-        "chalearn": _chalearn_table(audit),
+        "calibration": calibration_table(audit, comparisons),
+        "chalearn": chalearn_table(audit),
         "strips": galleries.overall_strips(audit, shelf),
         "galleries": galleries.galleries(audit, comparisons, shelf),
         "left_out_images": shelf.left_out_count,
@@ -137,18 +142,7 @@ def _confusions(audit: Audit, comparisons: Comparisons) -> list[Matrix]:
     for columns in comparisons.single:
         if columns == ("gender",):
             continue
-        groups = sorted(ranked(comparisons.get(columns, "gender_accuracy")), key=lambda group: -group.n)
-        for group in groups[:_MOST_MATRICES]:
+        for group in ranked(comparisons.get(columns, "gender_accuracy"))[:_MOST_MATRICES]:
             rows = audit.judged[audit.judged[columns[0]].astype(object) == group.name]
             matrices.append(confusion_matrix(rows, f"{title(columns).capitalize()}: {group.name}"))
     return [matrix for matrix in matrices if matrix is not None]
-
-
-def _chalearn_table(audit: Audit) -> Table | None:
-    if not audit.has_age:
-        return None
-    scores = chalearn_scores(audit.judged)
-    rows = [Row({"attribute": name, "score": score}) for name, score in scores.items()]
-    note = "Mean difference of MAE over all pairs of groups; 0 is best. Small groups count like large ones."
-    columns = (Column("attribute", "Attribute"), Column("score", "Bias score, years", 2))
-    return Table("chalearn", "ChaLearn bias scores", columns, rows, note)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from agegender.metrics.gender import gender_metrics
 from agegender.metrics.results import Group, GroupResult, LargestGap
 from agegender.reporting.audit import Audit
-from agegender.reporting.comparisons import Comparisons, as_interval, faces_address, identifier, title
+from agegender.reporting.comparisons import Comparisons, as_interval, faces_address, identifier, ranked, title
 from agegender.reporting.tables import Column, Row, Table
 from agegender.reporting.words import scaled
 
@@ -137,6 +138,28 @@ def coverage_table(comparisons: Comparisons) -> Table | None:
             rows.append(Row(values, not group.is_ranked))
     note = "A 90 % interval should hold the labelled age in 90 % of the photos of every group, not only on average."
     return Table("coverage", "Coverage of the 90 % age intervals", columns, rows, note, True) if rows else None
+
+
+def calibration_table(audit: Audit, comparisons: Comparisons) -> Table | None:
+    """Return how well the gender probability holds in each group of 30 or more, all single groupings in one table."""
+    columns = (
+        Column("grouping", "Grouping"),
+        Column("group", "Group"),
+        Column("n", "Photos", 0),
+        Column("expected_calibration_error", "Calibration error", 3, hint="mean distance of probability and share"),
+        Column("brier", "Brier score", 3),
+        Column("log_loss", "Log loss, nats", 3),
+        Column("roc_auc", "AUC", 3),
+    )
+    rows = []
+    for grouping in comparisons.single:
+        # Within one label the share of it is always 1, so no probability but 1 would be called calibrated.
+        for group in ranked(comparisons.get(grouping, "gender_accuracy")) if grouping != ("gender",) else ():
+            part = audit.judged[audit.judged[grouping[0]].astype(object) == group.name]
+            scores = gender_metrics(part["gender"], part["female_probability"], predicted=part["predicted_gender"])
+            rows.append(Row({"grouping": title(grouping), "group": group.name, "n": group.n} | scores | {"n": group.n}))
+    note = "Small groups have larger calibration errors by chance alone."
+    return Table("calibration", "Calibration by group", columns, rows, note, len(rows) > 6) if rows else None
 
 
 def _values(

@@ -165,15 +165,27 @@ def representation_chart(
     """Draw each group's error against its share of the training photos."""
     with chart(3.0) as figure:
         axes = figure.add_subplot(title=title, xlabel="% of the training photos", ylabel="MAE, years")
-        for name, share, error in zip(names, shares, errors, strict=True):
+        for share, error in zip(shares, errors, strict=True):
             axes.plot([100 * share] * 2, [error.low, error.high], color=SERIES[0], linewidth=1.4, alpha=0.6)
             axes.plot([100 * share], [error.estimate], "o", color=SERIES[0], markersize=5)
-            axes.annotate(
-                shortened(name, 16), (100 * share, error.estimate), (5, 3), textcoords="offset points", fontsize=8
-            )
+        _name_points(axes, names, [(100 * share, error.estimate) for share, error in zip(shares, errors, strict=True)])
         axes.set_xlim(left=0)
         axes.margins(x=0.15)
         return svg(figure, description)
+
+
+def _name_points(axes: Axes, names: Sequence[str], points: Sequence[tuple[float, float]]) -> None:
+    """Write each name beside its point: on the left where the right is taken by a near neighbour's name."""
+    (low_x, high_x), (low_y, high_y) = axes.get_xlim(), axes.get_ylim()
+    for place, (x, y) in enumerate(points):
+        others = [point for other, point in enumerate(points) if other != place]
+        is_taken = any(
+            0 <= (other_x - x) / (high_x - low_x) < 0.3 and abs(other_y - y) / (high_y - low_y) < 0.08
+            for other_x, other_y in others
+        )
+        side = "right" if is_taken else "left"
+        shift = (-5 if is_taken else 5, 3)
+        axes.annotate(shortened(names[place], 16), (x, y), shift, textcoords="offset points", fontsize=8, ha=side)
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:

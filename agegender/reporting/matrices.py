@@ -9,6 +9,7 @@ import pandas as pd
 
 from agegender.faces import GENDERS
 from agegender.metrics.bias import age_decade
+from agegender.reporting.tables import Column, Row, Table
 from agegender.reporting.words import count
 
 _DECADES = [*(f"{ten}0–{ten}9" if ten else "0–9" for ten in range(9)), "90+"]
@@ -21,6 +22,7 @@ class Cell:
     text: str
     share: float
     is_diagonal: bool
+    photo_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,22 @@ def confusion_matrix(rows: pd.DataFrame, caption: str) -> Matrix | None:
     return _matrix(counts, GENDERS, caption, f"{count(len(known))} photos", with_counts=True)
 
 
+def matrix_table(identifier: str, matrices: Sequence[Matrix]) -> Table:
+    """Return matrices as one table of counts, for the downloads."""
+    names = list(dict.fromkeys(name for matrix in matrices for name in matrix.column_names))
+    columns = [Column("matrix", "Matrix"), Column("labelled", "Labelled")]
+    columns += [Column(f"predicted {name}", f"Predicted {name}", 0) for name in names]
+    rows = [
+        Row(
+            {"matrix": matrix.caption, "labelled": label}
+            | {f"predicted {name}": cell.photo_count for name, cell in zip(names, row.cells, strict=False)}
+        )
+        for matrix in matrices
+        for label, row in zip(matrix.column_names, matrix.rows, strict=True)
+    ]
+    return Table(identifier, "Labels against predictions", columns, rows)
+
+
 def decade_matrix(rows: pd.DataFrame) -> Matrix | None:
     """Return labelled decades against predicted ones in % of the row, or None when no row knows both."""
     known = rows.dropna(subset=["age_years", "predicted_age_years"])
@@ -78,5 +96,7 @@ def _matrix(counts: pd.DataFrame, names: Sequence[str], caption: str, note: str,
 
 def _cell(photo_count: int, total: int, is_diagonal: bool, with_counts: bool) -> Cell:
     share = photo_count / total if total else 0.0
-    text = f"{100 * share:.0f}" if photo_count else ""
-    return Cell(f"{count(photo_count)} ({text or 0} %)" if with_counts else text, round(share, 3), is_diagonal)
+    text = "" if not photo_count else "<1" if share < 0.005 else f"{100 * share:.0f}"
+    return Cell(
+        f"{count(photo_count)} ({text or 0} %)" if with_counts else text, round(share, 3), is_diagonal, photo_count
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from agegender.metrics.intervals import mean_intervals, resample_groups
 from agegender.metrics.rates import wilson
 from agegender.metrics.rows import METRICS, is_known, row_values
 from agegender.reporting.audit import Audit
+from agegender.reporting.comparisons import TITLES
 from agegender.reporting.tables import Column, Row, Table
-from agegender.reporting.words import Interval, count, number
+from agegender.reporting.words import SMALL_GROUP, Interval, count, number
 
-_SPLIT_WORDS = {"train": "train (seen)", "valid": "valid (chosen by)", "test": "test (kept aside)"}
+_SPLIT_WORDS = {"train": "train (seen)", "valid": "valid (for choosing)", "test": "test (kept aside)"}
 _COLUMNS = (
     Column("split", "Split"),
     Column("n", "Photos", 0),
@@ -40,6 +42,33 @@ def split_table(audit: Audit) -> Table:
     known = [column for column in _COLUMNS if any(_is_known(row.values.get(column.key)) for row in rows)]
     note = "Only the last row tells how the model does on photos that it has never met." if len(rows) > 1 else ""
     return Table("splits", "Key figures", known, rows, f"{note} Brackets: 95 % interval.".strip())
+
+
+def split_group_table(audit: Audit, groupings: Sequence[tuple[str, ...]]) -> Table | None:
+    """Return the error of each group in each split side by side, or None where there is one split only."""
+    if len(audit.splits) < 2 or not groupings:
+        return None
+    columns = [Column("grouping", "Grouping"), Column("group", "Group")]
+    for name in audit.splits:
+        columns += [Column(f"{name}_n", f"{name}: photos", 0), Column(f"{name}_mae", f"{name}: MAE, years", 1)]
+        columns.append(Column(f"{name}_gender_accuracy", f"{name}: gender accuracy", 1, is_percent=True))
+    rows = [
+        _group_row(audit, column, str(value))
+        for (column,) in groupings
+        for value in dict.fromkeys(audit.judged[column].dropna().sort_values())
+    ]
+    known = [column for column in columns if any(_is_known(row.values.get(column.key)) for row in rows)]
+    note = "A group that is fine in train and not in test was learnt by heart. Brackets: 95 % interval."
+    return Table("split-groups", "Each group in each split", known, rows, note, len(rows) > 6)
+
+
+def _group_row(audit: Audit, column: str, value: str) -> Row:
+    values: dict[str, Any] = {"grouping": TITLES.get(column, column), "group": value}
+    for name, rows in audit.splits.items():
+        part = rows[rows[column].astype(object) == value]
+        values[f"{name}_n"] = len(part)
+        values |= {f"{name}_{metric}": _with_interval(part, metric) for metric in ("mae", "gender_accuracy")}
+    return Row(values, values[f"{audit.judged_split}_n"] < SMALL_GROUP)
 
 
 def key_figures(table: Table, split: str) -> list[dict[str, str]]:
