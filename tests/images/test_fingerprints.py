@@ -9,6 +9,7 @@ from pathlib import Path
 import imagehash
 import numpy as np
 import pytest
+from bad_photos import UNREADABLE, write_bad_photos
 from PIL import Image, ImageDraw, ImageFilter
 
 from agegender.images import fingerprints
@@ -131,6 +132,16 @@ def test_an_unreadable_file_has_a_digest_and_no_hash(tmp_path):
     assert fingerprints_of(tmp_path, contents) == [
         Fingerprint(hashlib.sha512(content).hexdigest(), None) for content in contents
     ]
+
+
+def test_exactly_the_photos_that_cannot_be_read_have_no_hash(tmp_path, capfd):
+    """Otherwise cleaning would keep what training cannot open, or lose what it can."""
+    photos = write_bad_photos(tmp_path / "bad")
+    found = dict(zip(photos, fingerprint_files(list(photos.values())), strict=True))
+    assert {kind for kind, fingerprint in found.items() if fingerprint.phash is None} == set(UNREADABLE)
+    for kind in set(photos) - set(UNREADABLE):
+        assert found[kind].phash == imagehash_of(photos[kind].read_bytes()), kind
+    assert capfd.readouterr().err == ""
 
 
 def test_damaged_bytes_never_stop_the_run(tmp_path):
