@@ -37,7 +37,7 @@ class LimeSettings:
 
     samples: int | str = "auto"
     segments: str = "slic"
-    region_count: int = 40
+    region_count: int = 30
     fill: str = "mean"
     seed: int = 0
     sampling: str = "antithetic"

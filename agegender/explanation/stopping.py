@@ -13,6 +13,7 @@ from agegender.explanation.surrogate import Numbers, Surrogate
 
 TOP_COUNT = 6
 LARGEST_AUTO_SAMPLES = 768
+SMALLEST_STEP_PAIRS = 64
 # Two sets of six that share five have a Jaccard index of 5/7: one change is let pass, for near-ties flip for ever.
 SETTLED_JACCARD = 5 / 7
 LEAST_RELATIVE_WEIGHT = 1 / 20
@@ -52,10 +53,11 @@ def draw_pairs(evaluator: Evaluator, region_count: int, pair_count: int, generat
 def draw_until_settled(evaluator: Evaluator, region_count: int, generator: np.random.Generator, fit: Fit) -> Sample:
     """Ask block by block until the strongest regions of every output hold still.
 
-    Starts with two orthogonal blocks, so that intervals and independent halves can be had; ends when a further block
-    changes at most one of the strongest six, or at `LARGEST_AUTO_SAMPLES`, or at once where an output never moves.
+    Starts with two steps, each of whole orthogonal blocks, so that intervals and independent halves can be had; ends
+    when a further step changes at most one of the strongest six, or at `LARGEST_AUTO_SAMPLES`, or at once where an
+    output never moves.
     """
-    block = pair_block_size(region_count)
+    block = max(SMALLEST_STEP_PAIRS, pair_block_size(region_count))
     sample = draw_pairs(evaluator, region_count, 2 * block, generator)
     if all(is_constant(scores) for scores in sample.scores.T):
         return sample.stopped("no output moved, so that more samples could tell nothing")

@@ -74,7 +74,7 @@ class Regions:
         return inside / np.bincount(self.region_map.ravel(), minlength=self.count)
 
 
-def find_regions(photo: Photo, segments: str = "slic", region_count: int = 40) -> Regions:
+def find_regions(photo: Photo, segments: str = "slic", region_count: int = 30) -> Regions:
     """Cut a photo into regions.
 
     Parameters
