@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from agegender.images.fingerprints import Fingerprint, fingerprint_files
@@ -31,7 +32,8 @@ def fingerprints(paths: Sequence[Path], *, cache: Path | None = None) -> pd.Data
     ----------
     paths : sequence of Path
     cache : Path, optional
-        Parquet file that is read and, when something was hashed, replaced as a whole.
+        Parquet file that is read and, when something was hashed, replaced as a whole, even when the run is stopped
+        half-way.
 
     Returns
     -------
@@ -39,22 +41,25 @@ def fingerprints(paths: Sequence[Path], *, cache: Path | None = None) -> pd.Data
         One row per path, in order: `file_sha512` and `phash` as text, missing where there is none.
     """
     if cache is None:
-        return _hash(paths)
+        return pd.DataFrame(list(_hash(paths)), columns=VALUES, dtype=object)
     wanted = _keys(paths)
     known = _read(cache)
     found = wanted.merge(known, how="left", on=KEY, indicator="state")
-    new = (found["state"] == "left_only").to_numpy()
-    if new.any():
-        hashed = _hash([path for path, is_new in zip(paths, new, strict=True) if is_new])
-        found.loc[new, VALUES] = hashed.to_numpy()
+    new = np.flatnonzero(found["state"] == "left_only").tolist()
+    hashed: list[Fingerprint] = []
+    try:
+        for fingerprint in _hash([paths[place] for place in new]):
+            hashed.append(fingerprint)  # noqa: PERF402  an interrupted run must not forget what it has
+    finally:
+        done = new[: len(hashed)]
+        found.loc[done, VALUES] = np.array(hashed, dtype=object).reshape(-1, len(VALUES))
         # A photo that could not even be looked at has no size to be known by.
-        _write(cache, known, found[found["size_bytes"] >= 0])
+        _write(cache, known, found.loc[done][found.loc[done, "size_bytes"] >= 0])
     return found[VALUES]
 
 
-def _hash(paths: Sequence[Path]) -> pd.DataFrame:
-    rows: list[Fingerprint] = list(track(fingerprint_files(paths), "hashing photos", total=len(paths)))
-    return pd.DataFrame(rows, columns=VALUES, dtype=object)
+def _hash(paths: Sequence[Path]) -> Iterator[Fingerprint]:
+    return track(fingerprint_files(paths), "hashing photos", total=len(paths))
 
 
 def _keys(paths: Sequence[Path]) -> pd.DataFrame:
@@ -91,6 +96,8 @@ def _write(cache: Path, known: pd.DataFrame, found: pd.DataFrame) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if found.empty:
+        return
     columns = [*KEY, *VALUES]
     rows = pd.concat([found[columns], known[columns]]).drop_duplicates("path")
     arrow = pa.Table.from_pandas(rows, preserve_index=False)

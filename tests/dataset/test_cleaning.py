@@ -247,6 +247,24 @@ def test_a_second_run_hashes_only_new_and_changed_photos(tmp_path, monkeypatch):
     assert sorted(hashed) == ["b.jpg", "new.jpg"]
 
 
+def test_a_stopped_run_remembers_what_it_has_hashed(tmp_path, monkeypatch):
+    cache = tmp_path / "fingerprints.parquet"
+    faces = near_twins(tmp_path)
+    original = fingerprint_cache.fingerprint_files
+
+    def stopping(paths):
+        yield from list(original(paths))[:2]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fingerprint_cache, "fingerprint_files", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        clean(faces, cache=cache)
+    monkeypatch.setattr(fingerprint_cache, "fingerprint_files", original)
+    hashed = hashed_by(monkeypatch)
+    clean(faces, cache=cache)
+    assert hashed == ["other.jpg"]
+
+
 @pytest.mark.parametrize("content", [b"", b"PAR1 is not enough", b"\x00" * 500])
 def test_a_damaged_cache_is_ignored_with_a_note(tmp_path, caplog, content):
     cache = tmp_path / "fingerprints.parquet"
