@@ -61,9 +61,11 @@ def run(options: argparse.Namespace) -> Result:
     lines = [_board_text(contest.board)]
     for name, pair in contest.pairs.items():
         low, value, high = (getattr(pair.error_difference, end) for end in ("low", "value", "high"))
+        interval = f"95 % CI {low:+.2f} to {high:+.2f}"
         lines.append(
-            f"{name} against {contest.first}: absolute error {value:+.2f} years (95 % CI {low:+.2f} to {high:+.2f}), "
-            f"gender mended {pair.mended_genders}, broken {pair.broken_genders} (McNemar p = {pair.mcnemar_p_value:.3g})"
+            f"{name} against {contest.first}: absolute error {value:+.2f} years ({interval}), "
+            f"gender mended {pair.mended_genders}, broken {pair.broken_genders} "
+            f"(McNemar p = {pair.mcnemar_p_value:.3g})"
         )
     if options.submission is not None:
         count = write_submission(contest.predictions[contest.first], options.submission)

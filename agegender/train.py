@@ -25,6 +25,10 @@ from agegender.settings import (
 if TYPE_CHECKING:
     from agegender.stages.training import Plan
 
+IMAGE_SIZE = 128
+# Drawn faces are few and simple: small photos, and small batches so that there are steps enough.
+DRAWN_IMAGE_SIZE, DRAWN_BATCH_SIZE, DRAWN_EPOCHS = 96, 32, 15
+
 EPILOG = """\
 examples:
   agegender train --size small
@@ -70,8 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--image-size",
         metavar="PIXELS",
         type=int,
-        default=None,
-        help="side of the square that the network sees (default: 128, drawn faces 96)",
+        help=f"side of the square that the network sees (default: {IMAGE_SIZE}, drawn faces {DRAWN_IMAGE_SIZE})",
     )
     network.add_argument("--age-loss", choices=AGE_LOSSES, default="smooth-l1", help="(default: smooth-l1)")
     network.add_argument(
@@ -81,13 +84,17 @@ def build_parser() -> argparse.ArgumentParser:
         "--gender-weight", metavar="W", type=float, default=1.0, help="share of the gender loss (default: 1)"
     )
     training = parser.add_argument_group("training")
-    training.add_argument("--epochs", metavar="N", type=int, default=defaults.epochs, help="(default: %(default)s)")
+    training.add_argument(
+        "--epochs",
+        metavar="N",
+        type=int,
+        help=f"rounds over the training photos (default: {defaults.epochs}, drawn faces {DRAWN_EPOCHS})",
+    )
     training.add_argument(
         "--batch-size",
         metavar="N",
         type=int,
-        default=defaults.batch_size,
-        help="photos per step (default: %(default)s)",
+        help=f"photos per step (default: {defaults.batch_size}, drawn faces {DRAWN_BATCH_SIZE})",
     )
     training.add_argument(
         "--learning-rate",
@@ -162,6 +169,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
     _check(options)
     from agegender.stages.training import Plan
 
+    defaults = TrainingSettings()
     has_own_data = bool(options.data) or options.faces is not None
     body = options.body or SIZES[options.size]
     size = "custom" if options.body else options.size
@@ -171,10 +179,10 @@ def plan_of(options: argparse.Namespace) -> Plan:
         body=body,
         weights=options.weights or ("imagenet" if has_own_data else "none"),
         heads=(age_head(options.age_loss, options.age_weight), gender_head(weight=options.gender_weight)),
-        image=ImageSettings(size=options.image_size or (128 if has_own_data else 96)),
+        image=ImageSettings(size=options.image_size or (IMAGE_SIZE if has_own_data else DRAWN_IMAGE_SIZE)),
         training=TrainingSettings(
-            epochs=options.epochs,
-            batch_size=options.batch_size,
+            epochs=options.epochs or (defaults.epochs if has_own_data else DRAWN_EPOCHS),
+            batch_size=options.batch_size or (defaults.batch_size if has_own_data else DRAWN_BATCH_SIZE),
             learning_rate=options.learning_rate,
             weight_decay=options.weight_decay,
             precision=options.precision,

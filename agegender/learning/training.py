@@ -14,7 +14,7 @@ from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import fit_one_cycle as _fit_one_cycle  # noqa: F401 (adds the method to Learner)
 from fastai.learner import Learner, Recorder
-from fastai.optimizer import Adam
+from fastai.optimizer import OptimWrapper
 from fastai.torch_core import params, set_seed
 from torch import nn
 
@@ -50,6 +50,14 @@ def body_and_heads(network: FaceNetwork) -> list[list[nn.Parameter]]:
     return [early, params(last), params(network.heads)]
 
 
+def fused_adamw(groups: Any, lr: float = 1e-3) -> OptimWrapper:
+    """Return torch's fused AdamW with fastai's constants: one pass over the weights instead of some ten per tensor.
+
+    fastai's own Adam took 0.37 s a step for a ResNet-34 on one core, more than the forward pass of its batch of 32.
+    """
+    return OptimWrapper(groups, torch.optim.AdamW, fused=True, lr=lr, betas=(0.9, 0.99), eps=1e-5)
+
+
 def _last_block(body: nn.Module) -> nn.Module:
     """Return the last block that matters, also where the blocks are wrapped in one stage as timm does."""
     whole = _size(body)
@@ -74,7 +82,7 @@ def make_learner(
         dataloaders,
         network,
         loss_func=loss,
-        opt_func=Adam,  # decoupled weight decay is its default, which makes it AdamW
+        opt_func=fused_adamw,
         splitter=body_and_heads,
         cbs=[EpochRecorder(), KeepBest(), *callbacks],
     )

@@ -1,0 +1,172 @@
+"""One training step of a two-headed ResNet-34 at 128 px: plain fp32 against ours, side by side in one run.
+
+    python benchmarks/training_step.py [--data FOLDER] [--device cuda] [--quick] [--json]
+
+Both are the same network, the same combined loss and the same fastai Learner on the same random batches; theirs trains
+as a Learner does by itself, ours with the callbacks that `agegender train --precision auto` chooses (bf16 and
+channels-last on a CPU that has bf16, fp16 and channels-last on CUDA). Rounds alternate. `ratio` is the median over the
+rounds of their seconds over ours; `precision` says what ours was, and where it is fp32 nothing can be gained.
+
+On a GPU it also trains on real batches, from the folder given or from drawn faces, and says what share of the rate on
+random tensors they reach: what reading photos costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+
+from agegender.dataset.batches import make_dataloaders
+from agegender.dataset.splitting import split_faces
+from agegender.learning.precision import precision_callbacks
+from agegender.learning.training import make_learner
+from agegender.network.face_network import AgeStatistics, make_network
+from agegender.network.losses import CombinedLoss
+from agegender.network.precision import choose_device, choose_precision
+from agegender.settings import AugmentationSettings, ImageSettings, age_head, gender_head
+from agegender.sources import drawn_faces, find_source
+
+BODY = "resnet34"
+SIZE = 128
+HEADS = (age_head(), gender_head())
+PLOT = Path(__file__).parent / "results" / "training_step.svg"
+
+
+class RandomBatches:
+    """As many batches of random photos as asked for, made once, on the device."""
+
+    def __init__(self, count: int, batch_size: int, device: torch.device) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.device, self.count = device, count
+        self.batch = (
+            torch.randn(batch_size, 3, SIZE, SIZE, generator=generator).to(device),
+            (torch.rand(batch_size, generator=generator) * 80).to(device),
+            torch.randint(0, 2, (batch_size,), generator=generator).to(device),
+        )
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        return iter([self.batch] * self.count)
+
+
+def measure(device: torch.device, *, quick: bool) -> dict[str, Any]:
+    """Return the ratio, and photos per second of both, round by round."""
+    rounds, steps = (3, 2) if quick else (7, 6)
+    batch_size = 128 if device.type == "cuda" else 16 if quick else 32
+    precision = choose_precision("auto", device)
+    steps *= 20 if device.type == "cuda" else 1
+    batches = RandomBatches(steps, batch_size, device)
+    learners = {"theirs": _learner(batches, "fp32"), "ours": _learner(batches, precision)}
+    for learner in learners.values():
+        _seconds(learner)  # kernels are chosen and memory is taken in the first steps
+    rates: dict[str, list[float]] = {name: [] for name in learners}
+    for _ in range(rounds):
+        for name, learner in learners.items():
+            rates[name].append(steps * batch_size / _seconds(learner))
+    ratios = [ours / theirs for ours, theirs in zip(rates["ours"], rates["theirs"], strict=True)]
+    return {
+        "benchmark": "training_step",
+        "ratio": statistics.median(ratios),
+        "precision": precision,
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "batch_size": batch_size,
+        "image_size": SIZE,
+        "photos_per_second": {name: statistics.median(values) for name, values in rates.items()},
+        "rounds": rates,
+    }
+
+
+def real_share(root: Path, source: str, device: torch.device, random_rate: float) -> dict[str, float]:
+    """Return photos per second of an epoch on real batches, and its share of the rate on random tensors."""
+    faces = split_faces(find_source(source)(root))
+    loaders = make_dataloaders(
+        faces, HEADS, ImageSettings(size=SIZE), AugmentationSettings(), batch_size=128, seed=0, device=device
+    )
+    learner = _learner(loaders.train, choose_precision("auto", device))
+    _seconds(learner)
+    rate = len(loaders.train) * 128 / _seconds(learner)
+    return {"real_photos_per_second": rate, "share_of_random_rate": rate / random_rate}
+
+
+def _learner(batches: Any, precision: str) -> Learner:
+    torch.manual_seed(0)
+    network = make_network(BODY, HEADS, AgeStatistics(33.0, 20.0), image_size=SIZE).to(batches.device)
+    loaders = DataLoaders(batches, batches, device=batches.device)
+    loaders.n_inp = 1
+    learner = make_learner(loaders, network, CombinedLoss(HEADS, age_unit_years=20.0))
+    learner.create_opt()
+    learner.add_cbs(precision_callbacks(precision, batches.device))
+    return learner
+
+
+def _seconds(learner: Learner) -> float:
+    """Return how long one epoch of training takes, without validation."""
+    on_gpu = learner.dls.device.type == "cuda"
+    learner.epoch, learner.n_epoch = 0, 1
+    learner("before_fit")
+    learner("before_epoch")
+    if on_gpu:
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    learner._do_epoch_train()
+    if on_gpu:
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - started
+    learner("after_epoch")
+    return seconds
+
+
+def draw_plot(result: dict[str, Any]) -> None:
+    """Draw photos per second of both, round by round."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 3.2))
+    for name, rates in result["rounds"].items():
+        axes.plot(range(1, len(rates) + 1), rates, marker="o", label=name)
+    axes.set(xlabel="round", ylabel="photos per second", title=f"{BODY}, {SIZE} px, ours in {result['precision']}")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    figure.tight_layout()
+    PLOT.parent.mkdir(exist_ok=True)
+    figure.savefig(PLOT)
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", metavar="FOLDER", type=Path, help="a UTKFace folder for real batches on a GPU")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default: auto)")
+    parser.add_argument("--quick", action="store_true", help="within a minute, no plot")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args()
+    device = choose_device(options.device)
+    result = measure(device, quick=options.quick)
+    if device.type == "cuda":
+        with tempfile.TemporaryDirectory() as folder:
+            root, source = (options.data, "utkface") if options.data else (Path(folder) / "drawn", "drawn_faces")
+            if not options.data:
+                drawn_faces.draw_faces(root)
+            result |= real_share(root, source, device, result["photos_per_second"]["ours"])
+    if not options.quick:
+        draw_plot(result)
+    print(json.dumps(result, indent=2) if options.json else f"ratio {result['ratio']:.2f} in {result['precision']}")
+
+
+if __name__ == "__main__":
+    main()
