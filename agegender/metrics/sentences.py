@@ -91,9 +91,12 @@ def no_gap_sentence(metric: str, columns: Sequence[str], counts: tuple[int, int]
     gap : (largest gap, largest gap that chance alone makes in 95 of 100 cases)
     """
     largest, chance = (_amount(value, metric) for value in gap)
+    beside = f"and chance alone makes up to {chance}"
+    if gap[0] > gap[1]:
+        beside = f"above the {chance} of chance, but not by enough for one of so many comparisons"
     return (
         f"No gap in {_METRIC_WORDS[metric]} between {columns_words(columns)} is distinguishable from chance "
-        f"({counts[0]} groups, n = {counts[1]:,}; the largest is {largest}, and chance alone makes up to {chance})."
+        f"({counts[0]} groups, n = {counts[1]:,}; the largest is {largest}, {beside})."
     )
 
 
