@@ -44,6 +44,7 @@ class FindingLine:
     sentence: str
     address: str
     faces_address: str
+    kind: str
     is_gap: bool
 
 
@@ -59,6 +60,8 @@ def bias_context(judgement: Judgement) -> dict[str, Any]:
     confusions, decades = _confusions(audit, comparisons), decade_matrix(audit.judged)
     return {
         "title": f"Who is it wrong about? {audit.title}",
+        "heading": "Who is it wrong about?",
+        "subject": audit.title,
         "audit": audit,
         "is_drawn": audit.is_drawn,
         "notices": audit.notices,
@@ -98,11 +101,11 @@ def finding_lines(findings: Sequence[Finding], comparisons: Comparisons, page: s
 def _finding_line(finding: Finding, comparisons: Comparisons, page: str) -> FindingLine:
     columns, sentence = tuple(finding.columns), finding.sentence.replace("n = ", "n\u00a0=\u00a0")
     if columns not in comparisons.by_columns:
-        return FindingLine(sentence, f"{page}#groups", "", finding.is_gap)
+        return FindingLine(sentence, f"{page}#groups", "", finding.kind, finding.is_gap)
     result = next(iter(comparisons.by_columns[columns].values()), None)
     places = {group.values: place for place, group in enumerate(result.groups)} if result else {}
     faces = faces_address(columns, places[finding.values], page) if finding.values in places else ""
-    return FindingLine(sentence, f"{page}#by-{identifier(columns)}", faces, finding.is_gap)
+    return FindingLine(sentence, f"{page}#by-{identifier(columns)}", faces, finding.kind, finding.is_gap)
 
 
 def _sections(audit: Audit) -> list[tuple[str, str]]:

@@ -88,6 +88,8 @@ def write_lime(
         path,
         "lime.html",
         title=f"What does it look at? {title}",
+        heading="What does it look at?",
+        subject=title,
         pages=pages,
         is_drawn=is_drawn,
         hide_faces=hide_faces,

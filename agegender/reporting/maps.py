@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agegender.reporting.thumbnails import hidden, webp
 
-SIDE_PIXELS = 168
+SIDE_PIXELS = 192
 Colour = tuple[int, int, int]
 AGE_COLOURS: tuple[Colour, Colour] = ((33, 102, 172), (178, 24, 43))  # lower, higher
 GENDER_COLOURS: tuple[Colour, Colour] = ((179, 88, 6), (84, 39, 136))
