@@ -5,7 +5,7 @@ A caption says what was labelled and what was predicted; no text states a guesse
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from agegender.metrics.results import Group, GroupResult
 from agegender.reporting.audit import Audit
 from agegender.reporting.comparisons import Comparisons, group_anchor, title
 from agegender.reporting.thumbnails import thumbnail
@@ -100,22 +101,28 @@ class PhotoShelf:
 def galleries(audit: Audit, comparisons: Comparisons, shelf: PhotoShelf) -> list[Gallery]:
     """Return the faces of every group, single groupings first, up to what a page can hold."""
     found = []
+    group_count = sum(len(_groups(results)) for columns, results in comparisons.by_columns.items() if len(columns) < 3)
+    each = max(1, min(_FACES_EACH, MOST_IMAGES // (4 * max(group_count, 1))))
     for columns, results in sorted(comparisons.by_columns.items(), key=lambda item: len(item[0])):
-        result = results.get("mae") or results.get("gender_accuracy")
         places = _places(audit.judged, columns)
-        for position, group in enumerate(result.groups if result else ()):
+        for position, group in enumerate(_groups(results)):
             anchor = group_anchor(columns, position)
             if not anchor:
                 continue
             rows = audit.judged.iloc[places.get(group.values, [])]
             note = f"{count(len(rows))} photos"
-            found.append(Gallery(anchor, group.name, title(columns), note, tuple(_strips(rows, shelf))))
+            found.append(Gallery(anchor, group.name, title(columns), note, tuple(_strips(rows, shelf, each))))
     return found
 
 
 def overall_strips(audit: Audit, shelf: PhotoShelf, each: int = 12) -> list[Strip]:
     """Return the worst and the typical photos of all judged rows."""
     return _strips(audit.judged, shelf, each)
+
+
+def _groups(results: Mapping[str, GroupResult]) -> Sequence[Group]:
+    result = results.get("mae") or results.get("gender_accuracy")
+    return result.groups if result else ()
 
 
 def _places(rows: pd.DataFrame, columns: tuple[str, ...]) -> dict[tuple[str, ...], Any]:
@@ -125,7 +132,7 @@ def _places(rows: pd.DataFrame, columns: tuple[str, ...]) -> dict[tuple[str, ...
     return {tuple(map(str, key if isinstance(key, tuple) else (key,))): places for key, places in indices.items()}
 
 
-def _strips(rows: pd.DataFrame, shelf: PhotoShelf, each: int = _FACES_EACH) -> list[Strip]:
+def _strips(rows: pd.DataFrame, shelf: PhotoShelf, each: int) -> list[Strip]:
     known = rows.dropna(subset=["age_error_years"]).sort_values("age_error_years", kind="stable")
     over, under = known[known["age_error_years"] > 0].tail(each)[::-1], known[known["age_error_years"] < 0].head(each)
     middle = known.assign(distance=(known["age_error_years"].abs() - known["age_error_years"].abs().median()).abs())

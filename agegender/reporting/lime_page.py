@@ -13,6 +13,7 @@ from agegender.reporting.explanation_words import photo_words, region_words, tru
 from agegender.reporting.group_map_section import group_sections
 from agegender.reporting.pages import write_page
 from agegender.reporting.tables import Column, Row, Table
+from agegender.reporting.trust_charts import trust_charts
 from agegender.reporting.words import number
 
 MOST_FACES = 60  # four pictures each: about 1.5 MB
@@ -100,6 +101,7 @@ def write_lime(
         failed=sum(not _is_believable(output) for face in explanations for output in face.outputs),
         map_count=sum(len(face.outputs) for face in explanations),
         trust=trust_table(explanations),
+        curves=trust_charts(explanations),
         groups=group_sections(explanations, scales),
         sections=[
             ("photos", "Photo by photo"),

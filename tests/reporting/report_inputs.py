@@ -11,6 +11,7 @@ import pandas as pd
 from agegender.explanation.results import (
     AGE,
     GENDER,
+    Curve,
     FaceExplanation,
     OutputMap,
     RegionWeight,
@@ -90,6 +91,16 @@ def _output_map(output, generator, failures) -> OutputMap:
         RegionWeight(place, "hair" if place == 0 else None, weight, weight - 1, weight + 1, 1 / 6)
         for place, weight in enumerate(weights.tolist())
     )
-    trust = Trust(held_out_r2=0.7, in_sample_r2=0.8, deletion_auc=0.3, random_deletion_auc=0.5, failures=failures)
+    shares = (0.0, 0.5, 1.0)
+    trust = Trust(
+        held_out_r2=0.7,
+        in_sample_r2=0.8,
+        deletion_auc=0.3,
+        random_deletion_auc=0.5,
+        deletion=Curve(shares, (30.0, 22.0, 20.0)),
+        insertion=Curve(shares, (20.0, 28.0, 30.0)),
+        random_deletions=(Curve(shares, (30.0, 25.0, 20.0)),),
+        failures=failures,
+    )
     verdict = "Not to be believed: held-out R² 0.1." if failures else "All checks passed."
     return OutputMap(output, 30.0, 25.0, regions, trust, verdict)

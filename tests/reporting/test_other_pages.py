@@ -55,6 +55,13 @@ def test_explanations_say_regions_in_years_and_log_odds_with_intervals(tmp_path)
     assert re.search(r"log-odds \([+−]\d\.\d\d to", page)
 
 
+def test_explanations_show_whether_their_order_beats_a_random_one(tmp_path):
+    page = write_lime(tmp_path / "lime.html", make_explanations(2), title="x").read_text()
+    for chart in ("Age: deletion", "Age: insertion", "Gender: deletion", "Gender: insertion"):
+        assert f'aria-label="{chart}, mean over 2 photos"' in page
+    assert page.count(">random order</text>") == 4
+
+
 def test_explanations_survive_what_could_not_be_known(tmp_path):
     (one,) = make_explanations(1)
     blank = replace(one, problems=("the photo has one colour",), predictions={}, labels={}, reason="")
