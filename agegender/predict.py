@@ -26,6 +26,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("photos", metavar="PHOTO", nargs="+", type=Path, help="a photo, or a folder of photos")
     add_model_options(parser)
     parser.add_argument(
+        "--cropped",
+        action="store_true",
+        help="the photos are faces already cut out (matters to models trained on crops)",
+    )
+    parser.add_argument(
+        "--crop-model",
+        metavar="FILE",
+        type=Path,
+        help="face_detection_yunet_*.onnx, for a model whose crops YuNet made",
+    )
+    parser.add_argument(
         "--out", metavar="FILE", type=Path, help="also write a predictions table, Parquet or .csv by its name"
     )
     return parser
@@ -41,8 +52,8 @@ def run(options: argparse.Namespace) -> Result:
     from agegender.inference.photos import predict_files
     from agegender.predictions import write_predictions
 
-    model = load_model(folder, device=options.device, precision=options.precision)
-    predictions, problems = predict_files(model, paths)
+    model = load_model(folder, device=options.device, precision=options.precision, detector_file=options.crop_model)
+    predictions, problems = predict_files(model, paths, crops=not options.cropped)
     if len(problems) == len(paths):
         raise PhotoError(f"no photo could be read. {next(iter(problems.values()))}")
     table = pd.concat([pd.DataFrame({"path": [str(path) for path in paths]}), predictions], axis=1)

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agegender.images.face_crops import crop_largest_face
+from agegender.images.face_detection import FaceDetector, make_detector
 from agegender.images.warping import fit_square
 from agegender.inference.outputs import head_columns, head_scores
 from agegender.network.face_network import FaceNetwork
@@ -41,8 +43,16 @@ class Model:
         "fp32", "fp16" or "bf16", for predictions and for `score_images`.
     """
 
-    def __init__(self, network: FaceNetwork, card: dict[str, Any], *, device: torch.device, precision: str) -> None:
-        self.card, self.device = card, device
+    def __init__(
+        self,
+        network: FaceNetwork,
+        card: dict[str, Any],
+        *,
+        device: torch.device,
+        precision: str,
+        detector: FaceDetector | None = None,
+    ) -> None:
+        self.card, self.device, self.detector = card, device, detector
         # A prediction should not depend on the batch it came in, so it is made in fp32 unless another precision is
         # asked for; explanations average over hundreds of runs and may take the fastest.
         self.precision = "fp32" if precision == "auto" else precision
@@ -55,6 +65,15 @@ class Model:
     def fit_photo(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a photo, uint8 (H, W, 3) RGB, as the network sees it: uint8 (S, S, 3)."""
         return fit_square(photo, self.image.size)
+
+    def crop_photo(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the largest face of an uncropped photo, uint8 (H, W, 3) RGB, cut out as the training photos were.
+
+        A model that was trained on photos as they came returns the photo as it is.
+        """
+        if self.detector is None:
+            return photo
+        return crop_largest_face(photo, self.detector, self.image.crop_margin)
 
     def raw_outputs(self, images: Tensor, precision: str) -> tuple[Tensor, ...]:
         """Return the network's raw outputs, one float32 tensor per head, of images, uint8 (N, 3, S, S)."""
@@ -118,15 +137,19 @@ class Model:
         return self.predict_images(np.stack([self.fit_photo(photo) for photo in photos])) if photos else pd.DataFrame()
 
 
-def load_model(folder: Path, *, device: str = "auto", precision: str = "auto") -> Model:
-    """Load a model folder.
+def load_model(
+    folder: Path, *, device: str = "auto", precision: str = "auto", detector_file: Path | None = None
+) -> Model:
+    """Load a model folder; `detector_file` is YuNet's, for a model whose training photos it cropped.
 
     Raises
     ------
     CardError, WeightsError
         The folder lacks a file, or its weights do not fit its card.
     UsageError
-        There is no such device, or it cannot do that precision.
+        There is no such device, or it cannot do that precision, or the detector's file is missing.
     """
     network, card = load_network(folder)
-    return Model(network, card, device=choose_device(device), precision=precision)
+    crop = image_of(card).crop
+    detector = None if crop == "none" else make_detector(crop, model_file=detector_file)
+    return Model(network, card, device=choose_device(device), precision=precision, detector=detector)

@@ -47,13 +47,15 @@ class FileOutputs:
     problems: dict[int, str]
 
 
-def outputs_of_files(model: Model, paths: Sequence[Path], *, label: str = "predicting") -> FileOutputs:
-    """Run the model over photo files, showing progress."""
+def outputs_of_files(
+    model: Model, paths: Sequence[Path], *, crops: bool = False, label: str = "predicting"
+) -> FileOutputs:
+    """Run the model over photo files, showing progress; `crops` cuts the faces out first, as training did."""
     raw: list[tuple[Tensor, ...]] = []
     places: list[int] = []
     problems: dict[int, str] = {}
     images: list[NDArray[np.uint8]] = []
-    for place, fitted in enumerate(track(_fitted(model, paths), label, total=len(paths))):
+    for place, fitted in enumerate(track(_fitted(model, paths, crops=crops), label, total=len(paths))):
         if isinstance(fitted, PhotoError):
             problems[place] = str(fitted)
         else:
@@ -67,7 +69,7 @@ def outputs_of_files(model: Model, paths: Sequence[Path], *, label: str = "predi
 
 
 def predict_files(
-    model: Model, paths: Sequence[Path], *, label: str = "predicting"
+    model: Model, paths: Sequence[Path], *, crops: bool = False, label: str = "predicting"
 ) -> tuple[pd.DataFrame, dict[int, str]]:
     """Predict photo files.
 
@@ -78,7 +80,7 @@ def predict_files(
     problems : dict of int to str
         The row numbers of those photos, and why.
     """
-    outputs = outputs_of_files(model, paths, label=label)
+    outputs = outputs_of_files(model, paths, crops=crops, label=label)
     return place_columns(model, outputs, len(paths)), outputs.problems
 
 
@@ -91,10 +93,11 @@ def place_columns(model: Model, outputs: FileOutputs, row_count: int) -> pd.Data
     return columns.reindex(range(row_count))
 
 
-def _fitted(model: Model, paths: Sequence[Path]) -> Iterator[NDArray[np.uint8] | PhotoError]:
+def _fitted(model: Model, paths: Sequence[Path], *, crops: bool) -> Iterator[NDArray[np.uint8] | PhotoError]:
     def fit(path: Path) -> NDArray[np.uint8] | PhotoError:
         try:
-            return model.fit_photo(read_photo(path))
+            photo = read_photo(path)
+            return model.fit_photo(model.crop_photo(photo) if crops else photo)
         except PhotoError as error:
             return error
 

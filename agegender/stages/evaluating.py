@@ -48,7 +48,8 @@ def evaluate_faces(model: Model, faces: Faces, *, split: str = "all", calibrates
         raise FolderError(f"the faces table has no photo in the split {split!r}. Use --split all.")
     rows = rows.reset_index(drop=True)
     paths = [faces.photo_path(path) for path in rows["path"]]
-    outputs = outputs_of_files(model, paths)
+    # A table of crops holds faces as the model knows them; any other's photos are cut as training cut them.
+    outputs = outputs_of_files(model, paths, crops=faces.notes.get("crop", "none") == "none")
     first_problem = next(iter(outputs.problems.values()), "")
     if not outputs.raw:
         raise FolderError(f"none of the {len(paths)} photos in {faces.root} can be read: {first_problem}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -74,6 +74,7 @@ def train_model(faces: Faces, plan: Plan, *, models: Path, runs: Path) -> tuple[
     WeightsError, UsageError, ModelError, OutputError
     """
     started = time.perf_counter()
+    plan = replace(plan, image=_cropped_as(faces, plan.image))
     device = choose_device(plan.training.device)
     precision = choose_precision(plan.training.precision, device)
     ages = training_ages(faces)
@@ -123,6 +124,12 @@ def training_ages(faces: Faces) -> AgeStatistics:
     if ages.nunique() < 2:
         raise DataError(f"the {len(ages)} known training ages are all equal or missing, so there is nothing to learn.")
     return AgeStatistics(float(ages.mean()), float(ages.std(ddof=0)))
+
+
+def _cropped_as(faces: Faces, image: ImageSettings) -> ImageSettings:
+    """Return the image settings with the table's crop, which the card carries to `predict`."""
+    crop, margin = faces.notes.get("crop", "none"), faces.notes.get("crop_margin", image.crop_margin)
+    return replace(image, crop=crop, crop_margin=margin)
 
 
 def _tensorboard(faces: Faces, plan: Plan, runs: Path, precision: str) -> TensorBoardRun:
