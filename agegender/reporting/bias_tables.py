@@ -31,7 +31,6 @@ _P = Column(
 _AGE_COLUMNS = (
     _GROUP,
     _COUNT,
-    _SHARE,
     Column("mae", "MAE, years", 1, hint="mean absolute error"),
     Column("mae_gap", "Gap to the rest, years", 1, is_signed=True, hint="above 0: worse than the other groups"),
     Column(
@@ -40,17 +39,18 @@ _AGE_COLUMNS = (
     _P,
     Column("signed_error", "Mean error, years", 1, is_signed=True, hint="above 0: judged too old"),
     Column("within_8", "Within ±8 years", 0, is_percent=True),
+    _SHARE,
 )
 _GENDER_COLUMNS = (
     _GROUP,
     _COUNT,
-    _SHARE,
     Column("gender_accuracy", "Accuracy", 1, is_percent=True),
     Column("gender_gap", "Gap to the rest, points", 1, is_signed=True, hint="percentage points; below 0: worse"),
     Column("gender_gap_same_age", "Gap at equal ages, points", 1, is_signed=True),
     _P,
     Column("recall_male", "Recall of “male”", 1, is_percent=True, hint="labelled male and predicted male"),
     Column("recall_female", "Recall of “female”", 1, is_percent=True, hint="labelled female and predicted female"),
+    _SHARE,
 )
 _KINDS = (
     ("age", "Age error", _AGE_COLUMNS, "mae"),

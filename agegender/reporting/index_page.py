@@ -50,7 +50,7 @@ def write_index(
         figures=key_figures(splits, audit.judged_split),
         overfitting=overfitting_words(audit),
         findings=finding_lines(claimed[:_MOST_FINDINGS], judgement.comparisons, "bias.html"),
-        finding_count=len(judgement.findings),
+        more_findings=max(len(claimed) - _MOST_FINDINGS, 0) if claimed[:1] and claimed[0].is_gap else 0,
         facts=model_facts(audit.card),
         settings=settings_table(audit.card),
         curves=learning_curves(history),

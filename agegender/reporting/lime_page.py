@@ -175,8 +175,14 @@ def _face(face: FaceExplanation, scales: Mapping[str, Scale], *, is_drawn: bool,
         region_count=face.region_count,
         problems=face.problems,
         heads=[_head(face, one, scales[one.output.key], hide_faces=hide_faces) for one in face.outputs],
-        sampling=f"label {labels}; guess {guesses}. {face.sample_count:,} samples; {face.stopped_because}".rstrip("; "),
+        sampling=f"label {labels}; guess {guesses}. {_sampling_words(face)}".strip(),
     )
+
+
+def _sampling_words(face: FaceExplanation) -> str:
+    if face.stopped_because:
+        return f"{face.stopped_because[0].upper()}{face.stopped_because[1:]}."
+    return f"{face.sample_count:,} samples." if face.sample_count else ""
 
 
 def _head(face: FaceExplanation, one: OutputMap, scale: Scale, *, hide_faces: bool) -> HeadView:

@@ -54,9 +54,11 @@ class Column:
     def text(self, value: Any) -> str:
         """Return the value as the page writes it, without its interval."""
         value = value.estimate if isinstance(value, Interval) else value
+        if _is_missing(value):
+            return MISSING
         if not self.is_number:
-            return MISSING if _is_missing(value) else str(value)
-        if self.is_p_value and not _is_missing(value):
+            return str(value)
+        if self.is_p_value:
             return p_value(value)
         return number(value, self.digits or 0, signed=self.is_signed, is_percent=self.is_percent)
 

@@ -121,6 +121,13 @@ def test_values_out_of_range_are_counted_and_said():
     assert set(audit.rows["gender"].dropna()) == {"male", "female"}
 
 
+def test_nullable_and_categorical_columns_are_read_like_plain_ones():
+    plain = make_predictions(80).mask(lambda table: table.index.to_series() % 7 == 0, None)
+    odd = plain.convert_dtypes().astype({"ethnicity": "category", "split": "category"})
+    first, second = (make_audit(table, title="x").judged for table in (plain, odd))
+    pd.testing.assert_frame_equal(first, second, check_dtype=False)
+
+
 def test_path_that_leaves_the_folder_is_not_shown(tmp_path):
     predictions = make_predictions(10)
     photos = make_photos(tmp_path / "photos", predictions)
