@@ -49,6 +49,11 @@ def texts(report, photos, predictions, tmp_path_factory):
     return {name: path.read_text() for name, path in {**report.pages, "dataset": dataset}.items()}
 
 
+@pytest.fixture(scope="module")
+def identifiers(texts):
+    return {name: {attributes.get("id") for _, attributes in Scan(text).tags} for name, text in texts.items()}
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_page_names_no_network_address(texts, name):
     assert not re.search(r"https?:|wss?:|@import|src=\"//", texts[name])
@@ -86,14 +91,12 @@ def test_page_speaks_to_screen_readers(texts, name):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_every_link_inside_a_page_arrives(texts, name):
-    scan = Scan(texts[name])
-    identifiers = {attributes.get("id") for _, attributes in scan.tags}
-    for link in scan.of("a"):
+def test_every_link_inside_a_page_arrives(texts, identifiers, name):
+    for link in Scan(texts[name]).of("a"):
         page, _, anchor = (link["href"] or "").partition("#")
         if page.startswith("data:") or not anchor:
             continue
-        target = identifiers if not page else {tag.get("id") for _, tag in Scan(texts[page.split(".")[0]]).tags}
+        target = identifiers[page.split(".")[0] or name]
         assert anchor in target, link["href"]
 
 
