@@ -23,6 +23,7 @@ def explain_faces(  # noqa: PLR0913 (the one call that training and the command 
     seed: int = 0,
     trust: bool = True,
     device: str = "cpu",
+    untrained_scores: ScoreImages | None = None,
     label: str = "explaining",
 ) -> list[FaceExplanation]:
     """Explain age and gender of photos, with our usual settings.
@@ -35,6 +36,8 @@ def explain_faces(  # noqa: PLR0913 (the one call that training and the command 
     samples : int or "auto"
     trust : bool
         Whether to compute the trust figures, about 140 evaluations a photo.
+    untrained_scores : callable or None
+        The same network untrained (`untrained.untrained_copy`), for the sanity check; it costs about 64 evaluations.
     label : str
         What the progress bar says.
 
@@ -44,7 +47,8 @@ def explain_faces(  # noqa: PLR0913 (the one call that training and the command 
         In the order given.
     """
     settings = LimeSettings(samples, segments, seed=seed, has_trust=trust, device=device)
-    return list(explain_in_turn(LimeExplainer(score_images, settings=settings), photos, label=label))
+    explainer = LimeExplainer(score_images, settings=settings, untrained_scores=untrained_scores)
+    return list(explain_in_turn(explainer, photos, label=label))
 
 
 def explain_in_turn(

@@ -55,7 +55,8 @@ class RegionWeight:
     region : int
         Its number in the region map, 0..K-1.
     name : str or None
-        Part of the face, exact on the face grid; for other superpixels the part that holds most of its pixels.
+        Part of the face, exact on the face grid; for other superpixels the part that holds most of its pixels,
+        numbered where there are several ("nose 2").
     weight, low, high : float
         Unit of the output; `low` and `high` end the 95 % interval (NaN where the samples are too few for one).
     pixel_share : float

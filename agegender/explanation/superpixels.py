@@ -52,7 +52,7 @@ class Regions:
     ----------
     region_map : array, shape (S, S), int64, 0..K-1
     names : tuple of str, K of them
-        The part of an aligned face that holds most of the region's pixels.
+        The part of an aligned face that holds most of the region's pixels; "nose 1", "nose 2" where several do.
     """
 
     region_map: RegionMap
@@ -115,11 +115,20 @@ def contiguous(region_map: NDArray[np.integer]) -> RegionMap:
 
 
 def name_regions(region_map: RegionMap) -> tuple[str, ...]:
-    """Name each region after the part of the face grid that holds most of its pixels."""
+    """Name each region after the part of the face grid that holds most of its pixels, numbered where there are several.
+
+    >>> name_regions(np.arange(4).repeat(25).reshape(10, 10))
+    ('hair', 'right eye', 'mouth', 'chin')
+    """
     grid = face_grid(*region_map.shape)
     counts = np.zeros((int(region_map.max()) + 1, len(FACE_PARTS)), dtype=np.int64)
     np.add.at(counts, (region_map.ravel(), grid.ravel()), 1)
-    return tuple(FACE_PARTS[part] for part in counts.argmax(axis=1))
+    parts = counts.argmax(axis=1)
+    alike = np.bincount(parts, minlength=len(FACE_PARTS))
+    seen = [int((parts[: region + 1] == part).sum()) for region, part in enumerate(parts)]
+    return tuple(
+        FACE_PARTS[part] + (f" {number}" if alike[part] > 1 else "") for part, number in zip(parts, seen, strict=True)
+    )
 
 
 @lru_cache(maxsize=8)

@@ -136,7 +136,7 @@ def explain_wanted(
         raise
     explanations = Explanations(results)
     if not explanations.faces:
-        raise PhotoError(f"none of the {len(wanted)} photos can be read; the first: {explanations.unreadable[0][1]}")
+        raise PhotoError(f"no photo can be read ({len(wanted)} given): {explanations.unreadable[0][1]}")
     return explanations
 
 

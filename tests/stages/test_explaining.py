@@ -14,6 +14,7 @@ from agegender.faces import Faces, make_table, write_faces
 from agegender.inference.model import Model, load_model
 from agegender.network.face_network import AgeStatistics, make_network
 from agegender.network.storing import network_entries, save_weights
+from agegender.predictions import write_predictions
 from agegender.settings import ImageSettings, age_head, gender_head
 from agegender.stages import explaining
 from agegender.stages.explaining import Choice, Wanted, choose_faces, explain_wanted
@@ -145,7 +146,7 @@ def test_the_untrained_copy_has_other_answers(model):
         (["--random", "3", "--group", "Asian"], "expected COLUMN=VALUE"),
         (["--random", "3", "--group", "planet=Mars"], "no column 'planet'"),
         (["--random", "3", "--group", "ethnicity=Martian"], "there are Asian, White"),
-        (["no-such.jpg"], "none of the 1 photos can be read"),
+        (["no-such.jpg"], "no photo can be read (1 given): "),
     ],
 )
 def test_bad_input_is_one_line(model_folder, tmp_path, capsys, arguments, words):
@@ -153,3 +154,14 @@ def test_bad_input_is_one_line(model_folder, tmp_path, capsys, arguments, words)
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("agegender explain: ")
     assert words in error
+
+
+@pytest.mark.slow
+def test_report_is_written_with_the_explanations_on_it(model, model_folder, photos, tmp_path):
+    faces = explaining.read_faces(model_folder / "faces.parquet")
+    write_predictions(explaining.evaluate_faces(model, faces), model_folder / "predictions.parquet")
+    arguments = [str(photos[0]), "--model", str(model_folder), "--samples", "64", "--segments", "face-grid", "--report"]
+    assert explain.main([*arguments, "--reports-dir", str(tmp_path)]) == 0
+    page = (tmp_path / "toy" / "lime.html").read_text(encoding="utf-8")
+    assert "no face was found in the photo" in page
+    assert list((tmp_path / "toy" / "explanations").glob("*.json"))
