@@ -65,6 +65,8 @@ def run(options: argparse.Namespace) -> Result:
 
     folder = options.out or options.reports_dir / content.title
     report = write_report_set(folder, content, hide_faces=options.no_faces)
+    for page in report.older_pages:
+        say(f"{page} is from an earlier run and stays as it is" + ("; it may show faces" if options.no_faces else ""))
     document = {
         "title": content.title,
         "pages": {name: str(path) for name, path in report.pages.items()},

@@ -189,7 +189,8 @@ def _gallery(
         for group in groups[:MOST_GROUPS_SHOWN]
     ]
     left_out = max(group_count - len(shown), 0)
-    return {"anchor": anchor, "title": name, "found": count(group_count), "left_out": left_out, "groups": shown}
+    found_words = {"is_counted": anchor != "quality", "found": count(group_count), "left_out": left_out}
+    return {"anchor": anchor, "title": name, "groups": shown} | found_words
 
 
 def _photos(group: PhotoGroup, hide_faces: bool, is_drawn: bool) -> list[Photo]:

@@ -62,11 +62,12 @@ class ReportInput:
 
 @dataclass(frozen=True)
 class ReportSet:
-    """The pages that were written, and what stands in them."""
+    """The pages that were written, what stands in them, and pages of an earlier run that were left in the folder."""
 
     pages: dict[str, Path]
     audit: Audit
     findings: Sequence[Finding]
+    older_pages: Sequence[Path] = ()
 
 
 def write_reports(
@@ -114,7 +115,8 @@ def write_report_set(folder: Path, content: ReportInput, *, hide_faces: bool = F
         )
     writers = {name: writers[name] for name in PAGES if name in writers}
     pages = {name: write(folder / f"{name}.html", page_links(list(writers), name)) for name, write in writers.items()}
-    return ReportSet(pages, audit, judgement.findings)
+    older = [folder / f"{name}.html" for name in PAGES if name not in pages and (folder / f"{name}.html").is_file()]
+    return ReportSet(pages, audit, judgement.findings, older)
 
 
 def page_links(names: Sequence[str], current: str) -> list[dict[str, Any]]:

@@ -123,9 +123,14 @@ class Table:
 
 def table_of_frame(identifier: str, caption: str, frame: pd.DataFrame, *, note: str = "", digits: int = 2) -> Table:
     """Return any DataFrame as a page's table, its numeric columns set flush right."""
-    columns = [Column(str(name), str(name).replace("_", " "), _digits(frame[name], digits)) for name in frame.columns]
+    columns = [Column(str(name), _title(str(name)), _digits(frame[name], digits)) for name in frame.columns]
     rows = [Row({str(name): value for name, value in record.items()}) for record in frame.to_dict("records")]
     return Table(identifier, caption, columns, rows, note)
+
+
+def _title(name: str) -> str:
+    words = name.replace("_", " ")
+    return f"{words[:1].upper()}{words[1:]}"
 
 
 def _digits(values: pd.Series, digits: int) -> int | None:

@@ -24,12 +24,15 @@ def models(tmp_path, report):
 
 
 def test_newest_model_is_reported_and_named(models, tmp_path, capsys):
+    (tmp_path / "reports" / "first").mkdir(parents=True)
+    (tmp_path / "reports" / "first" / "lime.html").write_text("old")
     code = main(["--models-dir", str(models), "--reports-dir", str(tmp_path / "reports"), "--json", "--no-faces"])
     said = capsys.readouterr()
     document = json.loads(said.out)
     assert code == 0
     assert "newest model" in said.err
     assert "first" in said.err
+    assert "lime.html is from an earlier run and stays as it is; it may show faces" in said.err
     assert set(document["pages"]) == {"index", "bias", "card"}
     assert document["photos"] == 120
     assert document["split"] == "test"
