@@ -58,17 +58,18 @@ class CpuBfloat16(Callback):
 
     def after_loss(self) -> None:
         """Leave autocast: gradients and steps are fp32."""
-        self._leave()
+        self.close()
 
     def after_cancel_batch(self) -> None:
         """Leave autocast also when the batch was cancelled."""
-        self._leave()
+        self.close()
 
     def after_cancel_fit(self) -> None:
         """Leave autocast also when the fit was cancelled."""
-        self._leave()
+        self.close()
 
-    def _leave(self) -> None:
+    def close(self) -> None:
+        """Leave autocast if it is still entered."""
         if self._context is not None:
             self._context.__exit__(None, None, None)
             self._context = None

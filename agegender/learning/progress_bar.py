@@ -13,6 +13,7 @@ class TrainingBar(Callback):
     """A bar over all batches of the fit, its losses beside it, and a line after each epoch."""
 
     order = 60
+    _bar: Any = None
 
     def before_fit(self) -> None:
         """Open the bar."""
@@ -38,7 +39,12 @@ class TrainingBar(Callback):
 
     def after_fit(self) -> None:
         """Close the bar."""
-        self._bar.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the bar, also after Ctrl-C, so that what is said next stands on its own line."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 def epoch_line(row: dict[str, Any], epoch_count: int) -> str:

@@ -90,6 +90,10 @@ class TensorBoardRun(Callback):
         rows = self.learn.epoch_recorder.rows
         last = {f"final/{key}": float(value) for key, value in (rows[-1] if rows else {}).items() if key != "epoch"}
         self._valid.add_hparams(self.hyper_parameters, last, run_name=".")
+        self.close()
+
+    def close(self) -> None:
+        """Write out what is waiting; closing twice does nothing."""
         self._train.close()
         self._valid.close()
 

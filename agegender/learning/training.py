@@ -15,7 +15,7 @@ from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import fit_one_cycle as _fit_one_cycle  # noqa: F401 (adds the method to Learner)
 from fastai.learner import Learner, Recorder
 from fastai.optimizer import OptimWrapper
-from fastai.torch_core import params, set_seed
+from fastai.torch_core import params
 from torch import nn
 
 from agegender.errors import ModelError
@@ -25,6 +25,7 @@ from agegender.learning.progress_bar import TrainingBar
 from agegender.learning.recording import EpochRecorder, KeepBest
 from agegender.network.face_network import FaceNetwork
 from agegender.network.losses import CombinedLoss
+from agegender.network.precision import set_seed
 from agegender.settings import TrainingSettings
 from agegender.writing import replaced_file
 
@@ -116,16 +117,17 @@ def fit(
     ModelError
         The loss stopped being a number.
     """
-    set_seed(settings.seed, reproducible=device.type == "cuda")
+    set_seed(settings.seed, is_reproducible=device.type == "cuda")
     learner.model.to(device)
     frozen_groups = {"all": 0, "last-block": 1, "heads": 2}[settings.trainable]
     learner.freeze_to(frozen_groups)
-    learner.fit_one_cycle(
-        settings.epochs,
-        lr_max=settings.learning_rate,
-        wd=settings.weight_decay,
-        cbs=[*precision_callbacks(precision, device), TrainingBar(), *callbacks],
-    )
+    during = [*precision_callbacks(precision, device), TrainingBar(), *callbacks]
+    try:
+        learner.fit_one_cycle(settings.epochs, lr_max=settings.learning_rate, wd=settings.weight_decay, cbs=during)
+    finally:
+        # fastai tells callbacks nothing of Ctrl-C.
+        for callback in during:
+            getattr(callback, "close", lambda: None)()
     rows = learner.epoch_recorder.rows
     _check_finite(rows, settings)
     return Fit(learner, pd.DataFrame(rows), learner.keep_best.best_epoch)

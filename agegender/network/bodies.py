@@ -51,8 +51,7 @@ def make_body(name: str, *, weights: str = "none", image_size: int = 128) -> tup
     name : str
         A torchvision ResNet ("resnet34") or any timm name.
     weights : str
-        "none", "imagenet", or the path of a file (.pth, .safetensors) with that architecture's state dict, or a model
-        folder of ours.
+        "none", "imagenet", or the path of a file (.pth, .safetensors) with that architecture's state dict.
     image_size : int
         Pixels; transformers are built for one size.
 

@@ -5,9 +5,11 @@ fp16 needs CUDA; bf16 pays on a CPU only when the processor multiplies it in har
 
 from __future__ import annotations
 
+import random
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 import torch
 
 from agegender.errors import UsageError
@@ -56,6 +58,16 @@ def has_fast_bfloat16() -> bool:
     cpu = torch.backends.cpu.get_cpu_capability() if hasattr(torch.backends.cpu, "get_cpu_capability") else ""
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return "AVX512" in cpu and any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+
+
+def set_seed(seed: int, *, is_reproducible: bool = False) -> None:
+    """Seed torch, numpy and Python; `is_reproducible` also has cuDNN choose the same kernels each time."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # fastai and libraries below it draw from the global one
+    torch.manual_seed(seed)
+    if is_reproducible:
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:

@@ -51,6 +51,25 @@ def load_network(folder: Path) -> tuple[FaceNetwork, dict[str, Any]]:
     return network.eval(), card
 
 
+def continue_from(network: FaceNetwork, folder: Path) -> None:
+    """Start a network from the weights of a model folder: its whole body, and those heads that fit.
+
+    Raises
+    ------
+    WeightsError
+        The weights are missing, or belong to another body.
+    """
+    state, wanted = _read(folder / WEIGHTS_FILE), network.state_dict()
+    fitting = {name: value for name, value in state.items() if name in wanted and wanted[name].shape == value.shape}
+    lacking = [name for name in wanted if name.startswith("body.") and name not in fitting]
+    if lacking:
+        raise WeightsError(
+            f"the weights in {folder} belong to another body: {len(lacking)} of its layers are missing or of another "
+            f"shape, first {lacking[0]}. Name the same --size or --body."
+        )
+    network.load_state_dict(fitting, strict=False)
+
+
 def heads_of(card: dict[str, Any]) -> tuple[Head, ...]:
     """Return the heads that a card describes.
 

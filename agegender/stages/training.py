@@ -29,10 +29,10 @@ from agegender.model_folder import (
     PREDICTIONS_FILE,
     WEIGHTS_FILE,
 )
-from agegender.network.face_network import AgeStatistics, make_network
+from agegender.network.face_network import AgeStatistics, FaceNetwork, make_network
 from agegender.network.losses import CombinedLoss
-from agegender.network.precision import choose_device, choose_precision
-from agegender.network.storing import network_entries, save_weights
+from agegender.network.precision import choose_device, choose_precision, set_seed
+from agegender.network.storing import continue_from, network_entries, save_weights
 from agegender.predictions import write_predictions
 from agegender.progress import say
 from agegender.settings import AugmentationSettings, Head, ImageSettings, TrainingSettings
@@ -78,7 +78,7 @@ def train_model(faces: Faces, plan: Plan, *, models: Path, runs: Path) -> tuple[
     device = choose_device(plan.training.device)
     precision = choose_precision(plan.training.precision, device)
     ages = training_ages(faces)
-    network = make_network(plan.body, plan.heads, ages, weights=plan.weights, image_size=plan.image.size)
+    network = _network(plan, ages)
     say(f"training {plan.body} ({plan.size}) at {plan.image.size} px in {precision} on {device.type}")
     with replaced_folder(models / plan.name) as folder:
         loss = CombinedLoss(plan.heads, age_unit_years=ages.std_years)
@@ -124,6 +124,17 @@ def training_ages(faces: Faces) -> AgeStatistics:
     if ages.nunique() < 2:
         raise DataError(f"the {len(ages)} known training ages are all equal or missing, so there is nothing to learn.")
     return AgeStatistics(float(ages.mean()), float(ages.std(ddof=0)))
+
+
+def _network(plan: Plan, ages: AgeStatistics) -> FaceNetwork:
+    model_folder = Path(plan.weights)
+    goes_on = (model_folder / WEIGHTS_FILE).is_file()
+    set_seed(plan.training.seed)  # for the layers that start at random
+    weights = "none" if goes_on else plan.weights
+    network = make_network(plan.body, plan.heads, ages, weights=weights, image_size=plan.image.size)
+    if goes_on:
+        continue_from(network, model_folder)
+    return network
 
 
 def _cropped_as(faces: Faces, image: ImageSettings) -> ImageSettings:
