@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
@@ -47,13 +48,12 @@ def forest_chart(
 ) -> Markup:
     """Draw one line per group: estimate, 95 % interval, and where "no difference" lies."""
     with chart(0.75 + 0.235 * max(len(names), 2)) as figure:
-        axes = figure.add_subplot(title=title, xlabel=x_label)
+        axes = _row_axes(figure, names, title, x_label)
         axes.axvline(null_value, color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)))
         for place, (value, is_grey) in enumerate(zip(intervals, is_faint, strict=True)):
             color = FAINT if is_grey else SERIES[0]
             axes.plot([value.low, value.high], [place, place], color=color, linewidth=2.2)
             axes.plot([value.estimate], [place], "o", color=color, markersize=5)
-        _name_rows(axes, names)
         return svg(figure, description)
 
 
@@ -68,11 +68,10 @@ def bar_chart(
 ) -> Markup:
     """Draw lying bars, with an optional line to compare them against."""
     with chart(0.75 + 0.235 * max(len(names), 2)) as figure:
-        axes = figure.add_subplot(title=title, xlabel=x_label)
+        axes = _row_axes(figure, names, title, x_label)
         axes.barh(range(len(names)), values, color=SERIES[0], height=0.62)
         if reference is not None:
             axes.axvline(reference, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
-        _name_rows(axes, names)
         return svg(figure, description)
 
 
@@ -108,14 +107,13 @@ def quantile_chart(
 ) -> Markup:
     """Draw one strip per group: median, middle half (thick) and middle 90 % (thin) of its values."""
     with chart(0.75 + 0.235 * max(len(names), 2)) as figure:
-        axes = figure.add_subplot(title=title, xlabel=x_label)
+        axes = _row_axes(figure, names, title, x_label)
         axes.axvline(0, color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)))
         for place, values in enumerate(samples):
             ends = np.quantile(np.asarray(values, float), [0.05, 0.25, 0.5, 0.75, 0.95])
             axes.plot(ends[[0, 4]], [place, place], color=SERIES[0], linewidth=1.2)
             axes.plot(ends[[1, 3]], [place, place], color=SERIES[0], linewidth=6, alpha=0.55, solid_capstyle="butt")
             axes.plot(ends[2], place, "o", color=SERIES[0], markersize=5)
-        _name_rows(axes, names)
         return svg(figure, description)
 
 
@@ -188,19 +186,28 @@ def _name_points(axes: Axes, names: Sequence[str], points: Sequence[tuple[float,
         axes.annotate(shortened(names[place], 16), (x, y), shift, textcoords="offset points", fontsize=8, ha=side)
 
 
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+def _row_axes(figure: Figure, names: Sequence[str], title: str, x_label: str) -> Axes:
+    """Return axes with one named row per group; title and label span the figure, however long the names are."""
+    axes = figure.add_subplot()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold", color=INK)
+    figure.supxlabel(x_label, fontsize=9, color=INK)
     axes.set_yticks(range(len(names)), [shortened(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
+    return axes
 
 
 def shortened(name: str, longest: int = _LONGEST_LABEL) -> str:
-    """Return a label that fits beside a chart; `$` is escaped, which matplotlib would read as mathematics.
+    """Return a label that fits beside a chart: its start and its end, since group names often differ in their ends.
 
-    >>> shortened("a" * 30, 5)
-    'aaaa…'
+    `$` is escaped, which matplotlib would read as mathematics.
+
+    >>> shortened("group of people number 17", 14)
+    'group o…ber 17'
     """
     name = " ".join(str(name).split())
-    cut = name if len(name) <= longest else f"{name[: longest - 1]}…"
-    return cut.replace("$", r"\$")
+    if len(name) > longest:
+        head = longest // 2
+        name = f"{name[:head]}…{name[-(longest - head - 1) :]}"
+    return name.replace("$", r"\$")
