@@ -125,7 +125,7 @@ def _timm_body(name: str, weights: str, image_size: int) -> tuple[nn.Module, int
             model = timm.create_model(name, **options)
         features = model.eval().forward_features(torch.zeros(1, 3, image_size, image_size))
     if weights == "imagenet":
-        with _weights_errors(name, Path(torch.hub.get_dir()) / "checkpoints"):
+        with _weights_errors(name, _hub_cache()):
             model = timm.create_model(name, pretrained=True, **options)
     elif weights != "none":
         load_body_weights(model, read_weights(Path(weights)), Path(weights))
@@ -135,6 +135,12 @@ def _timm_body(name: str, weights: str, image_size: int) -> tuple[nn.Module, int
         return TimmFeatures(model, is_pooled=False), features.shape[1]
     model = timm.create_model(name, **{key: value for key, value in options.items() if key != "global_pool"})
     return TimmFeatures(model, is_pooled=True), model.num_features
+
+
+def _hub_cache() -> Path:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
 
 
 def _drop_unused(model: nn.Module, image_size: int) -> None:
@@ -178,8 +184,8 @@ def _weights_errors(name: str, cached: Path) -> Iterator[None]:
     except Exception as error:
         # urllib, httpx and the hub raise some ten unrelated types when there is no network.
         raise WeightsError(
-            f"ImageNet weights of {name} cannot be had ({_first_line(error)}). Put them at {cached}, "
-            f"or start from scratch with --weights none, or name a file with --weights FILE."
+            f"ImageNet weights of {name} cannot be had ({_first_line(error)}). They belong in the cache at {cached}; "
+            f"bring them there, start from scratch with --weights none, or name a file with --weights FILE."
         ) from error
     finally:
         socket.setdefaulttimeout(waited)
