@@ -15,7 +15,8 @@ from agegender.settings import SPLIT_CHOICES
 if TYPE_CHECKING:
     from agegender.explanation.results import FaceExplanation
     from agegender.inference.model import Model
-    from agegender.stages.explaining import Explanations, Wanted
+    from agegender.stages.choosing import Wanted
+    from agegender.stages.explaining import Explanations
 
 EPILOG = """\
 examples:
@@ -124,7 +125,7 @@ def _group(options: argparse.Namespace) -> dict[str, str]:
 def _wanted(options: argparse.Namespace, model: Model, folder: Path, group: dict[str, str]) -> list[Wanted]:
     from agegender.faces import read_faces
     from agegender.model_folder import FACES_FILE
-    from agegender.stages.explaining import Choice, Wanted, choose_faces
+    from agegender.stages.choosing import Choice, Wanted, choose_faces
 
     if options.photos:
         return [Wanted(photo, str(photo)) for photo in options.photos]

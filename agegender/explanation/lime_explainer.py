@@ -188,6 +188,7 @@ class LimeExplainer:
         generator = photo_generator(asked.photo, self.settings.seed, "untrained")
         count = asked.regions.count
         sample = draw_pairs(evaluator, count, pair_block_size(count), generator)
+        asked.evaluator.evaluation_count += evaluator.evaluation_count
         return _weights([fit_pairs(sample.design, scores, 0.0) for scores in sample.scores.T])
 
 

@@ -1,17 +1,16 @@
-"""From a model and photos to explanations: which photos, in what order, and each one kept as soon as it is done."""
+"""From a model and photos to explanations, in the order wanted, each one kept as soon as it is done."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.errors import PhotoError, TableError, UsageError
+from agegender.errors import PhotoError
 from agegender.explanation.lime_explainer import LimeExplainer
 from agegender.explanation.problems import SMALLEST_SIDE_PIXELS, small_photo
 from agegender.explanation.results import AGE_AND_GENDER, FaceExplanation, Output
@@ -19,31 +18,19 @@ from agegender.explanation.second_opinions import SecondOpinions, last_spatial_l
 from agegender.explanation.settings import LimeSettings
 from agegender.explanation.storing import clear_explanations, write_explanation
 from agegender.explanation.untrained import untrained_copy
-from agegender.faces import Faces, read_faces
+from agegender.faces import read_faces
 from agegender.images.face_detection import HaarDetector
 from agegender.images.reading import read_photo
 from agegender.inference.model import Model
 from agegender.inference.outputs import head_scores
 from agegender.model_folder import FACES_FILE, HISTORY_FILE, PREDICTIONS_FILE, read_card
-from agegender.predictions import read_predictions, with_errors
+from agegender.predictions import read_predictions
 from agegender.progress import say, track
 from agegender.reporting.reports import write_reports
 from agegender.settings import Head
-from agegender.stages.evaluating import evaluate_faces
+from agegender.stages.choosing import Wanted
 
 AskOthers = Callable[[FaceExplanation], FaceExplanation]
-LABEL_COLUMNS = ("age_years", "gender", "ethnicity", "expression", "mask", "split")
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """One photo to explain: its file, the name that the result gets, what is known of it, and why it was chosen."""
-
-    photo: Path
-    name: str
-    labels: dict[str, Any] = field(default_factory=dict)
-    reason: str = ""
-    is_from_table: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,41 +48,6 @@ class Explanations:
     def unreadable(self) -> list[tuple[str, str]]:
         """Return name and reason of each photo without one."""
         return [(name, result) for name, result in self.results if isinstance(result, str)]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """How many faces of a table to explain, and of which group (`{"ethnicity": "Black"}`; empty: everyone)."""
-
-    worst: int = 0
-    best: int = 0
-    random: int = 0
-    group: dict[str, str] = field(default_factory=dict)
-    seed: int = 0
-
-
-def choose_faces(model: Model, faces: Faces, choice: Choice, *, split: str = "test") -> list[Wanted]:
-    """Return the faces with the largest and the smallest age errors, and some at random, none of them twice.
-
-    Raises
-    ------
-    TableError
-        The table has no such column, or nobody is in the group.
-    """
-    kept = faces.kept()
-    if split != "all":
-        kept = kept[kept["split"] == split]
-    kept = _of_group(kept, choice.group)
-    if kept.empty:
-        raise TableError(f"no face of the split {split!r} is in the group {choice.group}. Use --split all.")
-    if not (choice.worst or choice.best):
-        chosen = _at_random(kept, choice).assign(reason="chosen at random")
-    else:
-        chosen = _by_error(evaluate_faces(model, replace(faces, table=kept)), choice)
-    return [
-        Wanted(faces.photo_path(row["path"]), row["path"], _labels(row), row["reason"], is_from_table=True)
-        for _, row in chosen.iterrows()
-    ]
 
 
 def explain_wanted(
@@ -228,45 +180,3 @@ def _explain_photo(model: Model, explainer: LimeExplainer, photo: NDArray[np.uin
     face = explainer.explain(fitted, one.name, known_problems=problems, reason=one.reason).face
     predictions = {str(name): values.iloc[0] for name, values in model.predict_photos([photo]).items()}
     return replace(face, predictions=predictions, labels=one.labels)
-
-
-def _of_group(table: pd.DataFrame, group: dict[str, str]) -> pd.DataFrame:
-    for column, value in group.items():
-        if column not in table:
-            raise TableError(f"the faces table has no column {column!r}; it has {', '.join(table.columns)}.")
-        present = sorted(table[column].dropna().astype(str).unique())
-        if value not in present:
-            raise UsageError(f"nobody has {column}={value!r}; there are {', '.join(present[:20]) or 'none'}.")
-        table = table[table[column].astype(str) == value]
-    return table
-
-
-def _by_error(predictions: pd.DataFrame, choice: Choice) -> pd.DataFrame:
-    table = with_errors(predictions).dropna(subset=["absolute_age_error_years"])
-    by_error = table.sort_values("absolute_age_error_years", kind="stable")
-    worst = by_error.iloc[::-1].head(choice.worst)
-    best = by_error.drop(worst.index).head(choice.best)
-    rest = by_error.drop(worst.index).drop(best.index)
-    some = _at_random(rest, choice)
-    return pd.concat(
-        [
-            worst.assign(reason=worst["age_error_years"].map(_error_words("worst"))),
-            best.assign(reason=best["age_error_years"].map(_error_words("best"))),
-            some.assign(reason="chosen at random"),
-        ]
-    )
-
-
-def _at_random(table: pd.DataFrame, choice: Choice) -> pd.DataFrame:
-    return table.sort_values("path").sample(min(choice.random, len(table)), random_state=choice.seed)
-
-
-def _error_words(which: str) -> Callable[[float], str]:
-    def words(error_years: float) -> str:
-        return f"{which}: {'over' if error_years > 0 else 'under'}-estimated by {abs(error_years):.1f} years"
-
-    return words
-
-
-def _labels(row: pd.Series) -> dict[str, Any]:
-    return {name: row[name] for name in LABEL_COLUMNS if name in row and pd.notna(row[name])}

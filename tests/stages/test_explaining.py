@@ -10,14 +10,16 @@ import pytest
 from agegender import explain
 from agegender.explanation.settings import LimeSettings
 from agegender.explanation.storing import read_explanations
-from agegender.faces import Faces, make_table, write_faces
+from agegender.faces import Faces, make_table, read_faces, write_faces
 from agegender.inference.model import Model, load_model
 from agegender.network.face_network import AgeStatistics, make_network
 from agegender.network.storing import network_entries, save_weights
 from agegender.predictions import write_predictions
 from agegender.settings import ImageSettings, age_head, gender_head
 from agegender.stages import explaining
-from agegender.stages.explaining import Choice, Wanted, choose_faces, explain_wanted
+from agegender.stages.choosing import Choice, Wanted, choose_faces
+from agegender.stages.evaluating import evaluate_faces
+from agegender.stages.explaining import explain_wanted
 from agegender.writing import write_json
 
 HEADS = (age_head(), gender_head())
@@ -50,7 +52,7 @@ def model(model_folder) -> Model:
 
 @pytest.fixture
 def photos(model_folder) -> list[Path]:
-    root = Path(explaining.read_faces(model_folder / "faces.parquet").root)
+    root = Path(read_faces(model_folder / "faces.parquet").root)
     return [root / f"{i}.png" for i in range(8)]
 
 
@@ -84,7 +86,7 @@ def test_ten_pixel_photo_is_said_although_it_was_enlarged(model, tmp_path):
 
 
 def test_faces_are_chosen_by_error_and_none_twice(model, model_folder):
-    faces = explaining.read_faces(model_folder / "faces.parquet")
+    faces = read_faces(model_folder / "faces.parquet")
     chosen = choose_faces(model, faces, Choice(worst=3, best=3, random=9))
     assert len({one.name for one in chosen}) == len(chosen) == 8
     reasons = [one.reason.split(":")[0] for one in chosen]
@@ -158,8 +160,8 @@ def test_bad_input_is_one_line(model_folder, tmp_path, capsys, arguments, words)
 
 @pytest.mark.slow
 def test_report_is_written_with_the_explanations_on_it(model, model_folder, photos, tmp_path):
-    faces = explaining.read_faces(model_folder / "faces.parquet")
-    write_predictions(explaining.evaluate_faces(model, faces), model_folder / "predictions.parquet")
+    faces = read_faces(model_folder / "faces.parquet")
+    write_predictions(evaluate_faces(model, faces), model_folder / "predictions.parquet")
     arguments = [str(photos[0]), "--model", str(model_folder), "--samples", "64", "--segments", "face-grid", "--report"]
     assert explain.main([*arguments, "--reports-dir", str(tmp_path)]) == 0
     page = (tmp_path / "toy" / "lime.html").read_text(encoding="utf-8")
