@@ -22,7 +22,7 @@ def untrained_copy(network: Network, seed: int = 0) -> Network:
     Adebayo and others: Sanity Checks for Saliency Maps, NeurIPS 2018.
     """
     copy = deepcopy(network)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         for module in copy.modules():
             _forget(module)
