@@ -25,19 +25,6 @@ SPLITS = ("train", "valid", "test")
 OLDEST_AGE_YEARS = 122.0  # the longest documented life, Jeanne Calment's, was 122 years
 
 # Every faces table has these columns, in this order; further columns (quality scores, real ages) may follow.
-TEXT_COLUMNS = (
-    "path",
-    "source",
-    "gender",
-    "ethnicity",
-    "expression",
-    "mask",
-    "subject_id",
-    "split",
-    "file_sha512",
-    "phash",
-    "dropped_because",
-)
 COLUMNS = (
     "path",
     "source",
@@ -52,6 +39,7 @@ COLUMNS = (
     "phash",
     "dropped_because",
 )
+TEXT_COLUMNS = tuple(name for name in COLUMNS if name != "age_years")
 _METADATA_KEY = b"agegender"
 
 

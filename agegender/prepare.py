@@ -84,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     output = parser.add_argument_group("output")
     output.add_argument("--out", metavar="FILE", type=Path, required=True, help="the faces table to write (Parquet)")
     output.add_argument("--report", metavar="FILE", type=Path, help="write a page about the dataset as well")
-    output.add_argument("--hide-faces", action="store_true", help="no recognisable face on that page")
+    output.add_argument("--no-faces", action="store_true", help="blur every face on that page")
     return parser
 
 
@@ -162,7 +162,7 @@ def run(options: argparse.Namespace) -> Result:
     if options.report is not None:
         from agegender.stages.dataset_report import report_dataset
 
-        report = str(report_dataset(options.report, faces, counts, hide_faces=options.hide_faces))
+        report = str(report_dataset(options.report, faces, counts, hide_faces=options.no_faces))
     places = {"out": str(options.out), "report": report, "seconds": round(time.monotonic() - started, 3)}
     document = {**counts, **places}
     return Result(document, _text(document))
