@@ -170,7 +170,8 @@ def plan_of(options: argparse.Namespace) -> Plan:
     from agegender.stages.training import Plan
 
     defaults = TrainingSettings()
-    has_own_data = bool(options.data) or options.faces is not None
+    is_drawn = (options.source or "").replace("-", "_") == "drawn_faces"
+    has_own_data = (bool(options.data) and not is_drawn) or options.faces is not None
     body = options.body or SIZES[options.size]
     size = "custom" if options.body else options.size
     return Plan(

@@ -29,7 +29,6 @@ class EpochRecorder(Callback):
     """
 
     order = 20  # after the precision callbacks have made the outputs fp32
-    remove_on_fetch = True  # predicting and showing are no epochs
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +77,6 @@ class KeepBest(Callback):
     """Keep the weights of the epoch with the lowest validation loss, and put them back when the fit ends."""
 
     order = 30  # after EpochRecorder closed its row
-    remove_on_fetch = True
     best_epoch = 0
     best_loss = float("inf")
     _state: dict[str, Tensor] | None = None

@@ -5,6 +5,7 @@ Training and validation write the same tags into two sub-runs, so that TensorBoa
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ class TensorBoardRun(Callback):
         """Open the sub-runs."""
         from torch.utils.tensorboard import SummaryWriter
 
+        # A new run of an old name replaces it; TensorBoard would draw both as one zigzag line.
+        shutil.rmtree(self.folder, ignore_errors=True)
         self._train = SummaryWriter(str(self.folder / "train"))
         self._valid = SummaryWriter(str(self.folder / "valid"))
         self._batches_seen, self._has_shown_photos = 0, False

@@ -75,9 +75,7 @@ def _size(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def make_learner(
-    dataloaders: Any, network: FaceNetwork, loss: CombinedLoss, *, callbacks: Sequence[Callback] = ()
-) -> Learner:
+def make_learner(dataloaders: Any, network: FaceNetwork, loss: CombinedLoss) -> Learner:
     """Return a fastai Learner for the network, quiet (our own bar replaces fastai's) and with AdamW."""
     learner = FaceLearner(
         dataloaders,
@@ -85,7 +83,6 @@ def make_learner(
         loss_func=loss,
         opt_func=fused_adamw,
         splitter=body_and_heads,
-        cbs=[EpochRecorder(), KeepBest(), *callbacks],
     )
     learner.remove_cbs([ProgressCallback, Recorder])
     return learner
@@ -121,24 +118,24 @@ def fit(
     learner.model.to(device)
     frozen_groups = {"all": 0, "last-block": 1, "heads": 2}[settings.trainable]
     learner.freeze_to(frozen_groups)
-    during = [*precision_callbacks(precision, device), TrainingBar(), *callbacks]
+    recorder, best = EpochRecorder(), KeepBest()
+    # Callbacks of the fit alone: predicting and showing are no epochs.
+    during = [*precision_callbacks(precision, device), recorder, best, TrainingBar(), *callbacks]
     try:
         learner.fit_one_cycle(settings.epochs, lr_max=settings.learning_rate, wd=settings.weight_decay, cbs=during)
     finally:
         # fastai tells callbacks nothing of Ctrl-C.
         for callback in during:
             getattr(callback, "close", lambda: None)()
-    rows = learner.epoch_recorder.rows
-    _check_finite(rows, settings)
-    return Fit(learner, pd.DataFrame(rows), learner.keep_best.best_epoch)
+    _check_finite(recorder.rows, settings)
+    return Fit(learner, pd.DataFrame(recorder.rows), best.best_epoch)
 
 
 def export_learner(learner: Learner, path: Path) -> None:
-    """Write the fastai export through dill, without callbacks of the fit; whole or not at all."""
+    """Write the fastai export through dill, whole or not at all."""
     import dill
 
     with replaced_file(path) as temporary:
-        learner.remove_cbs([EpochRecorder, KeepBest])
         place, learner.path = learner.path, temporary.parent
         try:
             learner.export(temporary.name, pickle_module=dill)

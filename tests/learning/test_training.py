@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -136,6 +138,27 @@ def test_autocast_is_left_when_a_batch_is_cancelled(faces: Faces) -> None:
     with learner.no_logging():
         learner.fit(1, cbs=[Cancel(), CpuBfloat16()])
     assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
+def test_batches_and_results_can_be_shown_before_and_after_a_fit(faces: Faces) -> None:
+    mpl.use("Agg")
+    learner = learner_of(faces)
+    learner.dls.show_batch(max_n=4)
+    learner.show_results(max_n=2)
+    history = fit(learner, TrainingSettings(epochs=1), precision="fp32", device=CPU).history
+    learner.show_results(max_n=2)
+    titles = [axes.get_title() for axes in plt.gcf().axes]
+    plt.close("all")
+    assert len(history) == 1
+    assert any("male" in title for title in titles)
+
+
+def test_fastai_predicts_both_heads_of_one_photo(faces: Faces) -> None:
+    result = fit(learner_of(faces), TrainingSettings(epochs=1), precision="fp32", device=CPU)
+    (years, gender), (_, number), (_, probabilities) = result.learner.predict(faces.photo_path("3.png"))
+    assert 0 < years < 120
+    assert gender == ("male", "female")[int(number)] == ("male", "female")[int(probabilities.argmax())]
 
 
 def test_precision_is_chosen_by_what_the_device_can_do() -> None:
