@@ -77,11 +77,13 @@ def run(options: argparse.Namespace) -> Result:
     group = _group(options)
     folder = chosen_model(options)
     from agegender.explanation.settings import LimeSettings
+    from agegender.explanation.storing import EXPLANATIONS_FOLDER
     from agegender.inference.model import load_model
-    from agegender.stages.explaining import explain_wanted, report_explanations
+    from agegender.stages.explaining import explain_wanted
+    from agegender.stages.reporting import write_model_pages
     from agegender.writing import check_writable
 
-    out = options.out or options.reports_dir / folder.name / "explanations"
+    out = options.out or options.reports_dir / folder.name / EXPLANATIONS_FOLDER
     check_writable(out)
     model = load_model(folder, device=options.device, precision=options.precision)
     settings = LimeSettings(samples, options.segments, fill=options.fill, seed=options.seed, device=str(model.device))
@@ -89,7 +91,7 @@ def run(options: argparse.Namespace) -> Result:
         model, _wanted(options, model, folder, group), settings, out, has_second_opinions=options.second_opinions
     )
     reports = options.reports_dir / folder.name
-    page = report_explanations(explanations.faces, folder, reports) if options.report else None
+    page = write_model_pages(folder, reports, explanations.faces)["lime"] if options.report else None
     return Result(_document(explanations), _text(explanations, out, page))
 
 

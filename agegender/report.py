@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,8 @@ def run(options: argparse.Namespace) -> Result:
     from agegender.reporting.reports import write_report_set
 
     folder = options.out or options.reports_dir / content.title
+    if options.predictions is None:
+        content = _with_explanations(content, options.reports_dir / content.title)
     report = write_report_set(folder, content, hide_faces=options.no_faces)
     for page in report.older_pages:
         say(f"{page} is from an earlier run and stays as it is" + ("; it may show faces" if options.no_faces else ""))
@@ -96,6 +99,13 @@ def _model_content(options: argparse.Namespace) -> ReportInput:
     if options.model is None:
         say(f"reporting on the newest model, {folder}")
     return read_report_input(folder, images=options.images, title=options.title)
+
+
+def _with_explanations(content: ReportInput, folder: Path) -> ReportInput:
+    """Return the content with the explanations that `train` or `explain` left among the model's reports."""
+    from agegender.explanation.storing import EXPLANATIONS_FOLDER, read_explanations
+
+    return replace(content, explanations=read_explanations(folder / EXPLANATIONS_FOLDER) or None)
 
 
 def _foreign_content(options: argparse.Namespace) -> ReportInput:

@@ -28,6 +28,7 @@ from agegender.explanation.results import (
 )
 from agegender.writing import replaced_file, write_json
 
+EXPLANATIONS_FOLDER = "explanations"  # below a model's reports
 SUFFIX = ".explanation"
 _FACE_FIELDS = (
     "segments",

@@ -58,9 +58,14 @@ def choose_faces(model: Model, faces: Faces, choice: Choice, *, split: str = "te
         chosen = _at_random(kept, choice).assign(reason="chosen at random")
     else:
         chosen = _by_error(evaluate_faces(model, replace(faces, table=kept)), choice)
+    return wanted_rows(faces, chosen)
+
+
+def wanted_rows(faces: Faces, rows: pd.DataFrame) -> list[Wanted]:
+    """Return rows of a table, with a column `reason`, as photos to explain."""
     return [
         Wanted(faces.photo_path(row["path"]), row["path"], _labels(row), row["reason"], is_from_table=True)
-        for _, row in chosen.iterrows()
+        for _, row in rows.iterrows()
     ]
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from agegender.errors import PhotoError
@@ -18,15 +17,11 @@ from agegender.explanation.second_opinions import SecondOpinions, last_spatial_l
 from agegender.explanation.settings import LimeSettings
 from agegender.explanation.storing import clear_explanations, write_explanation
 from agegender.explanation.untrained import untrained_copy
-from agegender.faces import read_faces
 from agegender.images.face_detection import HaarDetector
 from agegender.images.reading import read_photo
 from agegender.inference.model import Model
 from agegender.inference.outputs import head_scores
-from agegender.model_folder import FACES_FILE, HISTORY_FILE, PREDICTIONS_FILE, read_card
-from agegender.predictions import read_predictions
 from agegender.progress import say, track
-from agegender.reporting.reports import write_reports
 from agegender.settings import Head
 from agegender.stages.choosing import Wanted
 
@@ -92,27 +87,6 @@ def explain_wanted(
     return explanations
 
 
-def report_explanations(faces: Sequence[FaceExplanation], model_folder: Path, folder: Path) -> Path:
-    """Write a model's pages to `folder`, the explanations among them, and return the page of these.
-
-    Raises
-    ------
-    TableError
-        The model folder holds no predictions, from which the other pages are made.
-    """
-    history = model_folder / HISTORY_FILE
-    pages = write_reports(
-        folder,
-        predictions=read_predictions(model_folder / PREDICTIONS_FILE),
-        title=model_folder.name,
-        faces=read_faces(model_folder / FACES_FILE),
-        card=read_card(model_folder),
-        history=pd.read_csv(history) if history.is_file() else None,
-        explanations=list(faces),
-    )
-    return pages["lime"]
-
-
 def explainer_of(model: Model, settings: LimeSettings) -> LimeExplainer:
     """Return an explainer of every head of a model, with its untrained copy for the sanity check."""
     untrained = Model(untrained_copy(model.network), model.card, device=model.device, precision=model.precision)
@@ -176,6 +150,7 @@ def _explain_photo(model: Model, explainer: LimeExplainer, photo: NDArray[np.uin
     # Faces of a table were looked for when it was prepared; the detector misses about one in forty real faces.
     if not one.is_from_table and not problems and not HaarDetector().detect(photo):
         problems.append("no face was found in the photo: what the model says of it means nothing")
+    photo = photo if one.is_from_table else model.crop_photo(photo)
     fitted = model.fit_photo(photo)
     face = explainer.explain(fitted, one.name, known_problems=problems, reason=one.reason).face
     predictions = {str(name): values.iloc[0] for name, values in model.predict_photos([photo]).items()}

@@ -2,63 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from agegender.errors import PhotoError
-from agegender.explanation.faces_in_turn import explain_faces
 from agegender.explanation.results import FaceExplanation
+from agegender.explanation.settings import LimeSettings
+from agegender.explanation.storing import EXPLANATIONS_FOLDER
 from agegender.faces import Faces
-from agegender.images.reading import read_photo
 from agegender.inference.model import Model
-from agegender.model_folder import HISTORY_FILE
-from agegender.predictions import PREDICTION_COLUMNS, with_errors
-from agegender.progress import say
-from agegender.reporting.reports import write_reports
+from agegender.predictions import with_errors
+from agegender.reporting.model_folder_files import read_report_input
+from agegender.reporting.reports import write_report_set
+from agegender.stages.choosing import Wanted, wanted_rows
+from agegender.stages.explaining import explain_wanted
 
 WORST_FACES = 5
-LABEL_COLUMNS = ("age_years", "gender", "ethnicity", "expression")
 
 
 def report_model(
-    model: Model,
-    faces: Faces,
-    predictions: pd.DataFrame,
-    model_folder: Path,
-    folder: Path,
-    *,
-    explains: bool = True,
-    hide_faces: bool = False,
+    model: Model, faces: Faces, predictions: pd.DataFrame, model_folder: Path, folder: Path
 ) -> dict[str, Path]:
-    """Write every page of a model to `folder`; return page name -> file.
+    """Explain the faces worth a look, and write every page of a model to `folder`; return page name -> file.
 
     Raises
     ------
     OutputError
         The folder cannot be written to.
     """
-    history = model_folder / HISTORY_FILE
-    explanations = explain_chosen(model, faces, faces_to_explain(predictions)) if explains else None
-    return write_reports(
-        folder,
-        predictions=predictions,
-        title=model.card["name"],
-        faces=faces,
-        card=model.card,
-        history=pd.read_csv(history) if history.is_file() else None,
-        explanations=explanations,
-        hide_faces=hide_faces,
-    )
+    settings = LimeSettings(seed=int(model.card.get("seed", 0)), device=str(model.device))
+    wanted = faces_to_explain(faces, predictions)
+    explained = explain_wanted(model, wanted, settings, folder / EXPLANATIONS_FOLDER).faces if wanted else []
+    return write_model_pages(model_folder, folder, explained)
 
 
-def faces_to_explain(predictions: pd.DataFrame, *, worst: int = WORST_FACES) -> pd.DataFrame:
-    """Return the rows worth a look, each once, with a column `reason`: the worst errors and a typical face per gender.
+def write_model_pages(model_folder: Path, folder: Path, explanations: Sequence[FaceExplanation]) -> dict[str, Path]:
+    """Write the pages of a model from its folder, these explanations among them; return page name -> file.
+
+    Raises
+    ------
+    TableError
+        The model folder holds no predictions.
+    """
+    content = replace(read_report_input(model_folder), explanations=list(explanations) or None)
+    return write_report_set(folder, content).pages
+
+
+def faces_to_explain(faces: Faces, predictions: pd.DataFrame, *, worst: int = WORST_FACES) -> list[Wanted]:
+    """Return the photos worth a look, each once: the worst errors both ways, and a typical face of each gender label.
 
     The test split is looked at, or everything where no split is known. Typical is the face whose error is nearest to
     the median error of its gender, among those whose gender is right.
@@ -74,39 +67,4 @@ def faces_to_explain(predictions: pd.DataFrame, *, worst: int = WORST_FACES) -> 
         right = right.drop(index=[place for place in chosen if place in right.index])
         if len(right):
             chosen[(right - right.median()).abs().idxmin()] = f"typical face labelled {gender}"
-    rows = table.loc[list(chosen)]
-    return rows.assign(reason=list(chosen.values()))
-
-
-def explain_chosen(model: Model, faces: Faces, rows: pd.DataFrame) -> list[FaceExplanation]:
-    """Explain the photos of `rows`; one that cannot be read is left out and said."""
-    explained = explain_faces(
-        model.score_images,
-        _fitted(model, faces, rows),
-        seed=int(model.card.get("seed", 0)),
-        device=str(model.device),
-    )
-    known = {str(row["path"]): row for row in rows.to_dict("records")}
-    return [_with_facts(face, known[face.path]) for face in explained]
-
-
-def _with_facts(face: FaceExplanation, row: Mapping[Hashable, Any]) -> FaceExplanation:
-    facts = {str(name): value for name, value in row.items()}
-    predicted = {name: value for name, value in facts.items() if name in PREDICTION_COLUMNS}
-    labels = {name: facts[name] for name in LABEL_COLUMNS if name in facts}
-    return replace(face, reason=str(facts["reason"]), labels=labels, predictions=predicted)
-
-
-def _fitted(model: Model, faces: Faces, rows: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    for path in rows["path"]:
-        fitted = _fitted_photo(model, faces.photo_path(path))
-        if fitted is not None:
-            yield path, fitted
-
-
-def _fitted_photo(model: Model, path: Path) -> NDArray[np.uint8] | None:
-    try:
-        return model.fit_photo(read_photo(path))
-    except PhotoError as error:
-        say(f"not explained: {error}")
-        return None
+    return wanted_rows(faces, table.loc[list(chosen)].assign(reason=list(chosen.values())))
