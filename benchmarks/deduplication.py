@@ -18,14 +18,10 @@ this takes, and writes benchmarks/results/deduplication.svg.
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import os
 import resource
 import statistics
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -36,6 +32,7 @@ from typing import Any
 import imagehash
 import numba
 import numpy as np
+from photo_benchmark import run
 from PIL import Image
 
 from agegender.dataset.twin_search import distinct_near_pairs, near_pairs
@@ -260,32 +257,11 @@ def _plot(report: dict, path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def main() -> int:
-    """Measure, print, and without --quick draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="a folder of photos; without it, faces are drawn")
-    parser.add_argument("--quick", action="store_true", help="within a minute, no plot")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    options = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            report = measure(options.data or _drawn(Path(folder)), quick=options.quick)
-    except AgeGenderError as error:
-        print(f"deduplication: {error}", file=sys.stderr)
-        return 2
-    if not options.quick:
-        _plot(report, PLOT)
+def describe(report: dict) -> str:
+    """Return the report in one line."""
     seconds = ", ".join(f"{name} {value:.2f} s" for name, value in report["seconds"].items())
-    print(json.dumps(report, indent=2) if options.json else f"{seconds}; ratio {report['ratio']:.1f}")
-    return 0
-
-
-def _drawn(folder: Path) -> Path:
-    from agegender.sources.drawn_faces import draw_faces
-
-    draw_faces(folder / "drawn", face_count=300)
-    return folder / "drawn"
+    return f"{seconds}; ratio {report['ratio']:.1f}"
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run(__doc__, measure, describe, drawn_face_count=300, plot=lambda report: _plot(report, PLOT)))

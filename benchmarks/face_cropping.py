@@ -14,11 +14,7 @@ Without a folder it draws faces. Without --quick it makes more scenes and writes
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import sys
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +23,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from photo_benchmark import run
 
 from agegender.errors import AgeGenderError, PhotoError
 from agegender.images.face_crops import face_square
@@ -198,37 +195,12 @@ def _plot(report: dict, path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def main() -> int:
-    """Measure, print, and without --quick draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--data", type=Path, help="a folder of tightly cropped face photos; without it, faces are drawn"
-    )
-    parser.add_argument("--quick", action="store_true", help="within a minute, no plot")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    options = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            report = measure(options.data or _drawn(Path(folder)), quick=options.quick)
-    except AgeGenderError as error:
-        print(f"face_cropping: {error}", file=sys.stderr)
-        return 2
-    if not options.quick:
-        _plot(report, PLOT)
+def describe(report: dict) -> str:
+    """Return the report in one line."""
     ours = report["ours"]
-    text = (
-        f"found {ours['found']} of {report['scenes']}, {ours['false_finds']} false finds; ratio {report['ratio']:.2f}"
-    )
-    print(json.dumps(report, indent=2) if options.json else text)
-    return 0
-
-
-def _drawn(folder: Path) -> Path:
-    from agegender.sources.drawn_faces import draw_faces
-
-    draw_faces(folder / "drawn", face_count=80)
-    return folder / "drawn"
+    found = f"found {ours['found']} of {report['scenes']}, {ours['false_finds']} false finds"
+    return f"{found}; ratio {report['ratio']:.2f}"
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run(__doc__, measure, describe, drawn_face_count=80, plot=lambda report: _plot(report, PLOT)))

@@ -16,19 +16,15 @@ Without a folder it reads faces that the program draws. Without --quick it runs 
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
-import sys
-import tempfile
 import time
-import warnings
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from photo_benchmark import run
 
 from agegender.dataset.batches import make_dataloaders
 from agegender.errors import AgeGenderError
@@ -159,33 +155,11 @@ def _plot(report: dict, path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def main() -> int:
-    """Measure, print, and without --quick draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="a folder of photos; without it, faces are drawn")
-    parser.add_argument("--quick", action="store_true", help="within a minute, no plot")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")  # fastai's own
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            report = measure(options.data or _drawn(Path(folder)), quick=options.quick)
-    except AgeGenderError as error:
-        print(f"input_pipeline: {error}", file=sys.stderr)
-        return 2
-    if not options.quick:
-        _plot(report, PLOT)
+def describe(report: dict) -> str:
+    """Return the report in one line."""
     rates = ", ".join(f"{name} {rate:,.0f}" for name, rate in report["photos_per_second"].items())
-    print(json.dumps(report, indent=2) if options.json else f"photos per second: {rates}; ratio {report['ratio']:.1f}")
-    return 0
-
-
-def _drawn(folder: Path) -> Path:
-    from agegender.sources.drawn_faces import draw_faces
-
-    draw_faces(folder / "drawn", face_count=256)
-    return folder / "drawn"
+    return f"photos per second: {rates}; ratio {report['ratio']:.1f}"
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run(__doc__, measure, describe, drawn_face_count=256, plot=lambda report: _plot(report, PLOT)))

@@ -1,0 +1,60 @@
+"""The command line that benchmarks over photos share: `--data`, `--quick`, `--json`, drawn faces without a folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agegender.errors import AgeGenderError
+
+Report = dict[str, Any]
+
+
+def run(
+    description: str | None,
+    measure: Callable[..., Report],
+    describe: Callable[[Report], str],
+    *,
+    drawn_face_count: int,
+    plot: Callable[[Report], None],
+) -> int:
+    """Parse, measure, draw the plot unless --quick, and print; return the exit code.
+
+    Parameters
+    ----------
+    measure : callable
+        `measure(folder, quick=…)` returns the JSON document, its `ratio` among it.
+    describe : callable
+        The document in one line of text.
+    drawn_face_count : int
+        How many faces are drawn where no folder is given.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="a folder of photos; without it, faces are drawn")
+    parser.add_argument("--quick", action="store_true", help="within a minute, no plot")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")  # the libraries' own
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            report = measure(options.data or _drawn(Path(folder), drawn_face_count), quick=options.quick)
+    except AgeGenderError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    if not options.quick:
+        plot(report)
+    print(json.dumps(report, indent=2) if options.json else describe(report))
+    return 0
+
+
+def _drawn(folder: Path, face_count: int) -> Path:
+    from agegender.sources.drawn_faces import draw_faces
+
+    draw_faces(folder / "drawn", face_count=face_count)
+    return folder / "drawn"
