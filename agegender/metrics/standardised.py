@@ -59,8 +59,10 @@ def standardise(
     weights = np.where((n > 0) & (others > 0), n.sum(axis=0), 0.0)
     shares = weights.sum(axis=1) / n.sum()
     weights = _divide(weights, weights.sum(axis=1, keepdims=True))
-    own, own_error = _weighted(n, total, squares, weights)
-    rest, rest_error = _weighted(others, total.sum(axis=0) - total, squares.sum(axis=0) - squares, weights)
+    variance = _rate_variance if is_rate else _variance
+    their_total, their_squares = total.sum(axis=0) - total, squares.sum(axis=0) - squares
+    own, own_error = _weighted(n, total, variance(n, total, squares), weights)
+    rest, rest_error = _weighted(others, their_total, variance(others, their_total, their_squares), weights)
     reach = normal_quantile(LEVEL) * own_error
     gap_reach = normal_quantile(LEVEL) * np.hypot(own_error, rest_error)
     bounds = (0.0, 1.0) if is_rate else (-np.inf, np.inf)
@@ -77,12 +79,26 @@ def _cells(
     return n, total, squares
 
 
-def _weighted(n: Floats, total: Floats, squares: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Return the weighted mean over bands and its standard error; NaN where a group has no band to compare."""
+def _variance(n: Floats, total: Floats, squares: Floats) -> Floats:
+    """Return the variance of the values in each cell; small cells borrow that of their band."""
     means = _divide(total, n)
     band_variance = _divide(np.sum(squares - n * means**2, axis=0), np.maximum(n.sum(axis=0) - len(n), 1.0))
     own_variance = _divide(squares - n * means**2, n - 1.0)
-    variance = np.maximum(np.where(n >= _OWN_SPREAD_ROWS, own_variance, band_variance), 0.0)
+    return np.maximum(np.where(n >= _OWN_SPREAD_ROWS, own_variance, band_variance), 0.0)
+
+
+def _rate_variance(n: Floats, total: Floats, _: Floats) -> Floats:
+    """Return the variance of a rate's values in each cell, one right and one wrong added (Agresti and Caffo 2000).
+
+    Without them a cell in which all are right would have no variance, and its gap an interval without width.
+    """
+    share = (total + 1.0) / (n + 2.0)
+    return share * (1.0 - share)
+
+
+def _weighted(n: Floats, total: Floats, variance: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return the weighted mean over bands and its standard error; NaN where a group has no band to compare."""
+    means = _divide(total, n)
     has_bands = weights.sum(axis=1) > 0
     mean = np.where(has_bands, np.sum(weights * means, axis=1), np.nan)
     return mean, np.where(has_bands, np.sqrt(np.sum(weights**2 * _divide(variance, n), axis=1)), np.nan)
