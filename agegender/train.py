@@ -57,6 +57,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     data.add_argument("--faces", metavar="FILE", type=Path, help="a faces table made by `agegender prepare`")
     data.add_argument("--limit", metavar="N", type=int, help="use a random N of the photos")
+    data.add_argument(
+        "--balance",
+        metavar="COLUMN",
+        nargs="+",
+        default=[],
+        help="draw groups of these columns equally often (age_group, gender, ethnicity, …), rare faces again and again",
+    )
     network = parser.add_argument_group("network")
     network.add_argument(
         "--size",
@@ -181,6 +188,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         weights=options.weights or ("imagenet" if has_own_data else "none"),
         heads=(age_head(options.age_loss, options.age_weight), gender_head(weight=options.gender_weight)),
         image=ImageSettings(size=options.image_size or (IMAGE_SIZE if has_own_data else DRAWN_IMAGE_SIZE)),
+        balance=tuple(options.balance),
         training=TrainingSettings(
             epochs=options.epochs or (defaults.epochs if has_own_data else DRAWN_EPOCHS),
             batch_size=options.batch_size or (defaults.batch_size if has_own_data else DRAWN_BATCH_SIZE),

@@ -14,6 +14,7 @@ import pandas as pd
 
 from agegender import __version__
 from agegender.dataset.batches import make_dataloaders
+from agegender.dataset.sampling import balancing_weights
 from agegender.errors import DataError
 from agegender.faces import SPLITS, Faces, write_faces
 from agegender.inference.model import Model
@@ -55,6 +56,7 @@ class Plan:
     image: ImageSettings = field(default_factory=ImageSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    balance: tuple[str, ...] = ()  # columns whose groups are drawn equally often
 
 
 def train_model(faces: Faces, plan: Plan, *, models: Path, runs: Path) -> tuple[Model, pd.DataFrame]:
@@ -91,6 +93,8 @@ def train_model(faces: Faces, plan: Plan, *, models: Path, runs: Path) -> tuple[
             seed=plan.training.seed,
             device=device,
         )
+        if plan.balance:
+            dataloaders.train.weights = balancing_weights(_training_rows(faces), plan.balance)
         board = _tensorboard(faces, plan, runs, precision)
         learner = make_learner(dataloaders, network, loss)
         result = fit(learner, plan.training, precision=precision, device=device, callbacks=[board])
@@ -143,6 +147,11 @@ def _cropped_as(faces: Faces, image: ImageSettings) -> ImageSettings:
     return replace(image, crop=crop, crop_margin=margin)
 
 
+def _training_rows(faces: Faces) -> pd.DataFrame:
+    kept = faces.kept()
+    return kept[kept["split"] == "train"]
+
+
 def _tensorboard(faces: Faces, plan: Plan, runs: Path, precision: str) -> TensorBoardRun:
     kept = faces.kept()
     parameters = {"body": plan.body, "weights": plan.weights, "image_size": plan.image.size, **asdict(plan.training)}
@@ -167,6 +176,7 @@ def _card(faces: Faces, plan: Plan, ages: AgeStatistics, result: Fit, *, precisi
         "loss": {"age_unit_years": ages.std_years, "class_unit": 1.0},
         "augmentation": asdict(plan.augmentation),
         "training": asdict(plan.training),
+        "balance": list(plan.balance),
         "precision": precision,
         "device": device,
         "seed": plan.training.seed,
