@@ -83,30 +83,39 @@ def train_model(faces: Faces, plan: Plan, *, models: Path, runs: Path) -> tuple[
     network = _network(plan, ages)
     say(f"training {plan.body} ({plan.size}) at {plan.image.size} px in {precision} on {device.type}")
     with replaced_folder(models / plan.name) as folder:
-        loss = CombinedLoss(plan.heads, age_unit_years=ages.std_years)
-        dataloaders = make_dataloaders(
-            faces,
-            plan.heads,
-            plan.image,
-            plan.augmentation,
-            batch_size=plan.training.batch_size,
-            seed=plan.training.seed,
-            device=device,
-        )
-        if plan.balance:
-            dataloaders.train.weights = balancing_weights(_training_rows(faces), plan.balance)
-        board = _tensorboard(faces, plan, runs, precision)
-        learner = make_learner(dataloaders, network, loss)
-        result = fit(learner, plan.training, precision=precision, device=device, callbacks=[board])
+        result = _fit(faces, plan, network, ages, runs / plan.name)
         card = _card(faces, plan, ages, result, precision=precision, device=device.type)
         model = Model(result.learner.model, card, device=device, precision="auto")
         predictions = evaluate_faces(model, faces, calibrates=True)
-        card |= {
-            "metrics": _without_groups(evaluation_metrics(predictions)),
-            "seconds": round(time.perf_counter() - started, 1),
-        }
+        metrics = evaluation_metrics(predictions)
+        card |= {"metrics": _without_groups(metrics), "seconds": round(time.perf_counter() - started, 1)}
         _store(folder, model, faces, result, predictions)
     return model, predictions
+
+
+def _fit(faces: Faces, plan: Plan, network: FaceNetwork, ages: AgeStatistics, runs: Path) -> Fit:
+    settings = plan.training
+    device = choose_device(settings.device)
+    precision = choose_precision(settings.precision, device)
+    dataloaders = make_dataloaders(
+        faces,
+        plan.heads,
+        plan.image,
+        plan.augmentation,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        device=device,
+    )
+    if plan.balance:
+        dataloaders.train.weights = balancing_weights(_rows_of(faces, "train"), plan.balance)
+    learner = make_learner(dataloaders, network, CombinedLoss(plan.heads, age_unit_years=ages.std_years))
+    board = TensorBoardRun(
+        runs,
+        hyper_parameters=_hyper_parameters(plan) | {"precision": precision},
+        image=plan.image,
+        valid_faces=_rows_of(faces, "valid"),
+    )
+    return fit(learner, settings, precision=precision, device=device, callbacks=[board])
 
 
 def training_ages(faces: Faces) -> AgeStatistics:
@@ -147,21 +156,15 @@ def _cropped_as(faces: Faces, image: ImageSettings) -> ImageSettings:
     return replace(image, crop=crop, crop_margin=margin)
 
 
-def _training_rows(faces: Faces) -> pd.DataFrame:
+def _rows_of(faces: Faces, split: str) -> pd.DataFrame:
     kept = faces.kept()
-    return kept[kept["split"] == "train"]
+    return kept[kept["split"] == split]
 
 
-def _tensorboard(faces: Faces, plan: Plan, runs: Path, precision: str) -> TensorBoardRun:
-    kept = faces.kept()
-    parameters = {"body": plan.body, "weights": plan.weights, "image_size": plan.image.size, **asdict(plan.training)}
-    parameters |= {f"{head.name}_{key}": getattr(head, key) for head in plan.heads for key in ("loss", "weight")}
-    return TensorBoardRun(
-        runs / plan.name,
-        hyper_parameters=parameters | {"precision": precision},
-        image=plan.image,
-        valid_faces=kept[kept["split"] == "valid"],
-    )
+def _hyper_parameters(plan: Plan) -> dict[str, Any]:
+    heads = {f"{head.name}_{key}": getattr(head, key) for head in plan.heads for key in ("loss", "weight")}
+    network = {"body": plan.body, "weights": plan.weights, "image_size": plan.image.size}
+    return network | heads | asdict(plan.training) | {"balance": " ".join(plan.balance)}
 
 
 def _card(faces: Faces, plan: Plan, ages: AgeStatistics, result: Fit, *, precision: str, device: str) -> dict[str, Any]:
