@@ -56,6 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder of labelled faces; may be given several times (default: faces drawn here)",
     )
     data.add_argument("--faces", metavar="FILE", type=Path, help="a faces table made by `agegender prepare`")
+    data.add_argument(
+        "--fold", metavar="K", type=int, help="of a table with folds: test on fold K, validate on the next (default: 0)"
+    )
     data.add_argument("--limit", metavar="N", type=int, help="use a random N of the photos")
     data.add_argument(
         "--balance",
@@ -155,7 +158,7 @@ def run(options: argparse.Namespace) -> Result:
     from agegender.stages.reporting import report_model
     from agegender.stages.training import train_model
 
-    wanted = Wanted(options.faces, options.source, options.data, options.limit, options.seed)
+    wanted = Wanted(options.faces, options.source, options.data, options.limit, options.seed, options.fold)
     faces = gather_faces(wanted)
     model, predictions = train_model(faces, plan, models=options.models_dir, runs=options.runs_dir)
     model_folder = options.models_dir / plan.name

@@ -76,6 +76,26 @@ def fold_faces(faces: Faces, *, folds: int = 5, seed: int = 7) -> Faces:
     return replace(faces, table=table, notes={**faces.notes, "split": {"kind": "folds", "folds": folds, "seed": seed}})
 
 
+def use_fold(faces: Faces, fold: int) -> Faces:
+    """Return a table of folds with `fold` as test, the next one as valid, and the rest as train.
+
+    Raises
+    ------
+    UsageError
+        The table has no folds, or not this one.
+    """
+    if "fold" not in faces.table or faces.table["fold"].isna().all():
+        raise UsageError("this faces table has no folds. `agegender prepare --folds 5` makes one that has.")
+    count = int(faces.table["fold"].max()) + 1
+    if not 0 <= fold < count:
+        raise UsageError(f"there is no fold {fold}; this table has the folds 0 to {count - 1}.")
+    table = faces.table.copy()
+    kept = faces.kept().index
+    turned = (table.loc[kept, "fold"].to_numpy(dtype=np.int64) - fold) % count
+    table.loc[kept, "split"] = np.choose(np.minimum(turned, 2), ["test", "valid", "train"])
+    return replace(faces, table=table, notes={**faces.notes, "fold": fold})
+
+
 def assign_sides(rows: pd.DataFrame, shares: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
     """Return the side 0..K-1 of each row: groups whole, strata balanced.
 

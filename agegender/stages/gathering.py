@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agegender.dataset.preparing import limit_faces, prepare_faces
+from agegender.dataset.splitting import use_fold
 from agegender.errors import TableError, UsageError
 from agegender.faces import SPLITS, Faces, read_faces
 from agegender.progress import say
@@ -25,6 +26,7 @@ class Wanted:
     folders: Sequence[Path] = ()
     limit: int | None = None
     seed: int = 7
+    fold: int | None = None
     data: Path = Path("data")  # where faces are drawn
 
 
@@ -41,7 +43,11 @@ def gather_faces(wanted: Wanted) -> Faces:
     if wanted.faces is not None:
         if wanted.folders:
             raise UsageError("give either --faces or --data, not both: a faces table knows its own folder.")
-        return limit_faces(_with_splits(read_faces(wanted.faces), wanted.faces), wanted.limit, seed=wanted.seed)
+        faces = _with_splits(read_faces(wanted.faces), wanted.faces)
+        faces = faces if wanted.fold is None else use_fold(faces, wanted.fold)
+        return limit_faces(faces, wanted.limit, seed=wanted.seed)
+    if wanted.fold is not None:
+        raise UsageError("--fold needs --faces FILE: a table that `agegender prepare --folds 5` made.")
     if not wanted.folders:
         return _drawn_faces(wanted)
     if wanted.source is None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agegender.dataset.splitting import fold_faces, split_faces, strata_numbers
+from agegender.dataset.splitting import fold_faces, split_faces, strata_numbers, use_fold
 from agegender.errors import UsageError
 from agegender.faces import Faces, make_table
 
@@ -125,3 +125,17 @@ def test_folds_are_equal_stratified_and_whole():
 def test_folds_that_cannot_be_made_are_a_usage_error(folds):
     with pytest.raises(UsageError, match=f"{folds} folds"):
         fold_faces(some_faces(10), folds=folds)
+
+
+def test_every_photo_is_tested_once_as_the_folds_go_round():
+    folded = fold_faces(some_faces(200), folds=5)
+    tested = [use_fold(folded, fold).table.query("split == 'test'")["path"].tolist() for fold in range(5)]
+    assert sorted(path for paths in tested for path in paths) == sorted(folded.table["path"])
+    assert tested[0] == folded.table.query("split == 'test'")["path"].tolist()
+
+
+def test_a_fold_that_is_not_there_is_refused():
+    with pytest.raises(UsageError, match="no folds"):
+        use_fold(split_faces(some_faces(50)), 0)
+    with pytest.raises(UsageError, match="0 to 4"):
+        use_fold(fold_faces(some_faces(50), folds=5), 5)
