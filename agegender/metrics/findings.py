@@ -144,9 +144,10 @@ def _is_off_zero(estimate: Estimate) -> bool:
 
 
 def _strength(size: Estimate, equal_ages: Estimate | None, unit: str) -> float:
-    # A gap that other ages can explain is real, but the ages are the finding, and stand before it.
-    bounds = [size] if equal_ages is None or isnan(equal_ages.value) else [size, equal_ages]
-    nearest = min(min(abs(one.low), abs(one.high)) if _is_off_zero(one) else 0.0 for one in bounds)
+    # What is the group's own is what is left at equal ages; a gap that ages explain stands behind the ages themselves.
+    own = size if equal_ages is None or isnan(equal_ages.value) else equal_ages
+    is_own = _is_off_zero(own) and own.value * size.value > 0
+    nearest = min(abs(own.low), abs(own.high)) if is_own else 0.0
     return nearest * (YEARS_PER_SHARE if unit == "share" else 1.0)
 
 

@@ -173,7 +173,7 @@ class Finding:
         Corrected for every comparison that was made in the audit: below 0.05 for each claimed gap.
     strength : float
         What they are ordered by: the end of the interval nearest to zero, in years (a rate's five points count as
-        one), raw or at equal ages, whichever is smaller; 0 where different ages can explain the gap.
+        one), at equal ages where those can be compared; 0 where different ages can explain the gap.
     sentence : str
         Plain language, with n and interval.
     """

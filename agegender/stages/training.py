@@ -187,11 +187,11 @@ def _card(faces: Faces, plan: Plan, ages: AgeStatistics, result: Fit, *, precisi
         "faces_fingerprint": faces.fingerprint(),
         "data": {
             "sources": sorted(kept["source"].unique()),
-            "root": str(faces.root),
+            "folder": faces.root.name,
             "is_drawn": faces.is_drawn(),
             "photos": {side: int((kept["split"] == side).sum()) for side in SPLITS},
             "dropped": {str(reason): int(count) for reason, count in faces.dropped().items()},
-            "notes": dict(faces.notes),
+            "notes": _without_places(dict(faces.notes)),
         },
         "versions": _versions(),
         "calibration": {},
@@ -202,6 +202,15 @@ def _without_groups(metrics: dict[str, Any]) -> dict[str, Any]:
     return {
         side: {key: value for key, value in figures.items() if key != "groups"} for side, figures in metrics.items()
     }
+
+
+def _without_places(value: Any) -> Any:
+    """Return notes with absolute paths cut down to their last name: cards and pages are handed on to others."""
+    if isinstance(value, dict):
+        return {key: _without_places(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_places(item) for item in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _versions() -> dict[str, str]:
