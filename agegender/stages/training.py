@@ -41,6 +41,7 @@ from agegender.stages.evaluating import evaluate_faces
 from agegender.writing import replaced_folder, write_json
 
 LEAST_TRAINING_PHOTOS = 2
+MOST_LISTED = 20  # items of a list in the card's notes
 LIBRARIES = ("torch", "torchvision", "fastai", "timm", "lime", "numpy", "pandas", "opencv-python-headless")
 
 
@@ -191,7 +192,7 @@ def _card(faces: Faces, plan: Plan, ages: AgeStatistics, result: Fit, *, precisi
             "is_drawn": faces.is_drawn(),
             "photos": {side: int((kept["split"] == side).sum()) for side in SPLITS},
             "dropped": {str(reason): int(count) for reason, count in faces.dropped().items()},
-            "notes": _without_places(dict(faces.notes)),
+            "notes": _for_others(dict(faces.notes)),
         },
         "versions": _versions(),
         "calibration": {},
@@ -204,12 +205,13 @@ def _without_groups(metrics: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _without_places(value: Any) -> Any:
-    """Return notes with absolute paths cut down to their last name: cards and pages are handed on to others."""
+def _for_others(value: Any) -> Any:
+    """Return notes fit for a card that is handed on: no absolute paths, long lists cut; faces.parquet has all."""
     if isinstance(value, dict):
-        return {key: _without_places(item) for key, item in value.items()}
+        return {key: _for_others(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_places(item) for item in value]
+        cut = [f"… {len(value)} in all"] if len(value) > MOST_LISTED else []
+        return [_for_others(item) for item in value[:MOST_LISTED]] + cut
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
