@@ -11,6 +11,7 @@ from agegender.console import Result, command_parser, execute
 from agegender.errors import UsageError
 from agegender.model_options import add_model_options, chosen_model
 from agegender.settings import SPLIT_CHOICES
+from agegender.writing import check_writable
 
 if TYPE_CHECKING:
     from agegender.faces import Faces
@@ -48,6 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> Result:
     """Gather, predict, measure."""
     folder = chosen_model(options)
+    if options.out:
+        check_writable(options.out.parent)
     from agegender.inference.model import load_model
     from agegender.metrics.standard import evaluation_metrics
     from agegender.predictions import write_predictions

@@ -10,6 +10,7 @@ from typing import Any
 from agegender.console import Result, command_parser, execute
 from agegender.errors import FolderError, PhotoError
 from agegender.model_options import add_model_options, chosen_model
+from agegender.writing import check_writable
 
 EPILOG = """\
 examples:
@@ -45,6 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> Result:
     """Load the model, predict every photo."""
     folder = chosen_model(options)
+    if options.out:
+        check_writable(options.out.parent)
     paths = _expand(options.photos)
     import pandas as pd
 
