@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from agegender.stages.training import Plan
 
 IMAGE_SIZE = 128
+# Measured: with equal shares the easier gender head takes most of the body, and ages are learnt late.
+AGE_WEIGHT = 4.0
 # Drawn faces are few and simple: small photos, and small batches so that there are steps enough.
 DRAWN_IMAGE_SIZE, DRAWN_BATCH_SIZE, DRAWN_EPOCHS = 96, 32, 15
 
@@ -88,7 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     network.add_argument("--age-loss", choices=AGE_LOSSES, default="smooth-l1", help="(default: smooth-l1)")
     network.add_argument(
-        "--age-weight", metavar="W", type=float, default=1.0, help="share of the age loss (default: 1)"
+        "--age-weight", metavar="W", type=float, default=AGE_WEIGHT, help="share of the age loss (default: %(default)g)"
     )
     network.add_argument(
         "--gender-weight", metavar="W", type=float, default=1.0, help="share of the gender loss (default: 1)"
