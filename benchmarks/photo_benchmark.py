@@ -23,6 +23,7 @@ def run(
     *,
     drawn_face_count: int,
     plot: Callable[[Report], None],
+    after_drawing: Callable[[Path], None] | None = None,
 ) -> int:
     """Parse, measure, draw the plot unless --quick, and print; return the exit code.
 
@@ -34,6 +35,8 @@ def run(
         The document in one line of text.
     drawn_face_count : int
         How many faces are drawn where no folder is given.
+    after_drawing : callable, optional
+        Given the folder of drawn faces, puts more photos into it.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="a folder of photos; without it, faces are drawn")
@@ -43,7 +46,10 @@ def run(
     warnings.simplefilter("ignore")  # the libraries' own
     try:
         with tempfile.TemporaryDirectory() as folder:
-            report = measure(options.data or _drawn(Path(folder), drawn_face_count), quick=options.quick)
+            photos = options.data or _drawn(Path(folder), drawn_face_count)
+            if after_drawing and not options.data:
+                after_drawing(photos)
+            report = measure(photos, quick=options.quick)
     except AgeGenderError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2

@@ -11,29 +11,21 @@ Buchner: ImageHash, https://github.com/JohannesBuchner/imagehash (phash with has
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from agegender.errors import PhotoError
 from agegender.images.grey_thumbnails import SIDE, grey_thumbnail
+from agegender.images.many_photos import for_photos
 from agegender.images.reading import LARGEST_FILE_BYTES
 
 HASH_SIDE = 8
-_PHOTOS_PER_TASK = 32
-_TASKS_AT_ONCE = 32
 _NEAR_TIE = 1e-4  # far above the rounding of sums of 1024 bytes, about 1e-9; far below the gap in nearly every photo
-
-Result = TypeVar("Result")
 
 
 class Fingerprint(NamedTuple):
@@ -58,14 +50,14 @@ def fingerprint_files(paths: Sequence[Path], *, workers: int | None = None) -> I
     ----------
     paths : sequence of Path
     workers : int, optional
-        Threads; by default one per processor that this process may use.
+        Threads, or processes for thousands of files; by default one per processor that this process may use.
     """
-    yield from _in_threads(paths, partial(_fingerprint_task, {}), workers)
+    yield from for_photos(_fingerprint_task, paths, workers=workers)
 
 
 def read_thumbnails(paths: Sequence[Path], *, workers: int | None = None) -> Iterator[NDArray[np.uint8]]:
     """Yield the grey 32 x 32 thumbnail that a file's hash is made of, in order; a black one where there is none."""
-    yield from _in_threads(paths, _thumbnail_task, workers)
+    yield from for_photos(_thumbnail_task, paths, workers=workers)
 
 
 def perceptual_hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -110,19 +102,6 @@ def hash_numbers(texts: Sequence[str]) -> NDArray[np.uint64]:
     return np.array([int(text, 16) for text in texts], dtype=np.uint64)
 
 
-def _in_threads(
-    paths: Sequence[Path], task: Callable[[Sequence[Path]], list[Result]], workers: int | None
-) -> Iterator[Result]:
-    stride = _PHOTOS_PER_TASK * _TASKS_AT_ONCE
-    # Two threads that both call a threaded BLAS would fight for the same processors.
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(workers or _processor_count()) as pool:
-        for start in range(0, len(paths), stride):
-            chunk = paths[start : start + stride]
-            parts = [chunk[first : first + _PHOTOS_PER_TASK] for first in range(0, len(chunk), _PHOTOS_PER_TASK)]
-            for results in pool.map(task, parts):
-                yield from results
-
-
 def _thumbnail_task(paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
     return [_thumbnail(_read_file(path)[1]) for path in paths]
 
@@ -134,9 +113,9 @@ def _thumbnail(content: bytes) -> NDArray[np.uint8]:
         return np.zeros((SIDE, SIDE), dtype=np.uint8)
 
 
-def _fingerprint_task(known: dict[str, str | None], paths: Sequence[Path]) -> list[Fingerprint]:
-    """Fingerprint some files; `known` remembers hashes by digest, since copies of a file need not be decoded again."""
+def _fingerprint_task(paths: Sequence[Path]) -> list[Fingerprint]:
     digests: list[str | None] = []
+    known: dict[str, str | None] = {}  # copies of a file need not be decoded again
     thumbnails: dict[str, NDArray[np.uint8]] = {}
     for path in paths:
         digest, content = _read_file(path)
@@ -151,11 +130,6 @@ def _fingerprint_task(known: dict[str, str | None], paths: Sequence[Path]) -> li
         hashes = perceptual_hashes(np.stack(list(thumbnails.values())))
         known.update(zip(thumbnails, map(hash_text, hashes.tolist()), strict=True))
     return [Fingerprint(digest, known.get(digest) if digest else None) for digest in digests]
-
-
-def _processor_count() -> int:
-    allowed = getattr(os, "sched_getaffinity", None)  # only Linux has it
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def _read_file(path: Path) -> tuple[str | None, bytes]:
@@ -190,6 +164,8 @@ _COSINES = _low_cosines()
 
 
 def _reference_bits(thumbnail: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    import scipy.fft  # as slow to import as five hundred photos are to hash, and few photos need it
+
     transformed = scipy.fft.dct(scipy.fft.dct(thumbnail, axis=0), axis=1)[:HASH_SIDE, :HASH_SIDE]
     bits: NDArray[np.bool_] = transformed > np.median(transformed)
     return bits.ravel()
