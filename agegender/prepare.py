@@ -158,6 +158,10 @@ def run(options: argparse.Namespace) -> Result:
     _check_outputs(options.out, options.report)
     faces, counts = prepare_datasets(datasets, settings)
     write_faces(faces, options.out)
+    if settings.crop != "none" and settings.crops is not None:
+        from agegender.dataset.crop_folder import remove_other_crops
+
+        remove_other_crops(settings.crops, faces.notes["cropping"]["folder"])
     report = None
     if options.report is not None:
         from agegender.stages.dataset_report import report_dataset

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -18,17 +18,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from agegender.dataset.crop_folder import RECORD, check_folder, crop_names, new_crops, read_record, set_name
 from agegender.errors import OutputError, PhotoError, UsageError
 from agegender.faces import Faces, check_table
 from agegender.images.face_crops import Square, centre_square, check_margin, crop_square, face_square
 from agegender.images.face_detection import FaceDetector
 from agegender.images.reading import read_photo
 from agegender.progress import track
-from agegender.writing import replaced_folder
 
 WHEN_NONE = ("centre", "skip")
 WHEN_SEVERAL = ("largest", "skip")
-MARKER = "agegender-crops.txt"
+FACTS = ["face_count", "face_score", "crop_left", "crop_top", "crop_side"]
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 _AT_ONCE = 256
 
@@ -65,8 +65,9 @@ def crop_faces(
     faces : Faces
     detector : FaceDetector
     folder : Path
-        Where the crops go, as JPEG files under the photos' own paths. It becomes whole or not at all; crops of an
-        earlier run there are replaced.
+        Where the crops go: a subfolder named after the photos and rules, in it JPEG files under the photos' own paths.
+        It becomes whole or not at all, and is used again when it is there. Older ones stay until
+        `crop_folder.remove_other_crops`, since a table may still lead to them.
     margin : float
         Share of the face's longer side that is added on every side.
     when_none : {"centre", "skip"}
@@ -79,7 +80,7 @@ def crop_faces(
     Faces
         `path` leads to the crop, and `original_path` to the photo it comes from, below a root that holds both;
         `face_count`, `face_score`, `crop_left`, `crop_top` and `crop_side` (pixels of the original) say what was done.
-        The notes have `crop` (the detector's name), `crop_margin` and `cropping` (choices and counts).
+        The notes have `crop` (the detector's name), `crop_margin` and `cropping` (choices, counts and the subfolder).
 
     Raises
     ------
@@ -95,17 +96,24 @@ def crop_faces(
     table = check_table(faces.table)
     table["original_path"] = [_below(root, faces.photo_path(path)) for path in table["path"]]
     kept = table.index[table["dropped_because"].isna()]
-    names = _crop_names([table.loc[row, "path"] for row in kept])
-    with replaced_folder(folder) as temporary:
-        jobs = [(faces.photo_path(table.loc[row, "path"]), temporary / names[place]) for place, row in enumerate(kept)]
-        crops = list(track(_crop_all(jobs, rules), "cropping faces", total=len(jobs)))
-        (temporary / MARKER).write_text(f"Face crops, {detector.name}, margin {margin}. Replaced as a whole.\n")
-    _record(table, kept, crops)
+    names = crop_names([table.loc[row, "path"] for row in kept])
+    photos = [faces.photo_path(table.loc[row, "path"]) for row in kept]
+    name = set_name(f"{detector!r} {margin} {when_none} {when_several}", names, photos)
+    found = read_record(folder / name, names)
+    if found is None:
+        with new_crops(folder, name) as temporary:
+            jobs = [(photo, temporary / crop) for photo, crop in zip(photos, names, strict=True)]
+            found = _record(list(track(_crop_all(jobs, rules), "cropping faces", total=len(jobs))))
+            found.to_parquet(temporary / RECORD, index=False)
+    found.index = kept
+    for column in FACTS:
+        table[column] = found[column].reindex(table.index)
+    table.loc[kept, "dropped_because"] = found["dropped_because"]
     table["path"] = table["original_path"]
-    for row, name, crop in zip(kept, names, crops, strict=True):
-        if crop.dropped_because is None:
-            table.loc[row, "path"] = _below(root, folder.absolute() / name)
-    choices = {"when_none": when_none, "when_several": when_several, **_counts(crops)}
+    for row, crop in zip(kept, names, strict=True):
+        if pd.isna(table.loc[row, "dropped_because"]):
+            table.loc[row, "path"] = _below(root, folder.absolute() / name / crop)
+    choices = {"when_none": when_none, "when_several": when_several, "folder": name, **_counts(found)}
     notes = {**faces.notes, "crop": detector.name, "crop_margin": margin, "cropping": choices}
     return Faces(check_table(table), root, notes)
 
@@ -122,20 +130,7 @@ def _check(faces: Faces, folder: Path, when_none: str, when_several: str) -> Non
             f"the crops' folder {folder} and the photos' folder {faces.root} lie within each other; the crops would be "
             "taken for photos next time. Name a folder beside it."
         )
-    if folder.exists() and not (folder / MARKER).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} holds something else than face crops, and it would be replaced. Name a new folder.")
-
-
-def _crop_names(paths: list[str]) -> list[str]:
-    """Return where each crop goes below the folder: as the photo, but a JPEG, and no two in one place."""
-    names = [path if path.lower().endswith((".jpg", ".jpeg")) else f"{path}.jpg" for path in paths]
-    # A table may be anybody's: nothing is written outside the folder.
-    inside = ["/".join(part for part in PurePosixPath(name).parts if part not in {"..", "/"}) for name in names]
-    taken: set[str] = set()
-    for place, name in enumerate(inside):
-        inside[place] = name if name not in taken else f"{place}-{PurePosixPath(name).name}"
-        taken.add(inside[place])
-    return inside
+    check_folder(folder)
 
 
 def _crop_all(jobs: list[tuple[Path, Path]], rules: _Rules) -> Iterator[_Crop]:
@@ -175,26 +170,25 @@ def _write_jpeg(path: Path, photo: NDArray[np.uint8]) -> None:
     path.write_bytes(encoded.tobytes())
 
 
-def _record(table: pd.DataFrame, kept: pd.Index, crops: list[_Crop]) -> None:
+def _record(crops: list[_Crop]) -> pd.DataFrame:
+    squares = [crop.square for crop in crops]
     columns = {
-        "face_count": [crop.face_count for crop in crops],
-        "face_score": [crop.face_score for crop in crops],
-        "crop_left": [crop.square and crop.square.left for crop in crops],
-        "crop_top": [crop.square and crop.square.top for crop in crops],
-        "crop_side": [crop.square and crop.square.side for crop in crops],
+        "face_count": pd.Series([crop.face_count for crop in crops], dtype="Int64"),
+        "face_score": pd.Series([crop.face_score for crop in crops], dtype="float64"),
+        "crop_left": pd.Series([square and square.left for square in squares], dtype="Int64"),
+        "crop_top": pd.Series([square and square.top for square in squares], dtype="Int64"),
+        "crop_side": pd.Series([square and square.side for square in squares], dtype="Int64"),
+        "dropped_because": pd.Series([crop.dropped_because for crop in crops], dtype=object),
     }
-    for name, values in columns.items():
-        dtype = "float64" if name == "face_score" else "Int64"
-        table[name] = pd.Series(values, index=kept, dtype=dtype).reindex(table.index)
-    table.loc[kept, "dropped_because"] = pd.Series([crop.dropped_because for crop in crops], index=kept, dtype=object)
+    return pd.DataFrame(columns)
 
 
-def _counts(crops: list[_Crop]) -> dict[str, int]:
+def _counts(found: pd.DataFrame) -> dict[str, int]:
     return {
-        "photos": len(crops),
-        "without_face": sum(crop.face_count == 0 for crop in crops),
-        "with_several_faces": sum((crop.face_count or 0) > 1 for crop in crops),
-        "unreadable": sum(crop.dropped_because == "unreadable" for crop in crops),
+        "photos": len(found),
+        "without_face": int((found["face_count"] == 0).sum()),
+        "with_several_faces": int((found["face_count"] > 1).sum()),
+        "unreadable": int((found["dropped_because"] == "unreadable").sum()),
     }
 
 

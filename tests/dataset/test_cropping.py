@@ -3,10 +3,12 @@
 import hashlib
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from agegender.dataset.cropping import MARKER, crop_faces
+from agegender.dataset.crop_folder import MARKER, RECORD, remove_other_crops
+from agegender.dataset.cropping import crop_faces
 from agegender.errors import UsageError
 from agegender.faces import Faces, make_table, read_faces, write_faces
 from agegender.images.face_crops import crop_largest_face
@@ -79,6 +81,7 @@ def test_every_face_is_cut_out_with_its_margin_and_recorded(faces, tmp_path):
     assert cropped.notes["crop"] == "white squares"
     assert cropped.notes["crop_margin"] == 0.5
     assert cropped.notes["seed"] == 7
+    assert cropped.notes["cropping"].pop("folder") == cropped.photo_path(table.loc["one.png", "path"]).parent.name
     assert cropped.notes["cropping"] == {
         "when_none": "centre",
         "when_several": "largest",
@@ -110,7 +113,7 @@ def test_photos_without_a_face_or_with_several_are_left_out_by_choice(faces, tmp
         "broken.png": "unreadable",
         "copy.png": "exact duplicate",
     }
-    assert len([name for name in fingerprint(tmp_path / "crops") if name != MARKER]) == 2
+    assert len(list((tmp_path / "crops").rglob("*.jpg"))) == 2
 
 
 def test_the_originals_are_never_touched_and_every_path_still_leads_somewhere(faces, tmp_path):
@@ -130,12 +133,51 @@ def test_a_cropped_table_survives_the_disk(faces, tmp_path):
     assert read_faces(tmp_path / "faces.parquet").table["crop_side"].dropna().tolist() == [54, 72, 120, 90]
 
 
-def test_crops_of_an_earlier_run_are_replaced(faces, tmp_path):
-    crop_faces(faces, WhiteSquares(), folder=tmp_path / "crops", margin=0.1)
-    old = fingerprint(tmp_path / "crops")
-    crop_faces(faces, WhiteSquares(), folder=tmp_path / "crops", margin=0.6)
-    assert fingerprint(tmp_path / "crops").keys() == old.keys()
-    assert fingerprint(tmp_path / "crops") != old
+def test_crops_of_an_earlier_run_stay_until_the_new_table_is_in_place(faces, tmp_path):
+    folder = tmp_path / "crops"
+    old = crop_faces(faces, WhiteSquares(), folder=folder, margin=0.1)
+    pixels = {path: old.photo_path(path).read_bytes() for path in old.kept()["path"]}
+    new = crop_faces(faces, WhiteSquares(), folder=folder, margin=0.6)
+    assert {path: old.photo_path(path).read_bytes() for path in old.kept()["path"]} == pixels
+    remove_other_crops(folder, new.notes["cropping"]["folder"])
+    assert not any(old.photo_path(path).exists() for path in pixels)
+    assert all(new.photo_path(path).is_file() for path in new.kept()["path"])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([MARKER, new.notes["cropping"]["folder"]])
+
+
+class Forbidden(WhiteSquares):
+    def __repr__(self):
+        return "the same rules"
+
+    def detect(self, photo):
+        raise AssertionError("the crops are there already")
+
+
+class Allowed(Forbidden):
+    detect = WhiteSquares.detect
+
+
+def test_the_same_crops_are_not_made_again(faces, tmp_path):
+    first = crop_faces(faces, Allowed(), folder=tmp_path / "crops", when_none="skip")
+    second = crop_faces(faces, Forbidden(), folder=tmp_path / "crops", when_none="skip")
+    pd.testing.assert_frame_equal(first.table, second.table)
+    assert first.notes == second.notes
+
+
+@pytest.mark.parametrize("harm", ["crop", "record", "photo", "rule"])
+def test_crops_are_made_again_when_anything_changed(faces, tmp_path, harm):
+    first = crop_faces(faces, Allowed(), folder=tmp_path / "crops")
+    crops = tmp_path / "crops" / first.notes["cropping"]["folder"]
+    if harm == "crop":
+        (crops / "one.png.jpg").unlink()
+    if harm == "record":
+        (crops / RECORD).write_bytes(b"no table")
+    if harm == "photo":
+        Image.fromarray(photo_with((50, 40, 30))).save(faces.photo_path("one.png"))
+    with pytest.raises(AssertionError, match="there already"):
+        crop_faces(faces, Forbidden(), folder=tmp_path / "crops", margin=0.5 if harm == "rule" else 0.4)
+    again = crop_faces(faces, Allowed(), folder=tmp_path / "crops")
+    assert all(again.photo_path(path).is_file() for path in again.kept()["path"])
 
 
 def test_a_folder_with_anything_else_in_it_is_refused(faces, tmp_path):
@@ -169,7 +211,7 @@ def test_names_that_collide_or_climb_stay_apart_and_inside(tmp_path):
         Image.fromarray(photo_with((60, 40, 30))).save(root / name, "PNG")
     faces = Faces(make_table([{"path": name, "source": "csv"} for name in ("a.png", "a.png.jpg", "../b.png")]), root)
     crop_faces(faces, WhiteSquares(), folder=tmp_path / "crops")
-    assert len(list((tmp_path / "crops").glob("*.jpg"))) == 3
+    assert len(list((tmp_path / "crops").glob("*/*.jpg"))) == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "set"]
 
 
