@@ -14,7 +14,8 @@ SIZES = {
 }
 # ResNets come from torchvision, so that its ImageNet weights and cache are the ones that fastai users have.
 TORCHVISION_BODIES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-AGE_LOSSES = ("smooth-l1", "l1", "mse", "huber", "soft-labels")
+# The first one is the default (docs/decisions/0005).
+AGE_LOSSES = ("soft-labels", "smooth-l1", "l1", "mse", "huber")
 SPLIT_CHOICES = ("train", "valid", "test", "all")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 # What is trained: everything, the last block of the body and the heads, or the heads alone (feature extraction).
@@ -53,7 +54,7 @@ class Head:
     weight: float = 1.0
 
 
-def age_head(loss: str = "smooth-l1", weight: float = 1.0) -> Head:
+def age_head(loss: str = AGE_LOSSES[0], weight: float = 1.0) -> Head:
     """Return the head that predicts age in years."""
     return Head("age", "age_years", "years", (), loss, weight)
 

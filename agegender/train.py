@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from agegender.stages.training import Plan
 
 IMAGE_SIZE = 128
-# Measured: with equal shares the easier gender head takes most of the body, and ages are learnt late.
-AGE_WEIGHT = 4.0
+# Measured: at equal shares the easier gender head takes most of the body, and an age that is one number is learnt late.
+# Soft labels ask more of the body, and need no more than their share.
+SOFT_LABELS_WEIGHT, ONE_NUMBER_WEIGHT = 1.0, 4.0
 # Drawn faces are few and simple: small photos, and small batches so that there are steps enough.
 DRAWN_IMAGE_SIZE, DRAWN_BATCH_SIZE, DRAWN_EPOCHS = 96, 32, 15
 
@@ -88,9 +89,17 @@ def build_parser() -> argparse.ArgumentParser:
         type=int,
         help=f"side of the square that the network sees (default: {IMAGE_SIZE}, drawn faces {DRAWN_IMAGE_SIZE})",
     )
-    network.add_argument("--age-loss", choices=AGE_LOSSES, default="smooth-l1", help="(default: smooth-l1)")
     network.add_argument(
-        "--age-weight", metavar="W", type=float, default=AGE_WEIGHT, help="share of the age loss (default: %(default)g)"
+        "--age-loss",
+        choices=AGE_LOSSES,
+        default=AGE_LOSSES[0],
+        help="soft-labels: a distribution over years, whose mean is the age; others: one number (default: %(default)s)",
+    )
+    network.add_argument(
+        "--age-weight",
+        metavar="W",
+        type=float,
+        help=f"share of the age loss (default: {SOFT_LABELS_WEIGHT:g} with soft labels, else {ONE_NUMBER_WEIGHT:g})",
     )
     network.add_argument(
         "--gender-weight", metavar="W", type=float, default=1.0, help="share of the gender loss (default: 1)"
@@ -191,7 +200,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         size=size,
         body=body,
         weights=options.weights or ("imagenet" if has_own_data else "none"),
-        heads=(age_head(options.age_loss, options.age_weight), gender_head(weight=options.gender_weight)),
+        heads=(age_head(options.age_loss, _age_weight(options)), gender_head(weight=options.gender_weight)),
         image=ImageSettings(size=options.image_size or (IMAGE_SIZE if has_own_data else DRAWN_IMAGE_SIZE)),
         balance=tuple(options.balance),
         training=TrainingSettings(
@@ -212,6 +221,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return execute(build_parser(), run, arguments)
 
 
+def _age_weight(options: argparse.Namespace) -> float:
+    if options.age_weight is not None:
+        return float(options.age_weight)
+    return SOFT_LABELS_WEIGHT if options.age_loss == "soft-labels" else ONE_NUMBER_WEIGHT
+
+
 def _check(options: argparse.Namespace) -> None:
     least = {"epochs": 1, "batch_size": 2, "image_size": 32, "limit": 1, "seed": 0}
     for name, minimum in least.items():
@@ -220,6 +235,8 @@ def _check(options: argparse.Namespace) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {value} is too small; it must be at least {minimum}.")
     for name in ("learning_rate", "age_weight", "gender_weight", "weight_decay"):
         value = getattr(options, name)
+        if value is None:
+            continue
         if not 0 <= value < float("inf") or (value == 0 and name == "learning_rate"):
             raise UsageError(f"--{name.replace('_', '-')} {value:g} is out of range; it must be above 0.")
     if options.name is not None and not re.fullmatch(r"[\w][\w.-]*", options.name):

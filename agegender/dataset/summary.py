@@ -106,19 +106,19 @@ def _absent_labels(kept: pd.DataFrame) -> list[str]:
 def _missing_labels(kept: pd.DataFrame) -> list[str]:
     missing = {name: int(kept[column].isna().sum()) for column, name in _LABELS.items()}
     few = {name: count for name, count in missing.items() if 0 < count < len(kept)}
-    return [f"{count} of {len(kept)} kept photos lack {name}." for name, count in few.items()]
+    return [f"{count:,} of {len(kept):,} kept photos lack {name}." for name, count in few.items()]
 
 
 def _losses(faces: Faces, counts: Mapping[str, Any]) -> list[str]:
     said = []
     if conflicts := counts.get("exact_conflicts", 0):
         said.append(
-            f"{conflicts} groups of identical files carry contradictory labels: so some of the other labels, which no "
-            "twin contradicts, are wrong too."
+            f"{conflicts:,} groups of identical files carry contradictory labels: so some of the other labels, which "
+            "no twin contradicts, are wrong too."
         )
     files, lost = len(faces.table), len(faces.table) - len(faces.kept())
     if lost > MOST_LOST_SHARE * files:
-        said.append(f"{lost} of {files} files ({lost / files:.0%}) were left out.")
+        said.append(f"{lost:,} of {files:,} files ({lost / files:.0%}) were left out.")
     return said
 
 
@@ -168,4 +168,4 @@ def _limits(faces: Faces) -> list[str]:
     notes = faces.notes
     if "limit" not in notes:
         return []
-    return [f"Only a random {notes['limit']} of {notes['photos_before_limit']} photos were taken."]
+    return [f"Only a random {notes['limit']:,} of {notes['photos_before_limit']:,} photos were taken."]

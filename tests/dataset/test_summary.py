@@ -31,7 +31,7 @@ def test_a_sound_dataset_has_no_warning():
     ("columns", "said"),
     [
         ({"gender": [None] * 4_000}, "No photo has a gender label."),
-        ({"age_years": [None] * 10 + [40.0] * 2_000 + [75.0, 5.0] * 995}, "10 of 4000 kept photos lack an age."),
+        ({"age_years": [None] * 10 + [40.0] * 2_000 + [75.0, 5.0] * 995}, "10 of 4,000 kept photos lack an age."),
         ({"gender": ["male"] * 3_000 + ["female"] * 1_000}, "75% of the labelled photos are labelled male."),
         ({"age_years": [30.0] * 4_000}, "Nobody is older than 30 years"),
         ({"age_years": [30.0] * 4_000}, "Nobody is younger than 30 years"),
@@ -44,7 +44,7 @@ def test_a_sound_dataset_has_no_warning():
             {"ethnicity": ["Others"] * 40 + ["White"] * 3_960},
             "2 of 4 groups by gender and ethnicity have fewer than 30",
         ),
-        ({"dropped_because": ["unreadable"] * 1_000 + [None] * 3_000}, "1000 of 4000 files (25%) were left out."),
+        ({"dropped_because": ["unreadable"] * 1_000 + [None] * 3_000}, "1,000 of 4,000 files (25%) were left out."),
     ],
 )
 def test_a_planted_trouble_is_said(columns, said):
@@ -65,7 +65,7 @@ def test_contradictions_among_twins_and_a_limit_are_said():
     limited = Faces(faces.table, faces.root, {"limit": 4_000, "photos_before_limit": 9_000})
     said = warnings_of(limited, {"exact_conflicts": 3})
     assert said[0].startswith("3 groups of identical files carry contradictory labels")
-    assert said[-1] == "Only a random 4000 of 9000 photos were taken."
+    assert said[-1] == "Only a random 4,000 of 9,000 photos were taken."
 
 
 def test_the_steps_lead_from_files_to_kept_without_a_gap():

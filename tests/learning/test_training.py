@@ -69,11 +69,11 @@ def test_the_best_epoch_is_kept(faces: Faces) -> None:
 
         def before_epoch(self) -> None:
             if self.epoch == 1:
-                self.learn.model.heads["age"][-1].bias.data.fill_(1e4)
+                self.learn.model.heads["age"][-1].bias.data[0] = 1e4
 
     result = fit(learner_of(faces), TrainingSettings(epochs=2), precision="fp32", device=CPU, callbacks=[Spoil()])
     assert result.best_epoch == 1
-    assert result.learner.model.heads["age"][-1].bias.item() < 100
+    assert result.learner.model.heads["age"][-1].bias.max() < 100
 
 
 def test_the_same_seed_gives_the_same_weights(faces: Faces) -> None:

@@ -16,7 +16,7 @@ from agegender.settings import Head, ImageSettings, age_head, gender_head
 from agegender.writing import write_json
 
 AGES = AgeStatistics(33.0, 19.0)
-HEADS = (age_head(), gender_head())
+HEADS = (age_head("smooth-l1"), gender_head())
 TINY = "mobilenetv3_small_050"
 MASKS = Head("mask", "mask", "classes", ("wear", "incorrect", "normal"))
 

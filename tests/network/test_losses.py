@@ -40,7 +40,7 @@ def test_a_photo_without_a_label_does_not_count_for_that_head() -> None:
 
 
 def test_loss_per_photo_has_one_number_for_each() -> None:
-    loss = CombinedLoss((age_head(), gender_head()), age_unit_years=20.0)
+    loss = CombinedLoss((age_head("smooth-l1"), gender_head()), age_unit_years=20.0)
     each = loss((AGES + 5, LOGITS), AGES, GENDERS, reduction="none")
     mean = loss((AGES + 5, LOGITS), AGES, GENDERS)
     assert each.shape == (3,)
@@ -74,7 +74,7 @@ def test_focal_loss_cares_less_about_easy_photos() -> None:
 
 
 def test_activation_and_decodes_give_years_and_classes() -> None:
-    loss = CombinedLoss((age_head(), gender_head()), age_unit_years=20.0)
+    loss = CombinedLoss((age_head("smooth-l1"), gender_head()), age_unit_years=20.0)
     ages, probabilities = loss.activation((AGES, LOGITS))
     years, classes = loss.decodes((ages, probabilities))
     assert years.tolist() == AGES.tolist()
