@@ -17,7 +17,7 @@ FLOORS = {
     "learning": 3, "inference": 3, "explanation": 3,
     "reporting": 4,
     "stages": 5,
-    "console": 6, "model_options": 6,
+    "console": 6, "model_options": 6, "training_options": 6,
     "prepare": 7, "train": 7, "evaluate": 7, "report": 7, "explain": 7, "compare": 7, "predict": 7,
     "__main__": 8,
 }  # fmt: skip
