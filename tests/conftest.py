@@ -1,1 +1,10 @@
-"""Puts this folder on the path, so that all tests can import the datasets and photos that are written for them."""
+"""Puts this folder on the path, so that all tests can import what writes datasets and photos for them."""
+
+import pytest
+
+
+@pytest.fixture
+def in_a_fresh_folder(tmp_path, monkeypatch):
+    """Work in a folder `here`, beside whatever a test puts into `tmp_path`."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")

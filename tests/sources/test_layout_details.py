@@ -5,21 +5,18 @@ from pathlib import Path
 
 import pytest
 from dataset_layouts import (
-    COLUMNS,
     photo,
     text,
     write_afad,
     write_all_age_faces,
     write_appa_real,
     write_cacd,
-    write_csv_table,
     write_fairface,
-    write_folder,
     write_masked_faces,
 )
 
 from agegender.errors import FolderError, TableError, UsageError
-from agegender.sources import afad, all_age_faces, appa_real, cacd, csv_table, fairface, folder, masked_faces
+from agegender.sources import afad, all_age_faces, appa_real, cacd, fairface, masked_faces
 
 
 def by_name(faces):
@@ -209,106 +206,3 @@ class TestMaskedFaces:
         assert (given["gender"] != mended.table["gender"]).sum() == 7
         assert (given["mask"] != mended.table["mask"]).sum() == 2
         assert len(mended.notes["corrected_photos"]) == 9
-
-
-class TestFolder:
-    def test_ages_and_genders_stand_in_either_order_and_in_words(self, tmp_path):
-        table = folder.read(write_folder(tmp_path)).table.set_index("path")
-        found = {path.rpartition("/")[0]: (row["age_years"], row["gender"]) for path, row in table.iterrows()}
-        assert found["25/female"] == (25, "female")
-        assert found["female/31"] == (31, "female")
-        assert found["test/male_30-39"] == (34.5, "male")
-        assert found["age 7/boy"] == (7, "male")
-        assert found["0/women"] == (0, "female")
-        assert table.loc["test/male_30-39/photo.jpg", "split"] == "test"
-        assert table.loc["150/male/photo.jpg", "dropped_because"] == "age out of range"
-
-    def test_a_photo_that_no_folder_labels_is_kept_without_labels_and_counted(self, tmp_path):
-        faces = folder.read(write_folder(tmp_path))
-        assert faces.notes["photos_without_labels"] == 1
-        assert faces.table.set_index("path").loc["misc/photo.jpg", "gender"] is None
-
-    def test_folders_that_say_nothing_are_refused_with_a_guess(self, tmp_path):
-        photo(tmp_path / "all" / "25_0_1_20170116174525125.jpg")
-        with pytest.raises(FolderError, match="looks like utkface"):
-            folder.read(tmp_path)
-
-    def test_afad_is_not_taken_for_people_of_111_years(self, tmp_path):
-        with pytest.raises(FolderError, match="looks like afad"):
-            folder.read(write_afad(tmp_path))
-
-
-class TestCsvTable:
-    def test_odd_ages_are_missing_or_dropped_and_never_clipped(self, tmp_path):
-        faces = csv_table.read(write_csv_table(tmp_path / "data"), columns=COLUMNS)
-        table = faces.table.set_index("path")
-        ages = table["age_years"].fillna(-1).to_dict()
-        assert {path: ages[f"photos/{path}.jpg"] for path in range(8)} == {
-            0: -1, 1: 0, 2: -1, 3: -1, 4: -1, 5: -1, 6: 28.5, 7: 41,
-        }  # fmt: skip
-        assert faces.dropped().to_dict() == {"age out of range": 1, "photo missing": 1, "escapes the folder": 1}
-        assert faces.notes["rows_without_path"] == 1
-        assert faces.notes["ages_not_understood"] == 2  # "old", and "26,5" with its decimal comma
-
-    def test_the_table_may_be_named_instead_of_its_folder(self, tmp_path):
-        root = write_csv_table(tmp_path / "data")
-        assert len(csv_table.read(root / "labels.csv", columns=COLUMNS).table) == 11
-
-    def test_usual_column_names_need_no_mapping(self, tmp_path):
-        photo(tmp_path / "a.jpg")
-        text(tmp_path / "labels.tsv", "file_name\tage\tsex\na.jpg\t30\tWoman\n")
-        assert csv_table.read(tmp_path).table.loc[0, ["age_years", "gender"]].tolist() == [30, "female"]
-
-    def test_parquet_is_read_as_well(self, tmp_path):
-        import pandas as pd
-
-        photo(tmp_path / "a.jpg")
-        pd.DataFrame({"path": ["a.jpg"], "age": [30.5], "gender": ["male"]}).to_parquet(tmp_path / "labels.parquet")
-        assert csv_table.read(tmp_path).table.loc[0, "age_years"] == 30.5
-
-    def test_numbered_genders_must_be_named(self, tmp_path):
-        photo(tmp_path / "a.jpg")
-        photo(tmp_path / "b.jpg")
-        text(tmp_path / "labels.csv", "path,age,gender\na.jpg,30,0\nb.jpg,31,1\n")
-        with pytest.raises(TableError, match="--option male=0 --option female=1"):
-            csv_table.read(tmp_path)
-        assert csv_table.read(tmp_path, male="1", female="0").table["gender"].tolist() == ["female", "male"]
-
-    def test_a_photo_listed_twice_is_one_row_and_a_contradiction_drops_it(self, tmp_path):
-        photo(tmp_path / "a.jpg")
-        photo(tmp_path / "b.jpg")
-        text(tmp_path / "labels.csv", "path,age,gender\na.jpg,30,m\n./a.jpg,30,m\nb.jpg,5,f\nb.jpg,50,f\n")
-        table = csv_table.read(tmp_path).table.set_index("path")
-        assert table["dropped_because"].to_dict() == {"a.jpg": None, "b.jpg": "conflicting labels"}
-
-    @pytest.mark.parametrize(
-        ("content", "message"),
-        [
-            ("name,age\na.jpg,3\n", "lacks the column one for the photos' paths; it has name, age"),
-            ("path,colour\na.jpg,red\n", "lacks the column one for age or gender"),
-            ("", "cannot be read as a table"),
-            ('path,age\n"a.jpg,3\n', "cannot be read as a table"),
-        ],
-    )
-    def test_a_table_without_its_columns_says_what_it_has(self, tmp_path, content, message):
-        text(tmp_path / "labels.csv", content)
-        with pytest.raises(TableError, match=message):
-            csv_table.read(tmp_path)
-
-    def test_a_column_that_is_not_there_or_not_ours_is_refused(self, tmp_path):
-        text(tmp_path / "labels.csv", "path,age\na.jpg,3\n")
-        with pytest.raises(TableError, match="lacks the column years"):
-            csv_table.read(tmp_path, columns={"age_years": "years"})
-        with pytest.raises(UsageError, match="no column shoe_size"):
-            csv_table.read(tmp_path, columns={"shoe_size": "age"})
-
-    def test_a_table_whose_photos_lie_elsewhere_says_which_it_looked_for(self, tmp_path):
-        text(tmp_path / "labels.csv", "path,age\na.jpg,3\nb.jpg,4\n")
-        with pytest.raises(FolderError, match=r"none of the 2 photos that labels.csv names .* first a.jpg"):
-            csv_table.read(tmp_path)
-
-    def test_several_tables_must_be_chosen_from(self, tmp_path):
-        text(tmp_path / "one.csv", "path,age\n")
-        text(tmp_path / "two.csv", "path,age\n")
-        with pytest.raises(FolderError, match="holds 2 tables"):
-            csv_table.read(tmp_path)

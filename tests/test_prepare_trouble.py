@@ -1,0 +1,112 @@
+"""The command `prepare` in trouble: bad input in one line, a full disk, a kill; nothing is ever half-written."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from dataset_layouts import photo, write_utkface
+from prepare_command import prepare, refusal
+
+from agegender.faces import read_faces
+from agegender.prepare import main
+
+pytestmark = pytest.mark.usefixtures("in_a_fresh_folder")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to prepare"),
+        (["--source", "utkface"], "has no --data"),
+        (["--source", "utkfaces", "--data", "DATA"], "Did you mean utkface"),
+        (["--source", "utkface", "--data", "nowhere"], "there is no folder at nowhere"),
+        (["--source", "afad", "--data", "DATA"], "looks like utkface. Try --source utkface"),
+        (["--source", "utkface", "--data", "DATA", "--data", "DATA"], "Name each folder once"),
+        (["--source", "utkface", "--data", "DATA", "--option", "colour=red"], "has no option colour; it has none"),
+        (["--source", "afad", "--data", "DATA", "--option", "colour=red"], "has no option colour; it has ages"),
+        (["--source", "utkface", "--data", "DATA", "--option", "colour"], "is not of the form name=value"),
+        (["--data", "DATA", "--source", "utkface", "--source", "afad"], "to which does it belong"),
+        (["--source", "utkface", "--data", "DATA", "--split", "70/30"], "write 70/15/15"),
+        (["--source", "utkface", "--data", "DATA", "--split", "0/0/0"], "write for example 70/15/15"),
+        (["--source", "utkface", "--data", "DATA", "--official-split"], "has no official split"),
+        (["--source", "utkface", "--data", "DATA", "--folds", "1"], "1 folds cannot be made"),
+        (["--source", "utkface", "--data", "DATA", "--limit", "0"], "--limit 0 leaves no photo"),
+        (["--source", "utkface", "--data", "DATA", "--near-duplicates", "65"], "from 0 to 64"),
+        (["--source", "utkface", "--data", "DATA", "--near-duplicates", "-1"], "from 0 to 64"),
+        (["--source", "utkface", "--data", "DATA", "--report", "."], "it is a folder"),
+        (["--source", "utkface", "--data", "DATA", "--crop", "yunet"], "yunet"),
+        (
+            ["--source", "utkface", "--data", "DATA", "--crop", "haar", "--crop-margin", "-1"],
+            "--crop-margin -1 is no share",
+        ),
+        (["--source", "utkface", "--data", "DATA", "--crop", "haar", "--crops", "DATA"], "lie within each other"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_no_table(tmp_path, capsys, arguments, message):
+    root = str(write_utkface(tmp_path / "data"))
+    assert message in refusal(capsys, *[root if argument == "DATA" else argument for argument in arguments])
+    assert not (tmp_path / "here" / "faces.parquet").exists()
+
+
+def test_ten_thousand_empty_files_are_refused_quickly(tmp_path, capsys):
+    root = tmp_path / "data"
+    root.mkdir()
+    for number in range(10_000):
+        (root / f"{number % 100}_0_0_2017011617452{number:05d}.jpg").touch()
+    started = time.monotonic()
+    said = refusal(capsys, "--source", "utkface", "--data", root)
+    assert "no readable photo" in said
+    assert "all 10000 files" in said
+    assert time.monotonic() - started < 20
+
+
+def test_a_place_that_cannot_be_written_fails_before_the_work(tmp_path, capsys):
+    root = write_utkface(tmp_path / "data")
+    (tmp_path / "file").write_text("in the way")
+    assert main(["--source", "utkface", "--data", str(root), "--out", str(tmp_path / "file" / "faces.parquet")]) == 2
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_old_table(tmp_path, capsys, monkeypatch):
+    import pyarrow.parquet as pq
+
+    given = ["--source", "utkface", "--data", write_utkface(tmp_path / "data")]
+    prepare(*given)
+    before = (tmp_path / "here" / "faces.parquet").read_bytes()
+
+    def write_half(_, path):
+        path.write_bytes(before[: len(before) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pq, "write_table", write_half)
+    capsys.readouterr()
+    assert "No space left" in refusal(capsys, *given, "--split", "50/25/25")
+    assert (tmp_path / "here" / "faces.parquet").read_bytes() == before
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["data", "faces.parquet"]
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    prepare("--source", "utkface", "--data", write_utkface(tmp_path / "data"), "--cache", tmp_path / "file" / "hashes")
+    assert "hashes are not remembered" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_old_table_or_the_new_one_is_there(tmp_path):
+    root = tmp_path / "data"
+    for number in range(300):
+        photo(root / f"{number % 90}_0_0_2017011617452{number:05d}.jpg")
+    prepare("--source", "utkface", "--data", root, "--limit", 150)
+    command = [sys.executable, "-m", "agegender.prepare", "--source", "utkface", "--data", str(root)]
+    command += ["--out", "faces.parquet", "--cache", str(tmp_path / "no" / "hashes")]
+    for delay in np.linspace(0.3, 2.5, 6):
+        running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(delay)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        assert len(read_faces(tmp_path / "here" / "faces.parquet").table) in {150, 300}
