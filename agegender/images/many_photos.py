@@ -26,6 +26,8 @@ _PHOTOS_PER_TASK = 64
 _TASKS_AT_ONCE = 16
 _TASKS_PER_PROCESS = 4
 _PHOTOS_PER_PROCESS = 2000  # about half a second of hashing: fewer are done before a process has started
+# Memory may be short, so that the system stops one; and where semaphores are forbidden, none can be started.
+_NO_PROCESSES = (BrokenProcessPool, OSError, ImportError)
 _log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
@@ -53,8 +55,8 @@ def for_photos(task: Task[Result], paths: Sequence[Path], *, workers: int | None
             for results in _in_processes(task, parts, processes):
                 yield from results
                 done += 1
-        except BrokenProcessPool as error:  # the system may stop a process, when memory is short for one
-            _log.warning("A helper process was lost (%s); this one goes on alone.", type(error).__name__)
+        except _NO_PROCESSES as error:
+            _log.warning("Helper processes cannot work here (%s); this one goes on alone.", type(error).__name__)
     yield from chain.from_iterable(_in_threads(task, parts[done:], workers))
 
 

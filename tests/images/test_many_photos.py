@@ -51,7 +51,16 @@ def test_many_photos_go_to_other_processes_and_come_back_in_order(soon):
 def test_a_lost_process_loses_no_photo(soon, caplog):
     results = list(for_photos(partial(dies_at_500_elsewhere, os.getpid()), PATHS, workers=2))
     assert results == [path.name for path in PATHS]
-    assert "helper process was lost" in caplog.text
+    assert "goes on alone" in caplog.text
+
+
+def test_where_no_process_can_be_started_threads_do_the_work(soon, caplog, monkeypatch):
+    def forbidden(*_, **__):
+        raise OSError("semaphores are forbidden")
+
+    monkeypatch.setattr("loky.ProcessPoolExecutor", forbidden)
+    assert [name for name, _ in for_photos(names_and_process, PATHS, workers=2)] == [path.name for path in PATHS]
+    assert "goes on alone" in caplog.text
 
 
 @pytest.mark.parametrize("photos_per_process", [100, 10_000])
