@@ -171,6 +171,35 @@ def test_precision_is_chosen_by_what_the_device_can_do() -> None:
         choose_device("toaster")
 
 
+def test_the_callbacks_of_cuda_train_in_fp16_with_scaled_gradients(
+    faces: Faces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No GPU here: fastai's own callback, told to autocast and to scale on the CPU.
+    scales = []
+
+    class CpuScaler(torch.amp.GradScaler):
+        def __init__(self, _: str, **options: object) -> None:
+            super().__init__("cpu", **options)
+
+        def step(self, optimizer: object, *args: object, **kwargs: object) -> object:
+            scales.append(self.get_scale())
+            return super().step(optimizer, *args, **kwargs)
+
+    monkeypatch.setattr("fastai.callback.fp16.GradScaler", CpuScaler)
+    monkeypatch.setattr("fastai.callback.fp16.autocast", lambda _, dtype: torch.autocast("cpu", dtype=dtype))
+    monkeypatch.setattr(
+        "agegender.learning.training.precision_callbacks",
+        lambda precision, _: precision_callbacks(precision, torch.device("cuda")),
+    )
+    before = small_network().state_dict()
+    history = fit(learner_of(faces), TrainingSettings(epochs=2, batch_size=8), precision="fp16", device=CPU)
+    after = history.learner.model.state_dict()
+    assert len(scales) == 6
+    assert min(scales) > 1
+    assert np.isfinite(history.history["train_loss"]).all()
+    assert not torch.equal(after["heads.age.8.weight"], before["heads.age.8.weight"])
+
+
 def test_tensorboard_gets_losses_metrics_gaps_photos_and_settings(faces: Faces, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
