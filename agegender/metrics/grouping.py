@@ -114,12 +114,16 @@ def _single(table: pd.DataFrame, column: str) -> Grouping:
     if isinstance(cells, pd.DataFrame):
         raise TableError(f"the column {column} stands in the table twice: keep one of them.")
     present = cells.notna().to_numpy()
-    texts = pd.Series([str(value) for value in cells[present]], dtype=object)
-    counts = texts.value_counts()
-    kept = sorted(counts.index[:MOST_VALUES], key=_age_first)
-    codes = np.full(len(cells), -1, dtype=np.int64)
+    numbers, values = pd.factorize(cells[present])  # a table has few values and many rows: only values become text
+    texts = [str(value) for value in values]
+    names = list(dict.fromkeys(texts))
+    number_of = {name: number for number, name in enumerate(names)}
+    name_numbers = np.array([number_of[text] for text in texts], dtype=np.int64)[numbers]
+    counts = np.bincount(name_numbers, minlength=len(names))
+    kept = sorted((names[number] for number in np.argsort(-counts, kind="stable")[:MOST_VALUES]), key=_age_first)
     place = {name: number for number, name in enumerate(kept)}
-    codes[present] = [place.get(text, len(kept)) for text in texts]
+    codes = np.full(len(cells), -1, dtype=np.int64)
+    codes[present] = np.array([place.get(name, len(kept)) for name in names], dtype=np.int64)[name_numbers]
     notes = _too_many(column, len(counts), MOST_VALUES) if len(counts) > MOST_VALUES else ()
     return Grouping((column,), tuple((name,) for name in kept), codes, notes)
 
