@@ -96,8 +96,8 @@ def crop_faces(
     table = check_table(faces.table)
     table["original_path"] = [_below(root, faces.photo_path(path)) for path in table["path"]]
     kept = table.index[table["dropped_because"].isna()]
-    names = crop_names([table.loc[row, "path"] for row in kept])
-    photos = [faces.photo_path(table.loc[row, "path"]) for row in kept]
+    paths = table.loc[kept, "path"].tolist()
+    names, photos = crop_names(paths), [faces.photo_path(path) for path in paths]
     name = set_name(f"{detector!r} {margin} {when_none} {when_several}", names, photos)
     found = read_record(folder / name, names)
     if found is None:
@@ -110,9 +110,9 @@ def crop_faces(
         table[column] = found[column].reindex(table.index)
     table.loc[kept, "dropped_because"] = found["dropped_because"]
     table["path"] = table["original_path"]
-    for row, crop in zip(kept, names, strict=True):
-        if pd.isna(table.loc[row, "dropped_because"]):
-            table.loc[row, "path"] = _below(root, folder.absolute() / name / crop)
+    is_cut = found["dropped_because"].isna()
+    crops = [folder.absolute() / name / crop for crop, was_cut in zip(names, is_cut, strict=True) if was_cut]
+    table.loc[kept[is_cut], "path"] = [_below(root, crop) for crop in crops]
     choices = {"when_none": when_none, "when_several": when_several, "folder": name, **_counts(found)}
     notes = {**faces.notes, "crop": detector.name, "crop_margin": margin, "cropping": choices}
     return Faces(check_table(table), root, notes)
