@@ -122,7 +122,7 @@ def equal_ages_words(metric: str, gap: Estimate, equal: Estimate | None) -> str:
     low, high = min(one, other), max(one, other)
     what = "the difference from the rest" if metric == "signed_error" else "the difference"
     explained = "; different ages can explain it" if low <= 0.0 else ""
-    return f" At the same mix of ages {what} is {size:.1f} {unit} ({low:.1f} to {high:.1f}){explained}."
+    return f" At the same mix of ages {what} is {_number(size)} {unit} ({_number(low)} to {_number(high)}){explained}."
 
 
 def _amount(value: float, metric: str) -> str:
@@ -132,3 +132,7 @@ def _amount(value: float, metric: str) -> str:
 def _facts(n: int, estimate: Estimate) -> str:
     low, high = sorted((abs(estimate.low), abs(estimate.high)))
     return f"n = {n:,}, 95 % CI {low:.1f} to {high:.1f}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".replace("-", "−")
