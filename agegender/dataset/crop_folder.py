@@ -8,8 +8,9 @@ the same set, which is not made again. It knows no detector; `dataset.cropping` 
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -18,9 +19,12 @@ import pandas as pd
 from agegender.errors import UsageError
 from agegender.writing import check_writable, replaced_folder, write_text
 
+# One more when the same photos are cut differently, so that old crops are not taken for new ones.
+CROPS_VERSION = "agegender crops 1"
 MARKER = "agegender-crops.txt"
 RECORD = "found.parquet"
 _NAME_DIGITS = 12
+_LEFT_HALF_WAY = re.compile(rf"\.[0-9a-f]{{{_NAME_DIGITS}}}\.")  # as `replaced_folder` names what it has not finished
 
 
 def check_folder(folder: Path) -> None:
@@ -47,16 +51,16 @@ def crop_names(paths: Sequence[str]) -> list[str]:
     return inside
 
 
-def set_name(rules: str, names: Sequence[str], photos: Sequence[Path]) -> str:
-    """Return the name of a set: the same for the same rules, names and photos (their size and time of change)."""
-    digest = hashlib.sha256(rules.encode())
-    for name, photo in zip(names, photos, strict=True):
+def set_name(rules: str, files: Mapping[str, Path]) -> str:
+    """Return the name of a set: the same for the same rules, and files of the same names, sizes and times of change."""
+    digest = hashlib.sha256(f"{CROPS_VERSION}\0{rules}".encode())
+    for name, file in files.items():
         try:
-            facts = photo.stat()
+            facts = file.stat()
             state = f"{facts.st_size} {facts.st_mtime_ns}"
         except (OSError, ValueError):
             state = "missing"
-        digest.update(f"\0{name}\0{photo}\0{state}".encode(errors="surrogatepass"))
+        digest.update(f"\0{name}\0{file}\0{state}".encode(errors="surrogatepass"))
     return digest.hexdigest()[:_NAME_DIGITS]
 
 
@@ -68,12 +72,8 @@ def read_record(crops: Path, names: Sequence[str]) -> pd.DataFrame | None:
         return None
     if len(record) != len(names):
         return None
-    written = record["crop_side"].notna()
-    return (
-        record
-        if all((crops / name).is_file() for name, is_there in zip(names, written, strict=True) if is_there)
-        else None
-    )
+    cut = [name for name, is_cut in zip(names, record["crop_side"].notna(), strict=True) if is_cut]
+    return record if all((crops / name).is_file() for name in cut) else None
 
 
 @contextmanager
@@ -92,13 +92,10 @@ def new_crops(folder: Path, name: str) -> Iterator[Path]:
 
 
 def remove_other_crops(folder: Path, name: str) -> None:
-    """Remove every set but the one of this name, once the table that leads to it is in place."""
+    """Remove every set but the one of this name, once the table that leads to it is in place; nothing else is touched."""
     if not (folder / MARKER).exists():
         return
     for path in folder.iterdir():
-        if path.name in {MARKER, name}:
-            continue
-        if path.is_dir() and not path.is_symlink():
+        is_ours = _LEFT_HALF_WAY.match(path.name) or (path / RECORD).is_file()
+        if path.name != name and is_ours and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from agegender.dataset.crop_folder import RECORD, check_folder, crop_names, new_
 from agegender.errors import OutputError, PhotoError, UsageError
 from agegender.faces import Faces, check_table
 from agegender.images.face_crops import Square, centre_square, check_margin, crop_square, face_square
-from agegender.images.face_detection import FaceDetector
+from agegender.images.face_detection import FaceDetector, YuNetDetector
 from agegender.images.reading import read_photo
 from agegender.progress import track
 
@@ -98,7 +98,10 @@ def crop_faces(
     kept = table.index[table["dropped_because"].isna()]
     paths = table.loc[kept, "path"].tolist()
     names, photos = crop_names(paths), [faces.photo_path(path) for path in paths]
-    name = set_name(f"{detector!r} {margin} {when_none} {when_several}", names, photos)
+    files = dict(zip(names, photos, strict=True))
+    if isinstance(detector, YuNetDetector):
+        files["detector"] = detector.model_file  # another model under the same name finds other faces
+    name = set_name(f"OpenCV {cv2.__version__} {detector!r} {margin} {when_none} {when_several}", files)
     found = read_record(folder / name, names)
     if found is None:
         with new_crops(folder, name) as temporary:

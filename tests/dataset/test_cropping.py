@@ -12,7 +12,7 @@ from agegender.dataset.cropping import crop_faces
 from agegender.errors import UsageError
 from agegender.faces import Faces, make_table, read_faces, write_faces
 from agegender.images.face_crops import crop_largest_face
-from agegender.images.face_detection import FaceBox
+from agegender.images.face_detection import FaceBox, YuNetDetector
 from agegender.images.reading import read_photo
 
 
@@ -139,10 +139,14 @@ def test_crops_of_an_earlier_run_stay_until_the_new_table_is_in_place(faces, tmp
     pixels = {path: old.photo_path(path).read_bytes() for path in old.kept()["path"]}
     new = crop_faces(faces, WhiteSquares(), folder=folder, margin=0.6)
     assert {path: old.photo_path(path).read_bytes() for path in old.kept()["path"]} == pixels
+    (folder / ".0123456789ab.left").mkdir()
+    (folder / "letters").mkdir()
+    (folder / "love.txt").write_text("dear")
     remove_other_crops(folder, new.notes["cropping"]["folder"])
     assert not any(old.photo_path(path).exists() for path in pixels)
     assert all(new.photo_path(path).is_file() for path in new.kept()["path"])
-    assert sorted(path.name for path in folder.iterdir()) == sorted([MARKER, new.notes["cropping"]["folder"]])
+    left = {MARKER, new.notes["cropping"]["folder"], "letters", "love.txt"}
+    assert {path.name for path in folder.iterdir()} == left
 
 
 class Forbidden(WhiteSquares):
@@ -162,6 +166,17 @@ def test_the_same_crops_are_not_made_again(faces, tmp_path):
     second = crop_faces(faces, Forbidden(), folder=tmp_path / "crops", when_none="skip")
     pd.testing.assert_frame_equal(first.table, second.table)
     assert first.notes == second.notes
+
+
+def test_another_model_file_under_the_same_name_is_another_set(faces, tmp_path, monkeypatch):
+    model = tmp_path / "yunet.onnx"
+    model.write_bytes(b"one")
+    detector = YuNetDetector(model)
+    monkeypatch.setattr(YuNetDetector, "detect", lambda self, photo: WhiteSquares().detect(photo))
+    first = crop_faces(faces, detector, folder=tmp_path / "crops").notes["cropping"]["folder"]
+    assert crop_faces(faces, detector, folder=tmp_path / "crops").notes["cropping"]["folder"] == first
+    model.write_bytes(b"another")
+    assert crop_faces(faces, detector, folder=tmp_path / "crops").notes["cropping"]["folder"] != first
 
 
 @pytest.mark.parametrize("harm", ["crop", "record", "photo", "rule"])
