@@ -92,7 +92,7 @@ def new_crops(folder: Path, name: str) -> Iterator[Path]:
 
 
 def remove_other_crops(folder: Path, name: str) -> None:
-    """Remove every set but the one of this name, once the table that leads to it is in place; nothing else is touched."""
+    """Remove every set but the one of this name, once the table that leads to it is in place; and nothing else."""
     if not (folder / MARKER).exists():
         return
     for path in folder.iterdir():
