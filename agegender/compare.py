@@ -14,7 +14,7 @@ from agegender.settings import SPLIT_CHOICES
 if TYPE_CHECKING:
     import pandas as pd
 
-    from agegender.stages.comparing import Contest
+    from agegender.api.comparing import Contest
 
 EPILOG = """\
 examples:
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> Result:
     """Compare, and write the page and the submission."""
     if len(options.models) == 1 and options.submission is None:
         raise UsageError("one model alone cannot be compared: name a second one, or ask for --submission FILE.")
-    from agegender.stages.comparing import compare_models, write_submission
+    from agegender.api.comparing import compare_models, write_submission
 
     contest = compare_models(options.models, split=options.split)
     document = contest.to_dict()
@@ -89,7 +89,7 @@ def _board_text(board: pd.DataFrame) -> str:
 
 
 def _write_page(options: argparse.Namespace, contest: Contest) -> Path:
-    from agegender.reporting.comparison_page import write_comparison
+    from agegender.pages.comparison_page import write_comparison
 
     names = "-".join(path.stem for path in options.models[:2])
     folder = options.out or Path("reports") / f"compare-{names}"

@@ -14,7 +14,7 @@ from agegender.settings import SPLIT_CHOICES
 from agegender.writing import check_writable
 
 if TYPE_CHECKING:
-    from agegender.faces import Faces
+    from agegender.data.faces_table import Faces
 
 EPILOG = """\
 examples:
@@ -51,10 +51,10 @@ def run(options: argparse.Namespace) -> Result:
     folder = chosen_model(options)
     if options.out:
         check_writable(options.out.parent)
-    from agegender.inference.model import load_model
-    from agegender.metrics.standard import evaluation_metrics
-    from agegender.predictions import write_predictions
-    from agegender.stages.evaluating import evaluate_faces
+    from agegender.api.evaluating import evaluate_faces
+    from agegender.audit.predictions_table import write_predictions
+    from agegender.audit.standard import evaluation_metrics
+    from agegender.model.predictor import load_model
 
     model = load_model(folder, device=options.device, precision=options.precision)
     split = options.split or ("all" if options.data else "test")
@@ -78,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _faces(options: argparse.Namespace, folder: Path) -> Faces:
-    from agegender.model_folder import FACES_FILE
-    from agegender.stages.gathering import Wanted, gather_faces
+    from agegender.api.gathering import Wanted, gather_faces
+    from agegender.model.model_folder import FACES_FILE
 
     if options.source and not options.data:
         raise UsageError(f"--source {options.source} needs --data FOLDER: where are its photos?")
@@ -88,7 +88,7 @@ def _faces(options: argparse.Namespace, folder: Path) -> Faces:
 
 
 def _text(document: dict[str, Any]) -> str:
-    from agegender.stages.summaries import metrics_lines
+    from agegender.api.summaries import metrics_lines
 
     lines = [f"model {document['model']}, {document['photos']} photos ({document['split']})"]
     return "\n".join([*lines, *metrics_lines(document["metrics"])])

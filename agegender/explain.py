@@ -13,10 +13,10 @@ from agegender.model_options import add_model_options, chosen_model
 from agegender.settings import SPLIT_CHOICES
 
 if TYPE_CHECKING:
+    from agegender.api.choosing import Wanted
+    from agegender.api.explaining import Explanations
     from agegender.explanation.results import FaceExplanation
-    from agegender.inference.model import Model
-    from agegender.stages.choosing import Wanted
-    from agegender.stages.explaining import Explanations
+    from agegender.model.predictor import Model
 
 EPILOG = """\
 examples:
@@ -76,11 +76,11 @@ def run(options: argparse.Namespace) -> Result:
     samples = _samples(options.samples)
     group = _group(options)
     folder = chosen_model(options)
+    from agegender.api.explaining import explain_wanted
+    from agegender.api.reporting import write_model_pages
     from agegender.explanation.settings import LimeSettings
     from agegender.explanation.storing import EXPLANATIONS_FOLDER
-    from agegender.inference.model import load_model
-    from agegender.stages.explaining import explain_wanted
-    from agegender.stages.reporting import write_model_pages
+    from agegender.model.predictor import load_model
     from agegender.writing import check_writable
 
     out = options.out or options.reports_dir / folder.name / EXPLANATIONS_FOLDER
@@ -125,9 +125,9 @@ def _group(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _wanted(options: argparse.Namespace, model: Model, folder: Path, group: dict[str, str]) -> list[Wanted]:
-    from agegender.faces import read_faces
-    from agegender.model_folder import FACES_FILE
-    from agegender.stages.choosing import Choice, Wanted, choose_faces
+    from agegender.api.choosing import Choice, Wanted, choose_faces
+    from agegender.data.faces_table import read_faces
+    from agegender.model.model_folder import FACES_FILE
 
     if options.photos:
         return [Wanted(photo, str(photo)) for photo in options.photos]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from agegender.model_folder import newest_model, read_card
+from agegender.model.model_folder import newest_model, read_card
 from agegender.progress import say
 from agegender.settings import PRECISIONS
 

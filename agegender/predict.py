@@ -51,9 +51,9 @@ def run(options: argparse.Namespace) -> Result:
     paths = _expand(options.photos)
     import pandas as pd
 
-    from agegender.inference.model import load_model
-    from agegender.inference.photos import predict_files
-    from agegender.predictions import write_predictions
+    from agegender.audit.predictions_table import write_predictions
+    from agegender.model.photo_files import predict_files
+    from agegender.model.predictor import load_model
 
     model = load_model(folder, device=options.device, precision=options.precision, detector_file=options.crop_model)
     predictions, problems = predict_files(model, paths, crops=not options.cropped)
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _expand(given: Sequence[Path]) -> list[Path]:
-    from agegender.images.finding import find_photos
+    from agegender.photos.finding import find_photos
 
     paths: list[Path] = []
     for path in given:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agegender.console import Result, command_parser, execute
+from agegender.data.sources import DESCRIPTIONS, choices
 from agegender.errors import OutputError, UsageError
-from agegender.sources import DESCRIPTIONS, choices
 
 if TYPE_CHECKING:
-    from agegender.dataset.preparation_settings import PreparationSettings
+    from agegender.data.preparation_settings import PreparationSettings
 
 ON_CONFLICT = ("drop", "keep-first", "median")
 CROPS = ("none", "haar", "yunet")
@@ -149,22 +149,22 @@ def run(options: argparse.Namespace) -> Result:
     """Prepare, write the table and, when asked, the page."""
     started = time.monotonic()
     settings = _settings(options)
-    from agegender.stages.naming_datasets import name_datasets
+    from agegender.api.naming_datasets import name_datasets
 
     datasets = name_datasets(options.steps)
-    from agegender.dataset.preparing import prepare_datasets
-    from agegender.faces import write_faces
+    from agegender.data.faces_table import write_faces
+    from agegender.data.preparing import prepare_datasets
 
     _check_outputs(options.out, options.report)
     faces, counts = prepare_datasets(datasets, settings)
     write_faces(faces, options.out)
     if settings.crop != "none" and settings.crops is not None:
-        from agegender.dataset.crop_folder import remove_other_crops
+        from agegender.data.crop_folder import remove_other_crops
 
         remove_other_crops(settings.crops, faces.notes["cropping"]["folder"])
     report = None
     if options.report is not None:
-        from agegender.stages.dataset_report import report_dataset
+        from agegender.api.dataset_report import report_dataset
 
         report = str(report_dataset(options.report, faces, counts, hide_faces=options.no_faces))
     places = {"out": str(options.out), "report": report, "seconds": round(time.monotonic() - started, 3)}
@@ -187,7 +187,7 @@ def _settings(options: argparse.Namespace) -> PreparationSettings:
     radius = _radius(options.near_duplicates)
     if options.seed < 0:
         raise UsageError(f"--seed {options.seed} is below 0.")
-    from agegender.dataset.preparation_settings import PreparationSettings
+    from agegender.data.preparation_settings import PreparationSettings
 
     return PreparationSettings(
         near_duplicates=radius,

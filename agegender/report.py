@@ -16,7 +16,7 @@ from agegender.progress import say
 if TYPE_CHECKING:
     import pandas as pd
 
-    from agegender.reporting.reports import ReportInput
+    from agegender.pages.reports import ReportInput
 
 EPILOG = """\
 examples:
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> Result:
     if options.images is not None and not options.images.is_dir():
         raise FolderError(f"--images {options.images} is no folder. Name the folder that the table's paths start from.")
     content = _foreign_content(options) if options.predictions else _model_content(options)
-    from agegender.reporting.reports import write_report_set
+    from agegender.pages.reports import write_report_set
 
     folder = options.out or options.reports_dir / content.title
     if options.predictions is None:
@@ -92,8 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _model_content(options: argparse.Namespace) -> ReportInput:
     if options.columns:
         raise UsageError("--columns maps the columns of a foreign table; give it together with --predictions.")
-    from agegender.model_folder import newest_model
-    from agegender.reporting.model_folder_files import read_report_input
+    from agegender.model.model_folder import newest_model
+    from agegender.pages.model_folder_files import read_report_input
 
     folder = options.model or newest_model(options.models_dir)
     if options.model is None:
@@ -111,9 +111,9 @@ def _with_explanations(content: ReportInput, folder: Path) -> ReportInput:
 def _foreign_content(options: argparse.Namespace) -> ReportInput:
     import pandas as pd
 
-    from agegender.faces import Faces
-    from agegender.predictions import read_predictions
-    from agegender.reporting.reports import ReportInput
+    from agegender.audit.predictions_table import read_predictions
+    from agegender.data.faces_table import Faces
+    from agegender.pages.reports import ReportInput
 
     table = mapped(read_predictions(options.predictions), options.columns)
     faces = None
@@ -133,7 +133,7 @@ def mapped(table: pd.DataFrame, pairs: Sequence[str]) -> pd.DataFrame:
     TableError
         The table lacks a named column.
     """
-    from agegender.reporting.audit import NUMBERS, TEXTS
+    from agegender.audit.judged import NUMBERS, TEXTS
 
     renamed = table.copy()
     for pair in pairs:

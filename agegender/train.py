@@ -22,7 +22,7 @@ from agegender.training_options import (
 )
 
 if TYPE_CHECKING:
-    from agegender.stages.training import Plan
+    from agegender.api.training import Plan
 
 EPILOG = """\
 examples:
@@ -51,9 +51,9 @@ def run(options: argparse.Namespace) -> Result:
     folders = [options.models_dir, options.runs_dir] + ([] if options.no_report else [options.reports_dir])
     for folder in folders:
         check_writable(folder)
-    from agegender.stages.gathering import Wanted, gather_faces
-    from agegender.stages.reporting import report_model
-    from agegender.stages.training import train_model
+    from agegender.api.gathering import Wanted, gather_faces
+    from agegender.api.reporting import report_model
+    from agegender.api.training import train_model
 
     wanted = Wanted(options.faces, options.source, options.data, options.limit, options.seed, options.fold)
     faces = gather_faces(wanted)
@@ -74,7 +74,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         A value is out of its range.
     """
     check_training_options(options)
-    from agegender.stages.training import Plan
+    from agegender.api.training import Plan
 
     defaults = TrainingSettings()
     is_drawn = (options.source or "").replace("-", "_") == "drawn_faces"
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _result(model: Path, runs: Path, card: dict, pages: dict[str, Path]) -> Result:
-    from agegender.stages.summaries import metrics_lines
+    from agegender.api.summaries import metrics_lines
 
     document = {
         "model": str(model),

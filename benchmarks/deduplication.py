@@ -34,10 +34,10 @@ import numpy as np
 from photo_benchmark import run
 from twin_rivals import image_hash, numpy_pairs, pair_loop, popcount_loop
 
-from agegender.dataset.twin_search import distinct_near_pairs, near_pairs
+from agegender.data.twin_search import distinct_near_pairs, near_pairs
 from agegender.errors import AgeGenderError
-from agegender.images.finding import find_photos
-from agegender.images.fingerprints import fingerprint_files, hash_numbers
+from agegender.photos.finding import find_photos
+from agegender.photos.fingerprints import fingerprint_files, hash_numbers
 
 RADIUS = 5
 QUICK_PHOTOS = 20_000

@@ -27,6 +27,7 @@ import torch
 from lime.lime_image import LimeImageExplainer
 from numpy.typing import NDArray
 
+from agegender.data.sources.drawn_faces import draw_faces
 from agegender.explanation.lime_explainer import LimeExplainer
 from agegender.explanation.sampling import (
     Evaluator,
@@ -41,14 +42,13 @@ from agegender.explanation.stopping import top_overlap
 from agegender.explanation.superpixels import cover, find_regions
 from agegender.explanation.surrogate import Surrogate, fit_pairs, fit_rows, r_squared, stock_kernel
 from agegender.explanation.trust import rank_correlation
-from agegender.images.reading import read_photo
-from agegender.inference.model import Model, load_model
-from agegender.network.face_network import AgeStatistics, make_network
-from agegender.network.precision import choose_device, choose_precision
-from agegender.network.storing import network_entries
+from agegender.model.checkpoint import network_entries
+from agegender.model.face_network import AgeStatistics, make_network
+from agegender.model.precision import choose_device, choose_precision
+from agegender.model.predictor import Model, load_model
+from agegender.photos.reading import read_photo
 from agegender.progress import track
 from agegender.settings import ImageSettings, age_head, gender_head
-from agegender.sources.drawn_faces import draw_faces
 from agegender.writing import to_json, write_json
 
 HEADS = (age_head(), gender_head())

@@ -26,10 +26,10 @@ import numpy as np
 from photo_benchmark import run
 
 from agegender.errors import AgeGenderError, PhotoError
-from agegender.images.face_crops import face_square
-from agegender.images.face_detection import FaceBox, HaarDetector
-from agegender.images.finding import find_photos
-from agegender.images.reading import read_photo
+from agegender.photos.face_crops import face_square
+from agegender.photos.face_detection import FaceBox, HaarDetector
+from agegender.photos.finding import find_photos
+from agegender.photos.reading import read_photo
 
 SCENE = (800, 1000)  # height and width in pixels
 SMALLEST_FACE, LARGEST_FACE = 60, 400

@@ -26,10 +26,10 @@ from pathlib import Path
 import numpy as np
 from photo_benchmark import run
 
-from agegender.dataset.batches import make_dataloaders
+from agegender.data.batches import make_dataloaders
+from agegender.data.faces_table import Faces, make_table
 from agegender.errors import AgeGenderError
-from agegender.faces import Faces, make_table
-from agegender.images.finding import find_photos
+from agegender.photos.finding import find_photos
 from agegender.settings import AugmentationSettings, ImageSettings, age_head, gender_head
 
 SIZE = 224

@@ -21,16 +21,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from agegender.data.faces_table import read_faces
+from agegender.data.sources.drawn_faces import Causes, read_causes
 from agegender.explanation.lime_explainer import LimeExplainer
 from agegender.explanation.results import FaceExplanation
 from agegender.explanation.settings import LimeSettings
 from agegender.explanation.superpixels import Regions
-from agegender.faces import read_faces
-from agegender.images.reading import read_photo
-from agegender.inference.model import load_model
-from agegender.model_folder import FACES_FILE, newest_model
+from agegender.model.model_folder import FACES_FILE, newest_model
+from agegender.model.predictor import load_model
+from agegender.photos.reading import read_photo
 from agegender.progress import track
-from agegender.sources.drawn_faces import Causes, read_causes
 from agegender.writing import to_json
 
 LEAST_SHARE_OF_REGION = 1 / 2

@@ -60,7 +60,7 @@ def run(
 
 
 def _drawn(folder: Path, face_count: int) -> Path:
-    from agegender.sources.drawn_faces import draw_faces
+    from agegender.data.sources.drawn_faces import draw_faces
 
     draw_faces(folder / "drawn", face_count=face_count)
     return folder / "drawn"

@@ -28,15 +28,15 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.optimizer import Adam
 
-from agegender.dataset.batches import make_dataloaders
-from agegender.dataset.splitting import split_faces
-from agegender.learning.precision import precision_callbacks
-from agegender.learning.training import make_learner
-from agegender.network.face_network import AgeStatistics, make_network
-from agegender.network.losses import CombinedLoss
-from agegender.network.precision import choose_device, choose_precision
+from agegender.data.batches import make_dataloaders
+from agegender.data.sources import drawn_faces, find_source
+from agegender.data.splitting import split_faces
+from agegender.model.face_network import AgeStatistics, make_network
+from agegender.model.losses import CombinedLoss
+from agegender.model.precision import choose_device, choose_precision
+from agegender.model.precision_callbacks import precision_callbacks
+from agegender.model.training import make_learner
 from agegender.settings import AugmentationSettings, ImageSettings, age_head, gender_head
-from agegender.sources import drawn_faces, find_source
 
 BODY = "resnet34"
 SIZE = 128

@@ -10,9 +10,9 @@ import pytest
 from dataset_layouts import LAYOUTS, text, write_appa_real, write_fairface, write_folder, write_utkface
 from prepare_command import document, prepare, refusal
 
-from agegender.faces import read_faces
+from agegender.data.faces_table import read_faces
+from agegender.data.sources.drawn_faces import draw_faces
 from agegender.prepare import build_parser
-from agegender.sources.drawn_faces import draw_faces
 
 pytestmark = pytest.mark.usefixtures("in_a_fresh_folder")
 

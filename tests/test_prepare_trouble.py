@@ -12,7 +12,7 @@ import pytest
 from dataset_layouts import photo, write_utkface
 from prepare_command import prepare, refusal
 
-from agegender.faces import read_faces
+from agegender.data.faces_table import read_faces
 from agegender.prepare import main
 
 pytestmark = pytest.mark.usefixtures("in_a_fresh_folder")

@@ -9,7 +9,7 @@ import time
 import pytest
 from reporting.report_inputs import make_explanations, make_photos, make_predictions
 
-from agegender.reporting.reports import ReportInput, write_report_set
+from agegender.pages.reports import ReportInput, write_report_set
 
 pytestmark = pytest.mark.browser
 TABLE = "#ethnicity-gender-age"

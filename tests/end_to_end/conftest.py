@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agegender import train
-from agegender.sources.drawn_faces import draw_faces
+from agegender.data.sources.drawn_faces import draw_faces
 
 QUICK = ("--body", "mobilenetv3_small_050", "--image-size", "48", "--epochs", "1", "--batch-size", "16")
 

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from agegender import evaluate, predict, train
-from agegender.faces import read_faces
-from agegender.sources.drawn_faces import draw_faces
+from agegender.data.faces_table import read_faces
+from agegender.data.sources.drawn_faces import draw_faces
 
 from .conftest import QUICK, Run, run_for_json
 

@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from scipy.stats import qmc
 
-from agegender.errors import FolderError, PhotoError, UsageError
-from agegender.sources import drawn_faces
-from agegender.sources.drawing.causes import CAUSES, FEATURES, age_strengths
-from agegender.sources.drawing.person import (
+from agegender.data.sources import drawn_faces
+from agegender.data.sources.drawn_faces import draw_faces, read, read_causes, read_plan
+from agegender.data.sources.utkface import parse_name
+from agegender.drawing.causes import CAUSES, FEATURES, age_strengths
+from agegender.drawing.person import (
     PLANTED_ETHNICITY,
     Labels,
     Person,
@@ -20,11 +21,10 @@ from agegender.sources.drawing.person import (
     sample_labels,
     sample_person,
 )
-from agegender.sources.drawing.portrait import draw_portrait
-from agegender.sources.drawing.scene import sample_scene
-from agegender.sources.drawing.sequence import sobol_point
-from agegender.sources.drawn_faces import draw_faces, read, read_causes, read_plan
-from agegender.sources.utkface import parse_name
+from agegender.drawing.portrait import draw_portrait
+from agegender.drawing.scene import sample_scene
+from agegender.drawing.sequence import sobol_point
+from agegender.errors import FolderError, PhotoError, UsageError
 
 DEFAULT_COUNT = drawn_faces.FACE_COUNT
 

@@ -15,8 +15,8 @@ from dataset_layouts import (
     write_masked_faces,
 )
 
+from agegender.data.sources import afad, all_age_faces, appa_real, cacd, fairface, masked_faces
 from agegender.errors import FolderError, TableError, UsageError
-from agegender.sources import afad, all_age_faces, appa_real, cacd, fairface, masked_faces
 
 
 def by_name(faces):

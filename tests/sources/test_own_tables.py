@@ -10,8 +10,8 @@ from dataset_layouts import (
     write_folder,
 )
 
+from agegender.data.sources import csv_table, folder
 from agegender.errors import FolderError, TableError, UsageError
-from agegender.sources import csv_table, folder
 
 
 def by_name(faces):

@@ -3,10 +3,10 @@
 import pytest
 from dataset_layouts import LAYOUTS
 
+from agegender.data.faces_table import check_table, read_faces, write_faces
+from agegender.data.sources import DESCRIPTIONS, find_source
+from agegender.data.sources.recognising import guess_source
 from agegender.errors import FolderError
-from agegender.faces import check_table, read_faces, write_faces
-from agegender.sources import DESCRIPTIONS, find_source
-from agegender.sources.recognising import guess_source
 
 
 @pytest.fixture(params=LAYOUTS)

@@ -6,11 +6,11 @@ from importlib.util import find_spec
 
 import pytest
 
+from agegender.data.sources import DESCRIPTIONS, SOURCES, choices, find_source, source_name
 from agegender.errors import UsageError
-from agegender.sources import DESCRIPTIONS, SOURCES, choices, find_source, source_name
 
 
-@pytest.mark.parametrize("name", [name for name in DESCRIPTIONS if find_spec(f"agegender.sources.{name}")])
+@pytest.mark.parametrize("name", [name for name in DESCRIPTIONS if find_spec(f"agegender.data.sources.{name}")])
 def test_every_source_has_a_read_function(name):
     assert callable(SOURCES[name])
 
@@ -28,5 +28,8 @@ def test_a_misspelt_source_is_met_with_the_nearest_one():
 
 
 def test_the_list_costs_no_heavy_import():
-    code = "import sys, agegender.sources; agegender.sources.choices(); print({'pandas', 'numpy'} & set(sys.modules))"
+    code = (
+        "import sys; from agegender.data.sources import choices; choices(); "
+        "print({'pandas', 'numpy'} & set(sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

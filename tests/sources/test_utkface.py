@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agegender.data.sources import find_source, utkface
 from agegender.errors import FolderError
-from agegender.sources import find_source, utkface
 
 DEFECTS = {
     # name: (age, gender, ethnicity, counts as malformed)

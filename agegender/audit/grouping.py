@@ -1,0 +1,161 @@
+"""Owns which rows belong together: the columns one can group by, and the group of every row.
+
+A missing value is no group of its own. A column with more than `MOST_VALUES` values keeps the most frequent ones as
+groups; its other rows stay in every rest, and the notes say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from agegender.audit.bias import AGE_GROUPS, age_group
+from agegender.errors import TableError
+
+MOST_VALUES = 30  # more values than this are no grouping but an identity
+MOST_GROUPS = 120  # of an intersection
+LABEL_COLUMNS = ("gender", "ethnicity", "age_group", "expression", "mask", "source")
+_NO_GROUPS = {
+    "path",
+    "subject_id",
+    "split",
+    "file_sha512",
+    "phash",
+    "dropped_because",
+    "predicted_gender",
+    "fold",
+    "root",
+}
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """The group of every row.
+
+    Attributes
+    ----------
+    columns : tuple of str
+    values : tuple of tuples of str
+        The groups' values in each column, in natural order.
+    codes : array, shape (rows,), int
+        Place in `values`; `len(values)` for a known group beyond the most frequent ones; -1 where a value is missing.
+    notes : tuple of str
+        What is not shown, as sentences.
+    """
+
+    columns: tuple[str, ...]
+    values: tuple[tuple[str, ...], ...]
+    codes: NDArray[np.int64]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Return how many groups there are, the left-over rows counted as one where there are any."""
+        return len(self.values) + int((self.codes == len(self.values)).any())
+
+    def of_rows(self, chosen: NDArray[np.bool_]) -> Grouping:
+        """Return the same groups for some of the rows."""
+        return replace(self, codes=self.codes[chosen])
+
+
+def with_age_group(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with `age_group` (bands of the labelled age), unless it is there or no age is known."""
+    if "age_group" in predictions or "age_years" not in predictions:
+        return predictions
+    ages = pd.to_numeric(predictions["age_years"], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return predictions.assign(age_group=pd.Series(age_group(ages), index=predictions.index, dtype=object))
+
+
+def group_columns(predictions: pd.DataFrame) -> tuple[str, ...]:
+    """Return the columns by which the rows can be grouped: two to `MOST_VALUES` values of text.
+
+    The known label columns come first, `age_group` (derived from `age_years`) among them, then others in their order.
+    """
+    table = with_age_group(predictions)
+    named = [name for name in LABEL_COLUMNS if name in table]
+    others = [
+        name
+        for name in map(str, table.columns)
+        if name not in {*named, *_NO_GROUPS} and not name.startswith(("is_", "predicted_")) and _is_text(table[name])
+    ]
+    return tuple(name for name in (*named, *others) if 2 <= value_count(table, name) <= MOST_VALUES)
+
+
+def value_count(table: pd.DataFrame, column: str) -> int:
+    """Return how many different values a column has, missing ones not counted."""
+    return int(table[column].nunique())
+
+
+def make(table: pd.DataFrame, columns: Sequence[str]) -> Grouping:
+    """Return the group of every row by one column or by several together.
+
+    Raises
+    ------
+    TableError
+        A column is absent, or stands there twice.
+    """
+    if not columns:
+        raise TableError("no column to group by was named.")
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise TableError(
+            f"cannot group by {', '.join(missing)}: the table has {', '.join(map(str, table.columns)) or 'no columns'}."
+        )
+    singles = [_single(table, name) for name in columns]
+    return singles[0] if len(singles) == 1 else _crossed(singles)
+
+
+def _single(table: pd.DataFrame, column: str) -> Grouping:
+    cells = table[column]
+    if isinstance(cells, pd.DataFrame):
+        raise TableError(f"the column {column} stands in the table twice: keep one of them.")
+    present = cells.notna().to_numpy()
+    numbers, values = pd.factorize(cells[present])  # a table has few values and many rows: only values become text
+    texts = [str(value) for value in values]
+    names = list(dict.fromkeys(texts))
+    number_of = {name: number for number, name in enumerate(names)}
+    name_numbers = np.array([number_of[text] for text in texts], dtype=np.int64)[numbers]
+    counts = np.bincount(name_numbers, minlength=len(names))
+    kept = sorted((names[number] for number in np.argsort(-counts, kind="stable")[:MOST_VALUES]), key=_age_first)
+    place = {name: number for number, name in enumerate(kept)}
+    codes = np.full(len(cells), -1, dtype=np.int64)
+    codes[present] = np.array([place.get(name, len(kept)) for name in names], dtype=np.int64)[name_numbers]
+    notes = _too_many(column, len(counts), MOST_VALUES) if len(counts) > MOST_VALUES else ()
+    return Grouping((column,), tuple((name,) for name in kept), codes, notes)
+
+
+def _crossed(singles: Sequence[Grouping]) -> Grouping:
+    columns = tuple(name for single in singles for name in single.columns)
+    notes = tuple(note for single in singles for note in single.notes)
+    present = np.all([single.codes >= 0 for single in singles], axis=0)
+    named = present & np.all([single.codes < len(single.values) for single in singles], axis=0)
+    together = np.stack([single.codes for single in singles], axis=1)[named]
+    cells, place, counts = np.unique(together, axis=0, return_inverse=True, return_counts=True)
+    order = np.sort(np.argsort(-counts, kind="stable")[:MOST_GROUPS])
+    codes = np.where(present, len(order), -1)
+    new_place = np.full(len(cells), len(order))
+    new_place[order] = np.arange(len(order))
+    codes[named] = new_place[place.reshape(-1)]
+    values = tuple(
+        tuple(single.values[code][0] for single, code in zip(singles, cell, strict=True)) for cell in cells[order]
+    )
+    if len(cells) > MOST_GROUPS:
+        notes = (*notes, *_too_many(" × ".join(columns), len(cells), MOST_GROUPS))
+    return Grouping(columns, values, codes, notes)
+
+
+def _too_many(name: str, found: int, kept: int) -> tuple[str, ...]:
+    return (f"{name} has {found} values; the {kept} most frequent are shown, the others count in every rest.",)
+
+
+def _age_first(name: str) -> tuple[int, str]:
+    return (AGE_GROUPS.index(name), name) if name in AGE_GROUPS else (len(AGE_GROUPS), name)
+
+
+def _is_text(cells: pd.Series) -> bool:
+    is_word = pd.api.types.is_object_dtype(cells) or pd.api.types.is_string_dtype(cells)
+    return is_word or isinstance(cells.dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(cells)

@@ -1,0 +1,212 @@
+"""Owns 95 % intervals of means, for many groups at a time, by a studentised bootstrap.
+
+Absolute errors are skewed, and an interval from bootstrap percentiles misses on the short side when a group is small.
+Each resample is therefore measured in its own standard errors (bootstrap-t), on a logarithmic scale where no value is
+negative. Resampling is stratified: every group keeps its size, so none goes missing.
+
+References
+----------
+Efron and Tibshirani: An introduction to the bootstrap, 1993, chapter 12. Hall: The bootstrap and Edgeworth expansion,
+1992.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from agegender.audit.rates import LEVEL
+
+Floats = NDArray[np.float64]
+_SMALLEST_BOOTSTRAP = 8  # with fewer rows a resample often holds one value only, and Student's t is the better guess
+_LARGEST_BOOTSTRAP = 3000  # with more rows the mean of a resample is normal to far less than the noise of resampling
+_FARTHEST = 2.5  # Student quantiles
+_CHUNK_VALUES = 2_000_000
+
+
+@dataclass(frozen=True)
+class GroupedMeans:
+    """Means of groups, and of bootstrap resamples of them.
+
+    Attributes
+    ----------
+    counts : array, shape (groups,), int
+    means, variances : array, shape (groups,)
+        Of the rows; the variance divides by n. NaN in an empty group.
+    resampled_means, resampled_variances : array, shape (resamples, groups)
+    is_positive : bool
+        No value is negative, so that intervals of means are made on a logarithmic scale.
+    """
+
+    counts: NDArray[np.int64]
+    means: Floats
+    variances: Floats
+    resampled_means: Floats
+    resampled_variances: Floats
+    is_positive: bool
+
+
+def resample_groups(
+    values: ArrayLike, codes: ArrayLike, group_count: int, *, resample_count: int = 2000, seed: int = 7
+) -> GroupedMeans:
+    """Return the means of groups and those of `resample_count` stratified bootstrap resamples.
+
+    Parameters
+    ----------
+    values : array, shape (rows,), float
+        Without NaN.
+    codes : array, shape (rows,), int
+        Group of each row, 0..group_count - 1.
+    """
+    numbers, places = np.asarray(values, dtype=np.float64), np.asarray(codes)
+    generator = np.random.Generator(np.random.SFC64(seed))
+    counts = np.bincount(places, minlength=group_count)
+    means, variances = np.full(group_count, np.nan), np.full(group_count, np.nan)
+    shape = (resample_count, group_count)
+    resampled_means, resampled_variances = np.full(shape, np.nan), np.full(shape, np.nan)
+    parts = np.split(numbers[np.argsort(places, kind="stable")], np.cumsum(counts)[:-1])
+    for group, part in enumerate(parts):
+        if part.size:
+            means[group], variances[group] = part.mean(), part.var()
+            shifts, resampled_variances[:, group] = _resample(part - means[group], resample_count, generator)
+            resampled_means[:, group] = means[group] + shifts
+    is_positive = bool(numbers.size) and bool(numbers.min() >= 0.0)
+    return GroupedMeans(counts, means, variances, resampled_means, resampled_variances, is_positive)
+
+
+def mean_intervals(grouped: GroupedMeans, *, level: float = LEVEL) -> tuple[Floats, Floats]:
+    """Return the ends of the bootstrap-t interval of each group's mean, shape (groups,) each.
+
+    Groups of 2 to 7 rows get Student's interval, one of a single row none (NaN).
+    """
+    error = _standard_error(grouped.variances, grouped.counts)
+    if not grouped.is_positive:
+        nothing = _Side(np.zeros(1), np.zeros(1), np.zeros((1, 1)), np.zeros((1, 1)))
+        return _difference(grouped, nothing, level)
+    resampled_error = _standard_error(grouped.resampled_variances, grouped.counts)
+    mean, resampled_mean = _above_zero(grouped.means), _above_zero(grouped.resampled_means)
+    relative = error / mean
+    t = _in_errors(np.log(resampled_mean) - np.log(mean), resampled_error / resampled_mean, relative)
+    lower, upper = _ends(t, grouped.counts, level)
+    low, high = mean * np.exp(-upper * relative), mean * np.exp(-lower * relative)
+    return _mend_small(grouped, error, (low, high), level)
+
+
+def gap_intervals(grouped: GroupedMeans, *, level: float = LEVEL) -> tuple[Floats, Floats, Floats]:
+    """Return each group's mean minus the mean of all other rows, and the ends of its bootstrap-t interval."""
+    means, errors = _rest(grouped.counts, grouped.means, grouped.variances)
+    rest = _Side(means, errors, *_rest(grouped.counts, grouped.resampled_means, grouped.resampled_variances))
+    return (grouped.means - means, *_difference(grouped, rest, level))
+
+
+def reference_intervals(
+    grouped: GroupedMeans, reference: int, *, level: float = LEVEL
+) -> tuple[Floats, Floats, Floats]:
+    """Return each group's mean minus that of group number `reference`, and the ends of its bootstrap-t interval.
+
+    Of the reference itself all three are NaN.
+    """
+    one, count = [reference], grouped.counts[[reference]]
+    side = _Side(
+        grouped.means[one],
+        _standard_error(grouped.variances[one], count),
+        grouped.resampled_means[:, one],
+        _standard_error(grouped.resampled_variances[:, one], count),
+    )
+    gap = grouped.means - side.means
+    low, high = _difference(grouped, side, level)
+    for part in (gap, low, high):
+        part[reference] = np.nan
+    return gap, low, high
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What a group's mean is compared with: shapes (groups,) or (1,), resampled (resamples, groups) or (…, 1)."""
+
+    means: Floats
+    errors: Floats
+    resampled_means: Floats
+    resampled_errors: Floats
+
+
+def _difference(grouped: GroupedMeans, side: _Side, level: float) -> tuple[Floats, Floats]:
+    error = np.hypot(_standard_error(grouped.variances, grouped.counts), side.errors)
+    resampled = np.hypot(_standard_error(grouped.resampled_variances, grouped.counts), side.resampled_errors)
+    gap = grouped.means - side.means
+    t = _in_errors(grouped.resampled_means - side.resampled_means - gap, resampled, error)
+    # Both sides alike: with errors of either sign this covers better than two tails of their own.
+    upper = _ends(np.abs(t), grouped.counts, 2.0 * level - 1.0)[1]
+    lower = -upper
+    return _mend_small(grouped, error, (gap - upper * error, gap - lower * error), level, gap)
+
+
+def _rest(counts: NDArray[np.int64], means: Floats, variances: Floats) -> tuple[Floats, Floats]:
+    """Return mean and standard error of all rows outside each group; the last axis is the group."""
+    n = counts.astype(np.float64)
+    others = np.where(n.sum() > n, n.sum() - n, np.nan)
+    total = np.where(n > 0, n * means, 0.0)
+    squared = np.where(n > 0, (n * _standard_error(variances, counts)) ** 2, 0.0)
+    mean = (total.sum(axis=-1, keepdims=True) - total) / others
+    # Rounding can leave a sum of squares a hair below zero.
+    return mean, np.sqrt(np.maximum(squared.sum(axis=-1, keepdims=True) - squared, 0.0)) / others
+
+
+def _resample(centred: Floats, resample_count: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
+    """Return means and variances of resamples of one group, shape (resamples,) each."""
+    if centred.size > _LARGEST_BOOTSTRAP:
+        variance = float(np.mean(centred**2))
+        means = generator.standard_normal(resample_count) * np.sqrt(variance / centred.size)
+        return means, np.full(resample_count, variance)
+    rows = centred.astype(np.float32)
+    means, variances = np.empty(resample_count), np.empty(resample_count)
+    step = max(1, _CHUNK_VALUES // rows.size)
+    for start in range(0, resample_count, step):
+        stop = min(start + step, resample_count)
+        drawn = rows[generator.integers(0, rows.size, size=(stop - start, rows.size))]
+        means[start:stop] = drawn.mean(axis=1, dtype=np.float64)
+        variances[start:stop] = np.einsum("ij,ij->i", drawn, drawn) / rows.size - means[start:stop] ** 2
+    return means, np.maximum(variances, 0.0)
+
+
+def _standard_error(variances: Floats, counts: NDArray[np.int64]) -> Floats:
+    return np.sqrt(variances / np.maximum(counts - 1, 1))
+
+
+def _above_zero(means: Floats) -> Floats:
+    return np.maximum(means, np.finfo(np.float64).tiny * 1e8)
+
+
+def _in_errors(shift: Floats, resampled_error: Floats, error: Floats) -> Floats:
+    # A resample of equal values has no error of its own; a small one keeps its t finite and large.
+    floor = np.maximum(1e-3 * error, np.finfo(np.float64).tiny * 1e8)
+    return shift / np.maximum(resampled_error, floor)
+
+
+def _ends(t: Floats, counts: NDArray[np.int64], level: float) -> tuple[Floats, Floats]:
+    tail = (1.0 - level) / 2.0
+    lower, upper = np.quantile(t, [tail, 1.0 - tail], axis=0)
+    # Ten rows with one far out make resamples whose own error is nearly nothing, and an interval without end.
+    farthest = _FARTHEST * _student(counts, level)
+    return np.maximum(lower, -farthest), np.minimum(upper, farthest)
+
+
+def _mend_small(
+    grouped: GroupedMeans, error: Floats, ends: tuple[Floats, Floats], level: float, middle: Floats | None = None
+) -> tuple[Floats, Floats]:
+    middle = grouped.means if middle is None else middle
+    reach = _student(grouped.counts, level) * error
+    is_small, is_single = grouped.counts < _SMALLEST_BOOTSTRAP, grouped.counts < 2
+    low = np.where(is_small, middle - reach, ends[0])
+    high = np.where(is_small, middle + reach, ends[1])
+    if grouped.is_positive and middle is grouped.means:
+        low = np.maximum(low, 0.0)
+    return np.where(is_single, np.nan, low), np.where(is_single, np.nan, high)
+
+
+def _student(counts: NDArray[np.int64], level: float) -> Floats:
+    from scipy.special import stdtrit
+
+    return np.asarray(stdtrit(np.maximum(counts - 1, 1), 0.5 + level / 2.0))

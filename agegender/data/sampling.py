@@ -1,0 +1,55 @@
+"""Owns how often each training photo is drawn, so that groups that are rare in the data are not rare in training.
+
+It weighs rows; the loader draws. Rare faces are seen again and again, each time changed by augmentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from agegender.audit.bias import age_group
+from agegender.errors import UsageError
+
+MOST_REPEATS = 10.0  # beyond that a handful of faces is learnt by heart
+BALANCE_COLUMNS = ("age_group", "gender", "ethnicity", "expression", "mask", "source")
+
+
+def balancing_weights(rows: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:
+    """Return a weight per row with which every combination of the columns is drawn equally often.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Training rows of a faces table.
+    columns : sequence of str
+        Some of `BALANCE_COLUMNS`; unknown labels are a group of their own.
+
+    Returns
+    -------
+    ndarray, shape (rows,)
+        Mean 1 before the cap; none above `MOST_REPEATS`.
+
+    Raises
+    ------
+    UsageError
+        A column cannot be balanced, or the table lacks it.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"age_years": 30.0, "gender": ["male", "male", "male", "female"]})
+    >>> balancing_weights(rows, ["gender"]).round(2).tolist()
+    [0.67, 0.67, 0.67, 2.0]
+    """
+    table = rows.assign(age_group=age_group(rows["age_years"]))
+    wrong = [name for name in columns if name not in BALANCE_COLUMNS or name not in table]
+    if wrong or not columns:
+        raise UsageError(f"cannot balance by {', '.join(wrong) or 'nothing'}; choose of {', '.join(BALANCE_COLUMNS)}.")
+    cells = table[list(columns)].astype(object).where(table[list(columns)].notna(), "unknown").astype(str)
+    joined = cells.agg("\0".join, axis=1)
+    counts = joined.map(joined.value_counts()).to_numpy(dtype=np.float64)
+    weights = len(rows) / (counts * joined.nunique())
+    return np.minimum(weights, MOST_REPEATS)

@@ -1,0 +1,87 @@
+"""One file per dataset layout: a folder in, a faces table out.
+
+`SOURCES` is the written list: to add a dataset is one file and one line here. The modules are loaded when they are
+asked for, so that `--help` can list the names at no cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from agegender.errors import UsageError
+
+if TYPE_CHECKING:
+    from agegender.data.faces_table import Faces
+
+    Read = Callable[..., Faces]
+
+# Source -> what it is, for --help. The module agegender.data.sources.<name> has `read(root, **options) -> Faces`.
+DESCRIPTIONS = {
+    "utkface": "labels in the file name: age_gender_ethnicity_date.jpg",
+    "drawn_faces": "the faces that this program draws itself",
+    "appa_real": "APPA-REAL: apparent and real age, official split",
+    "afad": "Asian Face Age Dataset: folders age/111 (male) and age/112 (female)",
+    "cacd": "Cross-Age Celebrity Dataset: ages and persons, no gender",
+    "fairface": "FairFace: age ranges, gender and race in label tables",
+    "all_age_faces": "All-Age-Faces: serial number and age in the file name",
+    "masked_faces": "the mask competition's folders: one person per folder, seven photos",
+    "folder": "any photos, age and gender as names of folders, such as 25/female/",
+    "csv_table": "any photos with a CSV, TSV or Parquet table of labels",
+}
+_OTHER_NAMES = {"csv": "csv_table", "drawn": "drawn_faces", "aaf": "all_age_faces"}
+
+
+class _Sources(Mapping[str, "Read"]):
+    """Name -> `read`, each module loaded when its name is first asked for."""
+
+    def __getitem__(self, name: str) -> Read:
+        if name not in DESCRIPTIONS:
+            raise KeyError(name)
+        read: Read = import_module(f"agegender.data.sources.{name}").read
+        return read
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(DESCRIPTIONS)
+
+    def __len__(self) -> int:
+        return len(DESCRIPTIONS)
+
+
+SOURCES: Mapping[str, Read] = _Sources()
+
+
+def source_name(name: str) -> str:
+    """Return the name as `SOURCES` spells it; hyphens, underscores and capitals are alike.
+
+    >>> source_name("APPA-REAL"), source_name("csv")
+    ('appa_real', 'csv_table')
+
+    Raises
+    ------
+    UsageError
+        There is no such source.
+    """
+    spelled = name.strip().lower().replace("-", "_").replace(" ", "_")
+    spelled = _OTHER_NAMES.get(spelled, spelled)
+    if spelled in DESCRIPTIONS:
+        return spelled
+    near = get_close_matches(spelled, DESCRIPTIONS, n=1)
+    hint = f" Did you mean {near[0].replace('_', '-')}?" if near else ""
+    raise UsageError(f"there is no source named {name!r}.{hint} Sources: {', '.join(choices())}.")
+
+
+def find_source(name: str) -> Read:
+    """Return the `read` function of a source, in any accepted spelling of its name."""
+    return SOURCES[source_name(name)]
+
+
+def choices() -> tuple[str, ...]:
+    """Return the names as they are written on a command line.
+
+    >>> choices()[:2]
+    ('utkface', 'drawn-faces')
+    """
+    return tuple("csv" if name == "csv_table" else name.replace("_", "-") for name in DESCRIPTIONS)

@@ -1,0 +1,190 @@
+"""Owns photos whose labels stand in a table: CSV, TSV or Parquet, with whatever column names.
+
+Usual names are recognised (`file`, `img_name`, `sex`, …), others are mapped. Genders written as words are understood;
+of numbers nobody knows which is which (datasets disagree), so they must be said. The table decides which photos there
+are: a row without a photo keeps its row and the reason.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from agegender.data.faces_table import SPLITS, Faces
+from agegender.data.sources.age_ranges import read_age_range
+from agegender.data.sources.assembling import assemble
+from agegender.data.sources.label_files import read_label_file
+from agegender.data.sources.labels import is_unknown, read_age, read_gender
+from agegender.data.sources.listing import ESCAPES, require_folder
+from agegender.errors import FolderError, TableError, UsageError
+
+PHOTO_MISSING = "photo missing"
+CONFLICT = "conflicting labels"
+EXPECTED = "a table with a column of photo paths and one of ages or genders"
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+# Column of the faces table -> names under which datasets have it, most telling first.
+USUAL_NAMES = {
+    "path": ("path", "file", "filename", "file_name", "img_name", "image", "image_path", "img", "photo", "full_path"),
+    "age_years": ("age_years", "age", "real_age", "apparent_age_avg"),
+    "gender": ("gender", "sex"),
+    "ethnicity": ("ethnicity", "race"),
+    "expression": ("expression", "emotion"),
+    "mask": ("mask",),
+    "subject_id": ("subject_id", "subject", "person_id", "identity", "user_id", "id_num"),
+    "split": ("split", "subset", "fold_name"),
+}
+_SIDES = {**{side: side for side in SPLITS}, "val": "valid", "validation": "valid", "training": "train"}
+
+
+def read(
+    root: Path,
+    *,
+    table: Path | str | None = None,
+    columns: Mapping[str, str] | None = None,
+    male: str | None = None,
+    female: str | None = None,
+) -> Faces:
+    """Return the faces table of a label table and the photos that it names.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that the paths in the table start from, or the table itself when it lies in that folder.
+    table : Path or None
+        The table; by default the only one in the folder.
+    columns : mapping
+        Column of the faces table -> column of the given one, such as `{"age_years": "years", "path": "img"}`.
+    male, female : str or None
+        How the table writes the two genders where they are not words, such as "0" and "1".
+
+    Raises
+    ------
+    FolderError
+        There is no such folder, no table in it, or several.
+    TableError
+        A column is missing, or the genders are not understood.
+    """
+    if root.suffix.lower() in TABLE_SUFFIXES and not root.is_dir():
+        root, table = root.parent, root
+    require_folder(root)
+    place = Path(table) if table else _only_table(root)
+    given = read_label_file(place)
+    names = _column_names(given, dict(columns or {}), place)
+    labels = pd.DataFrame({column: given[name] for column, name in names.items()})
+    genders = {str(male).strip().lower(): "male", str(female).strip().lower(): "female"} if male or female else {}
+    _check_genders(labels, genders, place)
+    rows = [_row(row, genders) for row in labels.to_dict("records")]
+    named = [row for row in rows if row["path"]]
+    odd = {name: sum(row.pop(name) for row in rows) for name in ("age_is_odd", "gender_is_odd")}
+    photos = _one_row_per_photo(_checked_photos(named, root))
+    if photos and all(row["dropped_because"] == PHOTO_MISSING for row in photos):
+        raise FolderError(
+            f"none of the {len(photos)} photos that {place.name} names lies in {root}, first {photos[0]['path']}. "
+            "Name the folder that the paths start from with --data, and the table with --option table=FILE."
+        )
+    return assemble(
+        photos,
+        root,
+        "csv_table",
+        expected=EXPECTED,
+        table=str(place),
+        rows_without_path=len(rows) - len(named),
+        ages_not_understood=odd["age_is_odd"],
+        genders_not_understood=odd["gender_is_odd"],
+    )
+
+
+def _only_table(root: Path) -> Path:
+    tables = sorted(path for path in root.iterdir() if path.suffix.lower() in TABLE_SUFFIXES and path.is_file())
+    if len(tables) == 1:
+        return tables[0]
+    if not tables:
+        raise FolderError(f"there is no CSV, TSV or Parquet table in {root}. Name one with --option table=FILE.")
+    names = ", ".join(path.name for path in tables[:5])
+    raise FolderError(f"{root} holds {len(tables)} tables ({names}). Say which one with --option table=FILE.")
+
+
+def _column_names(given: pd.DataFrame, mapped: dict[str, str], place: Path) -> dict[str, str]:
+    """Return column of the faces table -> column of the given table."""
+    unknown = sorted(set(mapped) - set(USUAL_NAMES))
+    if unknown:
+        raise UsageError(f"a faces table has no column {', '.join(unknown)} to map; it has {', '.join(USUAL_NAMES)}.")
+    by_lower = {str(name).lower(): str(name) for name in given.columns}
+    names = dict(mapped)
+    for column, usual in USUAL_NAMES.items():
+        hit = next((by_lower[name] for name in usual if name in by_lower), None)
+        if column not in names and hit:
+            names[column] = hit
+    absent = [name for name in mapped.values() if name not in given]
+    if absent or "path" not in names or not {"age_years", "gender"} & set(names):
+        lacking = ", ".join(absent) or ("one for the photos' paths" if "path" not in names else "one for age or gender")
+        raise TableError(
+            f"{place} lacks the column {lacking}; it has {', '.join(map(str, given.columns)) or 'none'}. "
+            "Map its names with --columns path=NAME age_years=NAME gender=NAME."
+        )
+    return names
+
+
+def _check_genders(labels: pd.DataFrame, genders: Mapping[str, str], place: Path) -> None:
+    if "gender" not in labels:
+        return
+    said = [label for label in labels["gender"].unique() if not is_unknown(label)]
+    if said and all(_gender(label, genders) is None for label in said):
+        raise TableError(
+            f"the genders in {place} ({', '.join(map(repr, said[:4]))}) are not understood. "
+            f"Say which is which with --option male={said[0]} --option female={said[-1]}, or the other way round."
+        )
+
+
+def _gender(label: object, genders: Mapping[str, str]) -> str | None:
+    return genders.get(str(label).strip().lower()) or read_gender(label)
+
+
+def _row(given: Mapping[Any, Any], genders: Mapping[str, str]) -> dict[str, Any]:
+    age = read_age(given.get("age_years"))
+    ages = None if age.is_understood else read_age_range(given.get("age_years"))
+    gender = _gender(given.get("gender"), genders)
+    row: dict[str, Any] = {
+        "path": str(given["path"]).strip().replace("\\", "/"),
+        "age_years": ages.midpoint_years if ages else age.years,
+        "gender": gender,
+        "split": _SIDES.get(str(given.get("split", "")).strip().lower()),
+        "dropped_because": age.dropped_because,
+        "age_is_odd": not age.is_understood and ages is None,
+        "gender_is_odd": gender is None and not is_unknown(given.get("gender")),
+    }
+    for column in ("ethnicity", "expression", "mask", "subject_id"):
+        label = given.get(column)
+        row[column] = None if is_unknown(label) else str(label).strip()
+    if ages:
+        row |= {"age_range_low_years": ages.low_years, "age_range_high_years": ages.high_years}
+    return row
+
+
+def _one_row_per_photo(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return each photo once; one that is listed with different labels is left out: nobody knows which is right."""
+    first: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        known = first.setdefault(row["path"], dict(row))
+        if row != known and known["dropped_because"] is None:
+            known["dropped_because"] = CONFLICT
+    return list(first.values())
+
+
+def _checked_photos(rows: list[dict[str, Any]], root: Path) -> list[dict[str, Any]]:
+    """Return the rows with their paths below `root`, marked where there is no such photo or it lies elsewhere."""
+    home = os.path.realpath(root)
+    for row in rows:
+        written = os.path.normpath(os.path.join(home, row["path"]))  # noqa: PTH118 (a string, made for every photo)
+        place = os.path.realpath(written)
+        if os.path.commonpath([home, written]) != home or os.path.commonpath([home, place]) != home:
+            row["dropped_because"] = ESCAPES
+            continue
+        row["path"] = os.path.relpath(written, home).replace(os.sep, "/")
+        if not os.path.isfile(place):  # noqa: PTH113
+            row["dropped_because"] = PHOTO_MISSING
+    return rows

@@ -1,0 +1,73 @@
+"""Owns telling the dataset layouts apart by their names, so that a wrong folder gets a helpful refusal.
+
+It knows one tell-tale per layout and reads no source; the sources call `refuse` when a folder is not theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from pathlib import Path
+
+from agegender.data.sources.listing import has_photo_suffix, list_photos
+from agegender.errors import FolderError
+
+_SAMPLED_FILES = 2_000  # photos
+# Source -> a pattern that most paths of such a dataset match, most telling first.
+_TELL_TALES = {
+    "masked_faces": re.compile(r"\d{6}(-\d)?_(fe)?male_[^/]+_\d+/(mask\d|incorrect_mask|normal)\.\w+$"),
+    "appa_real": re.compile(r"(^|/)\d{6}\.jpg(_face\.jpg)?$"),
+    "afad": re.compile(r"(^|/)\d{2}/11[12]/[^/]+$"),
+    "all_age_faces": re.compile(r"(^|/)\d{5}A\d{2}\.\w+$"),
+    "fairface": re.compile(r"(^|/)(train|val)/\d+\.jpg$"),
+    "utkface": re.compile(r"(^|/)\d{1,3}_[^/_]?_[^/_]?_\d{14,}[^/]*$"),
+    "cacd": re.compile(r"(^|/)\d{1,2}_[^/]*_\d{4}\.jpg$"),
+    "folder": re.compile(r"(^|/)(\d{1,3}/(fe)?male|(fe)?male/\d{1,3})/[^/]+$", re.IGNORECASE),
+}
+# Source -> a file that gives the dataset away even when no photo does.
+_LABEL_FILES = {
+    "appa_real": "gt_avg_*.csv",
+    "fairface": "fairface_label_*.csv",
+    "cacd": "celebrity2000_meta.mat",
+    "masked_faces": "train/train.csv",
+}
+
+
+def guess_source(root: Path) -> str | None:
+    """Return the source whose layout the folder looks like, None when it looks like none.
+
+    A layout is recognised when more than half of the (first 2,000) photos follow its naming, or by its label file.
+    """
+    if is_drawn(root):
+        return "drawn_faces"
+    paths = [found.path for found in islice(list_photos(root), _SAMPLED_FILES)]
+    for source, pattern in _TELL_TALES.items():
+        if 2 * sum(pattern.search(path) is not None for path in paths) > len(paths):
+            return source
+    return next((source for source, name in _LABEL_FILES.items() if any(root.glob(name))), None)
+
+
+def is_drawn(root: Path) -> bool:
+    """Return whether the faces in a folder were drawn by this program, which must be said wherever they are used."""
+    return (root / "drawing.json").is_file()
+
+
+def refuse(root: Path, source: str, expected: str) -> FolderError:
+    """Return the error for a folder that holds no photo of `source`: what was expected, and what it looks like.
+
+    Parameters
+    ----------
+    expected : str
+        How such a folder looks, as the end of the sentence "expected …".
+    """
+    if not any(root.iterdir()):
+        return FolderError(f"the folder {root} is empty; expected {expected}.")
+    guess = guess_source(root)
+    if guess and guess != source:
+        return FolderError(
+            f"the folder {root} holds no {source} photos; it looks like {guess}. "
+            f"Try --source {guess.replace('_', '-')}, or name a folder with {expected}."
+        )
+    has_photos = any(has_photo_suffix(found.name) for found in list_photos(root))
+    state = f"holds no photo that is named as {source} names them" if has_photos else "holds no photo"
+    return FolderError(f"the folder {root} {state}; expected {expected}.")

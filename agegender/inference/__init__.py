@@ -1,1 +1,0 @@
-"""Images to predictions: one photo or a table."""

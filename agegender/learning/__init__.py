@@ -1,1 +1,0 @@
-"""The fastai Learner: recipes, callbacks, TensorBoard."""

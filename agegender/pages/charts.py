@@ -1,0 +1,213 @@
+"""Owns the general charts: curves, intervals, bars, histograms, clouds. Arrays in, inline SVG out.
+
+Every chart says in words, for those who can't see it, what it shows; the figures themselves stand in a table nearby.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from agegender.pages.chart_style import FAINT, GRID, INK, SERIES, chart, svg
+from agegender.pages.words import Interval
+
+MOST_VECTOR_POINTS = 1_500  # more are drawn as pixels: 10,000 points would take 1 MB as vectors
+_LONGEST_LABEL = 26
+
+
+def line_chart(
+    lines: Mapping[str, tuple[ArrayLike, ArrayLike]], *, title: str, x_label: str, y_label: str, description: str
+) -> Markup:
+    """Draw named curves, each labelled at the top of the chart."""
+    with chart() as figure:
+        axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label)
+        for name, (x, y) in lines.items():
+            marker = "o" if len(np.atleast_1d(np.asarray(x))) < 25 else ""
+            axes.plot(x, y, label=name, marker=marker, markersize=3.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(lines) > 1:
+            axes.legend(loc="upper right")
+        return svg(figure, description)
+
+
+def forest_chart(
+    names: Sequence[str],
+    intervals: Sequence[Interval],
+    *,
+    title: str,
+    x_label: str,
+    description: str,
+    null_value: float,
+    is_faint: Sequence[bool],
+) -> Markup:
+    """Draw one line per group: estimate, 95 % interval, and where "no difference" lies."""
+    with chart(0.75 + 0.235 * max(len(names), 2)) as figure:
+        axes = _row_axes(figure, names, title, x_label)
+        axes.axvline(null_value, color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)))
+        for place, (value, is_grey) in enumerate(zip(intervals, is_faint, strict=True)):
+            color = FAINT if is_grey else SERIES[0]
+            axes.plot([value.low, value.high], [place, place], color=color, linewidth=2.2)
+            axes.plot([value.estimate], [place], "o", color=color, markersize=5)
+        return svg(figure, description)
+
+
+def bar_chart(
+    names: Sequence[str],
+    values: Sequence[float],
+    *,
+    title: str,
+    x_label: str,
+    description: str,
+    reference: float | None = None,
+) -> Markup:
+    """Draw lying bars, with an optional line to compare them against."""
+    with chart(0.75 + 0.235 * max(len(names), 2)) as figure:
+        axes = _row_axes(figure, names, title, x_label)
+        axes.barh(range(len(names)), values, color=SERIES[0], height=0.62)
+        if reference is not None:
+            axes.axvline(reference, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
+        return svg(figure, description)
+
+
+def cloud_chart(
+    x: ArrayLike, y: ArrayLike, *, title: str, x_label: str, y_label: str, description: str, limit: float | None = None
+) -> Markup:
+    """Draw one point per photo against the line where both are equal."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    top = limit or float(np.nanmax([*x, *y, 1.0]))
+    with chart(3.4) as figure:
+        axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label, aspect="equal")
+        axes.plot([0, top], [0, top], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        is_many = len(x) > MOST_VECTOR_POINTS
+        axes.scatter(x, y, s=5, alpha=max(0.12, min(0.7, 400 / max(len(x), 1))), linewidths=0, rasterized=is_many)
+        axes.set(xlim=(0, top), ylim=(0, top))
+        return svg(figure, description)
+
+
+def histogram_chart(values: ArrayLike, *, title: str, x_label: str, description: str) -> Markup:
+    """Draw how often each error occurs, in bins of two years; what lies further out than 30 stands in the last bin."""
+    bins = np.arange(-31.0, 31.1, 2.0)
+    shares = 100 * np.histogram(np.clip(np.asarray(values, float), -30, 30), bins)[0] / max(np.size(values), 1)
+    with chart() as figure:
+        axes = figure.add_subplot(title=title, xlabel=x_label, ylabel="% of photos")
+        axes.bar(bins[:-1] + 1, shares, width=1.7, color=SERIES[0])
+        axes.axvline(0, color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.grid(visible=False, axis="x")
+        return svg(figure, description)
+
+
+def quantile_chart(
+    names: Sequence[str], samples: Sequence[ArrayLike], *, title: str, x_label: str, description: str
+) -> Markup:
+    """Draw one strip per group: median, middle half (thick) and middle 90 % (thin) of its values."""
+    with chart(0.75 + 0.235 * max(len(names), 2)) as figure:
+        axes = _row_axes(figure, names, title, x_label)
+        axes.axvline(0, color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)))
+        for place, values in enumerate(samples):
+            ends = np.quantile(np.asarray(values, float), [0.05, 0.25, 0.5, 0.75, 0.95])
+            axes.plot(ends[[0, 4]], [place, place], color=SERIES[0], linewidth=1.2)
+            axes.plot(ends[[1, 3]], [place, place], color=SERIES[0], linewidth=6, alpha=0.55, solid_capstyle="butt")
+            axes.plot(ends[2], place, "o", color=SERIES[0], markersize=5)
+        return svg(figure, description)
+
+
+def pyramid_chart(
+    bands: Sequence[str],
+    left: Sequence[int],
+    right: Sequence[int],
+    *,
+    sides: tuple[str, str],
+    title: str,
+    description: str,
+) -> Markup:
+    """Draw counts of two sides back to back, one pair of bars per age band, youngest below."""
+    with chart(0.8 + 0.21 * max(len(bands), 2)) as figure:
+        axes = figure.add_subplot(title=title, xlabel="photos")
+        places = range(len(bands))
+        axes.barh(places, [-count for count in left], color=SERIES[4], height=0.8, label=sides[0])
+        axes.barh(places, right, color=SERIES[0], height=0.8, label=sides[1])
+        axes.set_yticks(places, bands)
+        edge = max([*left, *right, 1]) * 1.05
+        axes.set_xlim(-edge, edge)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):,.0f}")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+        axes.grid(visible=False, axis="y")
+        axes.axvline(0, color=GRID, linewidth=0.8)
+        figure.legend(loc="outside lower center", ncols=2)
+        return svg(figure, description)
+
+
+def reliability_chart(predicted: ArrayLike, observed: Sequence[Interval], *, title: str, description: str) -> Markup:
+    """Draw how often the label was "female" where the model said so with a given probability."""
+    with chart(3.2) as figure:
+        axes = figure.add_subplot(
+            title=title, xlabel="predicted probability of “female”", ylabel="share labelled “female”", aspect="equal"
+        )
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        for place, value in zip(np.asarray(predicted, float), observed, strict=True):
+            axes.plot([place, place], [value.low, value.high], color=SERIES[0], linewidth=1.6)
+        axes.plot(predicted, [value.estimate for value in observed], "o-", color=SERIES[0], markersize=4)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        return svg(figure, description)
+
+
+def representation_chart(
+    names: Sequence[str], shares: Sequence[float], errors: Sequence[Interval], *, title: str, description: str
+) -> Markup:
+    """Draw each group's error against its share of the training photos."""
+    with chart(3.0) as figure:
+        axes = figure.add_subplot(title=title, xlabel="% of the training photos", ylabel="MAE, years")
+        for share, error in zip(shares, errors, strict=True):
+            axes.plot([100 * share] * 2, [error.low, error.high], color=SERIES[0], linewidth=1.4, alpha=0.6)
+            axes.plot([100 * share], [error.estimate], "o", color=SERIES[0], markersize=5)
+        _name_points(axes, names, [(100 * share, error.estimate) for share, error in zip(shares, errors, strict=True)])
+        axes.set_xlim(left=0)
+        axes.margins(x=0.15)
+        return svg(figure, description)
+
+
+def _name_points(axes: Axes, names: Sequence[str], points: Sequence[tuple[float, float]]) -> None:
+    """Write each name beside its point: on the left where the right is taken by a near neighbour's name."""
+    (low_x, high_x), (low_y, high_y) = axes.get_xlim(), axes.get_ylim()
+    for place, (x, y) in enumerate(points):
+        others = [point for other, point in enumerate(points) if other != place]
+        is_taken = any(
+            0 <= (other_x - x) / (high_x - low_x) < 0.3 and abs(other_y - y) / (high_y - low_y) < 0.08
+            for other_x, other_y in others
+        )
+        side = "right" if is_taken else "left"
+        shift = (-5 if is_taken else 5, 3)
+        axes.annotate(shortened(names[place], 16), (x, y), shift, textcoords="offset points", fontsize=8, ha=side)
+
+
+def _row_axes(figure: Figure, names: Sequence[str], title: str, x_label: str) -> Axes:
+    """Return axes with one named row per group; title and label span the figure, however long the names are."""
+    axes = figure.add_subplot()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold", color=INK)
+    figure.supxlabel(x_label, fontsize=9, color=INK)
+    axes.set_yticks(range(len(names)), [shortened(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+    return axes
+
+
+def shortened(name: str, longest: int = _LONGEST_LABEL) -> str:
+    """Return a label that fits beside a chart: its start and its end, since group names often differ in their ends.
+
+    `$` is escaped, which matplotlib would read as mathematics.
+
+    >>> shortened("group of people number 17", 14)
+    'group o…ber 17'
+    """
+    name = " ".join(str(name).split())
+    if len(name) > longest:
+        head = longest // 2
+        name = f"{name[:head]}…{name[-(longest - head - 1) :]}"
+    return name.replace("$", r"\$")

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from agegender import explain
+from agegender.api import explaining
+from agegender.api.choosing import Choice, Wanted, choose_faces
+from agegender.api.evaluating import evaluate_faces
+from agegender.api.explaining import explain_wanted
+from agegender.audit.predictions_table import write_predictions
+from agegender.data.faces_table import Faces, make_table, read_faces, write_faces
+from agegender.explanation.settings import LimeSettings
+from agegender.explanation.storing import read_explanations
+from agegender.model.checkpoint import network_entries, save_weights
+from agegender.model.face_network import AgeStatistics, make_network
+from agegender.model.predictor import Model, load_model
+from agegender.settings import ImageSettings, age_head, gender_head
+from agegender.writing import write_json
+
+HEADS = (age_head(), gender_head())
+SETTINGS = LimeSettings(64, "face-grid", has_trust=False)
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory) -> Path:
+    """A model with random weights and a faces table of eight photos."""
+    folder = tmp_path_factory.mktemp("models") / "toy"
+    photos = tmp_path_factory.mktemp("photos")
+    generator = np.random.default_rng(0)
+    rows = []
+    for i in range(8):
+        photo = cv2.resize(generator.integers(0, 255, (6, 6, 3), dtype=np.uint8), (64, 64))
+        cv2.imwrite(str(photos / f"{i}.png"), photo)
+        label = {"age_years": 10.0 * i, "gender": "male", "ethnicity": "Asian" if i % 2 else "White", "split": "test"}
+        rows.append({"path": f"{i}.png", "source": "csv", **label})
+    write_faces(Faces(make_table(rows), photos), folder / "faces.parquet")
+    ages, image = AgeStatistics(35.0, 20.0), ImageSettings(size=32)
+    save_weights(make_network("resnet18", HEADS, ages, image_size=32), folder / "weights.safetensors")
+    write_json(folder / "model.json", {"name": "toy", **network_entries(HEADS, image, ages, "resnet18")})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(model_folder) -> Model:
+    return load_model(model_folder, device="cpu")
+
+
+@pytest.fixture
+def photos(model_folder) -> list[Path]:
+    root = Path(read_faces(model_folder / "faces.parquet").root)
+    return [root / f"{i}.png" for i in range(8)]
+
+
+def test_command_gives_one_object_per_photo_in_order(model_folder, photos, tmp_path, capsys):
+    broken = tmp_path / "broken.jpg"
+    broken.write_text("no photo")
+    given = [photos[3], broken, photos[0], photos[3]]
+    arguments = [*map(str, given), "--model", str(model_folder), "--samples", "64", "--segments", "face-grid"]
+    assert explain.main([*arguments, "--out", str(tmp_path / "out"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [one["path"] for one in document] == [str(path) for path in given]
+    assert "heads" not in document[1]
+    assert document[1]["problems"]
+    assert document[0]["heads"] == document[3]["heads"]
+    for head in document[0]["heads"].values():
+        assert {"held_out_r2", "deletion_auc", "insertion_auc", "top_jaccard", "background_share"} <= set(head)
+        assert {"weight", "low", "high"} <= set(head["regions"][0])
+    assert document[0]["predicted_gender"] in ("male", "female")
+    assert [face.path for face in read_explanations(tmp_path / "out")] == [str(given[i]) for i in (0, 2, 3)]
+
+
+def test_photo_without_a_face_is_said(model, photos):
+    (face,) = explain_wanted(model, [Wanted(photos[0], "blobs")], SETTINGS, None).faces
+    assert face.problems[0].startswith("no face was found")
+
+
+def test_ten_pixel_photo_is_said_although_it_was_enlarged(model, tmp_path):
+    cv2.imwrite(str(tmp_path / "tiny.png"), np.random.default_rng(0).integers(0, 255, (10, 12, 3), dtype=np.uint8))
+    (face,) = explain_wanted(model, [Wanted(tmp_path / "tiny.png", "tiny")], SETTINGS, None).faces
+    assert face.problems[0].startswith("the photo has only 12×10 pixels")
+
+
+def test_faces_are_chosen_by_error_and_none_twice(model, model_folder):
+    faces = read_faces(model_folder / "faces.parquet")
+    chosen = choose_faces(model, faces, Choice(worst=3, best=3, random=9))
+    assert len({one.name for one in chosen}) == len(chosen) == 8
+    reasons = [one.reason.split(":")[0] for one in chosen]
+    assert reasons == ["worst"] * 3 + ["best"] * 3 + ["chosen at random"] * 2
+    errors = [float(one.reason.split()[-2]) for one in chosen[:6]]
+    assert errors[0] >= errors[1] >= errors[2] >= errors[5] >= errors[4] >= errors[3]
+    assert chosen[0].labels["gender"] == "male"
+
+
+def test_only_the_wanted_group_is_explained(model_folder, tmp_path, capsys):
+    arguments = ["--model", str(model_folder), "--random", "9", "--group", "ethnicity=Asian", "--samples", "64"]
+    assert explain.main([*arguments, "--segments", "face-grid", "--out", str(tmp_path), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert sorted(one["path"] for one in document) == ["1.png", "3.png", "5.png", "7.png"]
+    assert {one["labels"]["ethnicity"] for one in document} == {"Asian"}
+
+
+def test_interrupted_it_keeps_what_is_done(model, photos, tmp_path, capsys, monkeypatch):
+    explained = explaining._explain_photo
+
+    def interrupted(model, explainer, photo, one):
+        if one.name == "third":
+            raise KeyboardInterrupt
+        return explained(model, explainer, photo, one)
+
+    monkeypatch.setattr(explaining, "_explain_photo", interrupted)
+    names = ("first", "second", "third", "fourth")
+    wanted = [Wanted(path, name) for path, name in zip(photos, names, strict=False)]
+    with pytest.raises(KeyboardInterrupt):
+        explain_wanted(model, wanted, SETTINGS, tmp_path)
+    assert [face.path for face in read_explanations(tmp_path)] == ["first", "second"]
+    assert "2 of 4 explanations are done, kept in" in capsys.readouterr().err
+
+
+def test_second_opinions_stand_beside_the_maps(model, photos):
+    wanted = [Wanted(photos[0], "x")]
+    (face,) = explain_wanted(model, wanted, SETTINGS, None, has_second_opinions=True).faces
+    for one in face.outputs:
+        assert [opinion.method for opinion in one.second_opinions] == ["Grad-CAM", "occlusion"]
+        assert all(len(opinion.weights) == face.region_count for opinion in one.second_opinions)
+
+
+def test_the_untrained_copy_has_other_answers(model):
+    import torch
+
+    explainer = explaining.explainer_of(model, SETTINGS)
+    images = torch.randint(0, 255, (3, 3, 32, 32), dtype=torch.uint8)
+    assert explainer.untrained_scores is not None
+    assert not torch.allclose(explainer.score_images(images), explainer.untrained_scores(images))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "nothing to explain"),
+        (["a.jpg", "--random", "3"], "give either photos"),
+        (["--random", "-1"], "--random -1"),
+        (["a.jpg", "--samples", "many"], "--samples many"),
+        (["--random", "3", "--group", "Asian"], "expected COLUMN=VALUE"),
+        (["--random", "3", "--group", "planet=Mars"], "no column 'planet'"),
+        (["--random", "3", "--group", "ethnicity=Martian"], "there are Asian, White"),
+        (["no-such.jpg"], "no photo can be read (1 given): "),
+    ],
+)
+def test_bad_input_is_one_line(model_folder, tmp_path, capsys, arguments, words):
+    assert explain.main([*arguments, "--model", str(model_folder), "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("agegender explain: ")
+    assert words in error
+
+
+@pytest.mark.slow
+def test_report_is_written_with_the_explanations_on_it(model, model_folder, photos, tmp_path):
+    faces = read_faces(model_folder / "faces.parquet")
+    write_predictions(evaluate_faces(model, faces), model_folder / "predictions.parquet")
+    arguments = [str(photos[0]), "--model", str(model_folder), "--samples", "64", "--segments", "face-grid", "--report"]
+    assert explain.main([*arguments, "--reports-dir", str(tmp_path)]) == 0
+    page = (tmp_path / "toy" / "lime.html").read_text(encoding="utf-8")
+    assert "no face was found in the photo" in page
+    assert list((tmp_path / "toy" / "explanations").glob("*.json"))

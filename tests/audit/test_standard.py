@@ -1,0 +1,55 @@
+"""The metrics document."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from metric_tables import simulated_predictions
+
+from agegender.audit.standard import evaluation_metrics
+from agegender.errors import TableError
+from agegender.writing import to_json
+
+
+def document(table):
+    return json.loads(to_json(evaluation_metrics(table)))
+
+
+def test_every_split_has_its_figures_and_its_groups():
+    table = simulated_predictions(300)
+    table["split"] = np.repeat(["train", "valid", "test"], 100)
+    metrics = document(table)
+    assert list(metrics) == ["train", "valid", "test"]
+    test = metrics["test"]
+    assert test["n"] == 100
+    assert test["age"]["mae"] == pytest.approx((table["predicted_age_years"] - table["age_years"]).abs()[200:].mean())
+    assert set(test["groups"]) == {"gender", "ethnicity", "gender × ethnicity", "age_group"}
+    assert sum(group["n"] for group in test["groups"]["gender × ethnicity"].values()) == 100
+
+
+def test_without_splits_everything_is_one():
+    assert list(document(simulated_predictions(50))) == ["all"]
+
+
+def test_coverage_and_width_of_intervals():
+    table = simulated_predictions(100)
+    table["age_low_years"], table["age_high_years"] = table["age_years"] - 1, table["age_years"] + 3
+    table.loc[:9, "age_low_years"] = table["age_years"] + 1
+    assert document(table)["all"]["interval"] == {"n": 100, "coverage": 0.9, "mean_width_years": pytest.approx(3.8)}
+
+
+def test_groups_without_labels_stand_with_null():
+    table = simulated_predictions(40)
+    table.loc[table["ethnicity"] == "White", "age_years"] = np.nan
+    white = document(table)["all"]["groups"]["ethnicity"]["White"]
+    assert white["n"] > 0
+    assert white["age"]["mae"] is None
+    assert white["gender"]["accuracy"] is not None
+
+
+def test_one_head_is_enough_and_none_is_refused():
+    ages = simulated_predictions(40).drop(columns=["gender", "predicted_gender"])
+    assert document(ages)["all"]["gender"]["n"] == 0
+    with pytest.raises(TableError, match="Name its columns"):
+        evaluation_metrics(pd.DataFrame({"path": ["a.jpg"]}))

@@ -1,0 +1,237 @@
+"""Crops lie beside the originals, every decision is in the table, and nothing of anybody's is replaced."""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from agegender.data.crop_folder import MARKER, RECORD, remove_other_crops
+from agegender.data.cropping import crop_faces
+from agegender.data.faces_table import Faces, make_table, read_faces, write_faces
+from agegender.errors import UsageError
+from agegender.photos.face_crops import crop_largest_face
+from agegender.photos.face_detection import FaceBox, YuNetDetector
+from agegender.photos.reading import read_photo
+
+
+class WhiteSquares:
+    """Finds bright squares on dark ground, so that places are known to the pixel."""
+
+    name = "white squares"
+
+    def detect(self, photo):
+        import cv2
+
+        count, _, facts, _ = cv2.connectedComponentsWithStats((photo[:, :, 0] > 128).astype(np.uint8))
+        boxes = [FaceBox(*(int(value) for value in facts[label, :4]), 0.5) for label in range(1, count)]
+        return sorted(boxes, key=lambda box: -box.area())
+
+
+def photo_with(*squares, height=120, width=200):
+    photo = np.full((height, width, 3), 20, np.uint8)
+    for left, top, side in squares:
+        photo[top : top + side, left : left + side] = 230
+    return photo
+
+
+@pytest.fixture
+def faces(tmp_path):
+    photos = {
+        "one.png": photo_with((60, 40, 30)),
+        "deep/er/two.png": photo_with((10, 10, 20), (100, 30, 40)),
+        "none.png": photo_with(),
+        "edge.png": photo_with((0, 0, 50)),
+    }
+    root = tmp_path / "photos"
+    for name, photo in photos.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photo).save(root / name)
+    (root / "broken.png").write_bytes(b"not a photo")
+    rows = [{"path": name, "source": "csv", "age_years": 30} for name in [*photos, "broken.png"]]
+    rows.append({"path": "copy.png", "source": "csv", "dropped_because": "exact duplicate"})
+    return Faces(make_table(rows), root, {"seed": 7})
+
+
+def fingerprint(folder):
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def by_original(faces):
+    return faces.table.assign(name=[path.removeprefix("photos/") for path in faces.table["original_path"]]).set_index(
+        "name"
+    )
+
+
+def test_every_face_is_cut_out_with_its_margin_and_recorded(faces, tmp_path):
+    cropped = crop_faces(faces, WhiteSquares(), folder=tmp_path / "crops", margin=0.5)
+    table = by_original(cropped)
+    assert table["face_count"].tolist()[:4] == [1, 2, 0, 1]
+    assert table.loc["one.png", ["crop_left", "crop_top", "crop_side"]].tolist() == [45, 25, 60]
+    assert table.loc["deep/er/two.png", ["crop_left", "crop_top", "crop_side"]].tolist() == [80, 10, 80]
+    assert table.loc["edge.png", ["crop_left", "crop_top", "crop_side"]].tolist() == [-25, -25, 100]
+    assert table.loc["none.png", ["crop_left", "crop_top", "crop_side"]].tolist() == [40, 0, 120]
+    sizes = {name: read_photo(cropped.photo_path(table.loc[name, "path"])).shape for name in ("one.png", "none.png")}
+    assert sizes == {"one.png": (60, 60, 3), "none.png": (120, 120, 3)}
+    assert cropped.notes["crop"] == "white squares"
+    assert cropped.notes["crop_margin"] == 0.5
+    assert cropped.notes["seed"] == 7
+    assert cropped.notes["cropping"].pop("folder") == cropped.photo_path(table.loc["one.png", "path"]).parent.name
+    assert cropped.notes["cropping"] == {
+        "when_none": "centre",
+        "when_several": "largest",
+        "photos": 5,
+        "without_face": 1,
+        "with_several_faces": 1,
+        "unreadable": 1,
+    }
+
+
+@pytest.mark.parametrize("name", ["one.png", "none.png", "edge.png", "deep/er/two.png"])
+def test_prediction_crops_as_training_did(faces, tmp_path, name):
+    cropped = crop_faces(faces, WhiteSquares(), folder=tmp_path / "crops")
+    original = read_photo(faces.photo_path(name))
+    stored = read_photo(cropped.photo_path(by_original(cropped).loc[name, "path"]))
+    predicted = crop_largest_face(original, WhiteSquares(), cropped.notes["crop_margin"])
+    assert stored.shape == predicted.shape
+    assert np.abs(stored.astype(int) - predicted).max() <= 12  # JPEG at quality 95
+
+
+def test_photos_without_a_face_or_with_several_are_left_out_by_choice(faces, tmp_path):
+    cropped = crop_faces(faces, WhiteSquares(), folder=tmp_path / "crops", when_none="skip", when_several="skip")
+    reasons = by_original(cropped)["dropped_because"]
+    assert reasons.to_dict() == {
+        "one.png": None,
+        "deep/er/two.png": "several faces",
+        "none.png": "no face",
+        "edge.png": None,
+        "broken.png": "unreadable",
+        "copy.png": "exact duplicate",
+    }
+    assert len(list((tmp_path / "crops").rglob("*.jpg"))) == 2
+
+
+def test_the_originals_are_never_touched_and_every_path_still_leads_somewhere(faces, tmp_path):
+    before = fingerprint(faces.root)
+    cropped = crop_faces(faces, WhiteSquares(), folder=tmp_path / "crops")
+    assert fingerprint(faces.root) == before
+    for row in cropped.table.itertuples():
+        if row.path != "photos/copy.png":
+            assert cropped.photo_path(row.path).is_file()
+            assert cropped.photo_path(row.original_path).is_file()
+    assert all(cropped.photo_path(path).parts[-1].endswith(".jpg") for path in cropped.kept()["path"])
+
+
+def test_a_cropped_table_survives_the_disk(faces, tmp_path):
+    cropped = crop_faces(faces, WhiteSquares(), folder=tmp_path / "crops")
+    write_faces(cropped, tmp_path / "faces.parquet")
+    assert read_faces(tmp_path / "faces.parquet").table["crop_side"].dropna().tolist() == [54, 72, 120, 90]
+
+
+def test_crops_of_an_earlier_run_stay_until_the_new_table_is_in_place(faces, tmp_path):
+    folder = tmp_path / "crops"
+    old = crop_faces(faces, WhiteSquares(), folder=folder, margin=0.1)
+    pixels = {path: old.photo_path(path).read_bytes() for path in old.kept()["path"]}
+    new = crop_faces(faces, WhiteSquares(), folder=folder, margin=0.6)
+    assert {path: old.photo_path(path).read_bytes() for path in old.kept()["path"]} == pixels
+    (folder / ".0123456789ab.left").mkdir()
+    (folder / "letters").mkdir()
+    (folder / "love.txt").write_text("dear")
+    remove_other_crops(folder, new.notes["cropping"]["folder"])
+    assert not any(old.photo_path(path).exists() for path in pixels)
+    assert all(new.photo_path(path).is_file() for path in new.kept()["path"])
+    left = {MARKER, new.notes["cropping"]["folder"], "letters", "love.txt"}
+    assert {path.name for path in folder.iterdir()} == left
+
+
+class Forbidden(WhiteSquares):
+    def __repr__(self):
+        return "the same rules"
+
+    def detect(self, photo):
+        raise AssertionError("the crops are there already")
+
+
+class Allowed(Forbidden):
+    detect = WhiteSquares.detect
+
+
+def test_the_same_crops_are_not_made_again(faces, tmp_path):
+    first = crop_faces(faces, Allowed(), folder=tmp_path / "crops", when_none="skip")
+    second = crop_faces(faces, Forbidden(), folder=tmp_path / "crops", when_none="skip")
+    pd.testing.assert_frame_equal(first.table, second.table)
+    assert first.notes == second.notes
+
+
+def test_another_model_file_under_the_same_name_is_another_set(faces, tmp_path, monkeypatch):
+    model = tmp_path / "yunet.onnx"
+    model.write_bytes(b"one")
+    detector = YuNetDetector(model)
+    monkeypatch.setattr(YuNetDetector, "detect", lambda self, photo: WhiteSquares().detect(photo))
+    first = crop_faces(faces, detector, folder=tmp_path / "crops").notes["cropping"]["folder"]
+    assert crop_faces(faces, detector, folder=tmp_path / "crops").notes["cropping"]["folder"] == first
+    model.write_bytes(b"another")
+    assert crop_faces(faces, detector, folder=tmp_path / "crops").notes["cropping"]["folder"] != first
+
+
+@pytest.mark.parametrize("harm", ["crop", "record", "photo", "rule"])
+def test_crops_are_made_again_when_anything_changed(faces, tmp_path, harm):
+    first = crop_faces(faces, Allowed(), folder=tmp_path / "crops")
+    crops = tmp_path / "crops" / first.notes["cropping"]["folder"]
+    if harm == "crop":
+        (crops / "one.png.jpg").unlink()
+    if harm == "record":
+        (crops / RECORD).write_bytes(b"no table")
+    if harm == "photo":
+        Image.fromarray(photo_with((50, 40, 30))).save(faces.photo_path("one.png"))
+    with pytest.raises(AssertionError, match="there already"):
+        crop_faces(faces, Forbidden(), folder=tmp_path / "crops", margin=0.5 if harm == "rule" else 0.4)
+    again = crop_faces(faces, Allowed(), folder=tmp_path / "crops")
+    assert all(again.photo_path(path).is_file() for path in again.kept()["path"])
+
+
+def test_a_folder_with_anything_else_in_it_is_refused(faces, tmp_path):
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "love.txt").write_text("dear")
+    with pytest.raises(UsageError, match="something else"):
+        crop_faces(faces, WhiteSquares(), folder=tmp_path / "letters")
+    assert (tmp_path / "letters" / "love.txt").read_text() == "dear"
+
+
+@pytest.mark.parametrize("place", ["photos", "photos/crops", "."])
+def test_a_folder_within_or_around_the_photos_is_refused(faces, tmp_path, place):
+    with pytest.raises(UsageError, match="within each other"):
+        crop_faces(faces, WhiteSquares(), folder=tmp_path / place)
+
+
+def test_nothing_is_written_when_the_run_is_stopped_half_way(faces, tmp_path):
+    class Stopping(WhiteSquares):
+        def detect(self, photo):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        crop_faces(faces, Stopping(), folder=tmp_path / "crops")
+    assert not (tmp_path / "crops").exists()
+
+
+def test_names_that_collide_or_climb_stay_apart_and_inside(tmp_path):
+    root = tmp_path / "set" / "photos"
+    root.mkdir(parents=True)
+    for name in ("a.png", "a.png.jpg", "../b.png"):
+        Image.fromarray(photo_with((60, 40, 30))).save(root / name, "PNG")
+    faces = Faces(make_table([{"path": name, "source": "csv"} for name in ("a.png", "a.png.jpg", "../b.png")]), root)
+    crop_faces(faces, WhiteSquares(), folder=tmp_path / "crops")
+    assert len(list((tmp_path / "crops").glob("*/*.jpg"))) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "set"]
+
+
+@pytest.mark.parametrize("options", [{"when_none": "guess"}, {"when_several": "all"}, {"margin": -1}])
+def test_unknown_choices_are_refused_before_any_photo_is_opened(faces, tmp_path, options):
+    with pytest.raises(UsageError):
+        crop_faces(faces, WhiteSquares(), folder=tmp_path / "crops", **options)
+    assert not (tmp_path / "crops").exists()

@@ -1,0 +1,218 @@
+"""Fits on a handful of coded photos: what is recorded, kept, and done in which precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from fastai.callback.core import Callback, CancelBatchException
+from fastai.learner import Learner
+from PIL import Image
+
+from agegender.data.batches import make_dataloaders
+from agegender.data.faces_table import Faces, make_table
+from agegender.errors import ModelError, UsageError
+from agegender.model.face_network import AgeStatistics, FaceNetwork, make_network
+from agegender.model.losses import CombinedLoss
+from agegender.model.precision import choose_device, choose_precision, has_fast_bfloat16
+from agegender.model.precision_callbacks import CpuBfloat16, precision_callbacks
+from agegender.model.training import body_and_heads, fit, make_learner
+from agegender.settings import AugmentationSettings, Head, ImageSettings, TrainingSettings, age_head, gender_head
+
+CPU = torch.device("cpu")
+HEADS = (age_head(), gender_head())
+AGES = AgeStatistics(30.0, 17.0)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Faces:
+    root = tmp_path_factory.mktemp("coded")
+    rows = []
+    for number in range(32):
+        Image.fromarray(np.full((32, 32, 3), number * 7, np.uint8)).save(root / f"{number}.png")
+        row = {"path": f"{number}.png", "source": "coded", "age_years": number * 2, "ethnicity": "Asian"}
+        rows.append(row | {"gender": ("male", "female")[number % 2], "split": "valid" if number % 4 == 0 else "train"})
+    return Faces(make_table(rows), root)
+
+
+def small_network(heads: tuple[Head, ...] = HEADS) -> FaceNetwork:
+    torch.manual_seed(3)
+    return make_network("mobilenetv3_small_050", heads, AGES, image_size=32)
+
+
+def learner_of(faces: Faces, heads: tuple[Head, ...] = HEADS) -> Learner:
+    image, augmentation = ImageSettings(size=32), AugmentationSettings()
+    dataloaders = make_dataloaders(faces, heads, image, augmentation, batch_size=8, seed=1, device=CPU)
+    return make_learner(dataloaders, small_network(heads), CombinedLoss(heads, age_unit_years=17.0))
+
+
+def test_history_holds_both_losses_and_both_metrics_of_every_epoch(faces: Faces) -> None:
+    history = fit(learner_of(faces), TrainingSettings(epochs=2, batch_size=8), precision="fp32", device=CPU).history
+    assert history["epoch"].tolist() == [1, 2]
+    parts = [f"{side}_loss_{head.name}" for side in ("train", "valid") for head in HEADS]
+    wanted = ["train_loss", "valid_loss", "valid_age_mae", "valid_gender_accuracy", "learning_rate", "seconds", *parts]
+    assert np.isfinite(history[wanted].to_numpy()).all()
+    assert history["train_loss"].to_numpy() == pytest.approx(
+        (history[parts[0]] + history[parts[1]]).to_numpy(), rel=1e-5
+    )
+
+
+def test_the_best_epoch_is_kept(faces: Faces) -> None:
+    class Spoil(Callback):
+        """Ruin the weights after the first epoch."""
+
+        order = 100
+
+        def before_epoch(self) -> None:
+            if self.epoch == 1:
+                self.learn.model.heads["age"][-1].bias.data[0] = 1e4
+
+    result = fit(learner_of(faces), TrainingSettings(epochs=2), precision="fp32", device=CPU, callbacks=[Spoil()])
+    assert result.best_epoch == 1
+    assert result.learner.model.heads["age"][-1].bias.max() < 100
+
+
+def test_the_same_seed_gives_the_same_weights(faces: Faces) -> None:
+    settings = TrainingSettings(epochs=1, batch_size=8, seed=5)
+    first, second = (fit(learner_of(faces), settings, precision="fp32", device=CPU).learner.model for _ in range(2))
+    for before, after in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(before, after)
+
+
+def test_a_loss_that_is_no_number_is_an_error(faces: Faces) -> None:
+    with pytest.raises(ModelError, match="--learning-rate"):
+        fit(learner_of(faces), TrainingSettings(epochs=1, learning_rate=1e30), precision="fp32", device=CPU)
+
+
+def test_a_third_head_is_one_line(faces: Faces) -> None:
+    heads = (*HEADS, Head("ethnicity", "ethnicity", "classes", ("Asian", "Black"), weight=0.5))
+    history = fit(learner_of(faces, heads), TrainingSettings(epochs=1), precision="fp32", device=CPU).history
+    assert {"train_loss_ethnicity", "valid_loss_ethnicity", "valid_ethnicity_accuracy"} <= set(history.columns)
+
+
+def test_soft_labels_can_be_trained(faces: Faces) -> None:
+    heads = (age_head("soft-labels"), gender_head())
+    history = fit(learner_of(faces, heads), TrainingSettings(epochs=1), precision="fp32", device=CPU).history
+    assert np.isfinite(history["valid_age_mae"]).all()
+
+
+@pytest.mark.parametrize(("trainable", "frozen_parts"), [("heads", 2), ("last-block", 1), ("all", 0)])
+def test_only_the_named_layers_are_trained(faces: Faces, trainable: str, frozen_parts: int) -> None:
+    learner = learner_of(faces)
+    before = [[weight.clone() for weight in group] for group in body_and_heads(learner.model)]
+    fit(learner, TrainingSettings(epochs=1, trainable=trainable), precision="fp32", device=CPU)
+    after = body_and_heads(learner.model)
+    # fastai goes on training batch norms of frozen layers; the convolutions tell.
+    moved = [
+        any(not torch.equal(old, new) for old, new in zip(olds, news, strict=True) if old.ndim in (2, 4))
+        for olds, news in zip(before, after, strict=True)
+    ]
+    assert moved == [False] * frozen_parts + [True] * (3 - frozen_parts)
+
+
+def test_bf16_on_a_cpu_runs_the_body_in_bf16_and_hands_the_loss_fp32(faces: Faces) -> None:
+    seen: dict[str, torch.dtype] = {}
+
+    class Look(Callback):
+        def after_pred(self) -> None:
+            seen["loss"] = self.pred[0].dtype
+
+    learner = learner_of(faces)
+    learner.model.body.register_forward_hook(lambda _module, _inputs, output: seen.update(body=output.dtype))
+    fit(learner, TrainingSettings(epochs=1), precision="bf16", device=CPU, callbacks=[Look()])
+    assert seen == {"body": torch.bfloat16, "loss": torch.float32}
+    assert not torch.is_autocast_enabled("cpu")
+    assert next(learner.model.parameters()).dtype == torch.float32
+
+
+def test_autocast_is_left_when_a_batch_is_cancelled(faces: Faces) -> None:
+    class Cancel(Callback):
+        def after_pred(self) -> None:
+            raise CancelBatchException
+
+    learner = learner_of(faces)
+    with learner.no_logging():
+        learner.fit(1, cbs=[Cancel(), CpuBfloat16()])
+    assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
+def test_batches_and_results_can_be_shown_before_and_after_a_fit(faces: Faces) -> None:
+    mpl.use("Agg")
+    learner = learner_of(faces)
+    learner.dls.show_batch(max_n=4)
+    learner.show_results(max_n=2)
+    history = fit(learner, TrainingSettings(epochs=1), precision="fp32", device=CPU).history
+    learner.show_results(max_n=2)
+    titles = [axes.get_title() for axes in plt.gcf().axes]
+    plt.close("all")
+    assert len(history) == 1
+    assert any("male" in title for title in titles)
+
+
+def test_fastai_predicts_both_heads_of_one_photo(faces: Faces) -> None:
+    result = fit(learner_of(faces), TrainingSettings(epochs=1), precision="fp32", device=CPU)
+    (years, gender), (_, number), (_, probabilities) = result.learner.predict(faces.photo_path("3.png"))
+    assert 0 < years < 120
+    assert gender == ("male", "female")[int(number)] == ("male", "female")[int(probabilities.argmax())]
+
+
+def test_precision_is_chosen_by_what_the_device_can_do() -> None:
+    assert choose_precision("auto", CPU) == ("bf16" if has_fast_bfloat16() else "fp32")
+    assert choose_precision("auto", torch.device("cuda")) == "fp16"
+    assert precision_callbacks("fp32", CPU) == []
+    with pytest.raises(UsageError, match="CUDA"):
+        choose_precision("fp16", CPU)
+    with pytest.raises(UsageError, match="no device"):
+        choose_device("toaster")
+
+
+def test_the_callbacks_of_cuda_train_in_fp16_with_scaled_gradients(
+    faces: Faces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No GPU here: fastai's own callback, told to autocast and to scale on the CPU.
+    scales = []
+
+    class CpuScaler(torch.amp.GradScaler):
+        def __init__(self, _: str, **options: object) -> None:
+            super().__init__("cpu", **options)
+
+        def step(self, optimizer: object, *args: object, **kwargs: object) -> object:
+            scales.append(self.get_scale())
+            return super().step(optimizer, *args, **kwargs)
+
+    monkeypatch.setattr("fastai.callback.fp16.GradScaler", CpuScaler)
+    monkeypatch.setattr("fastai.callback.fp16.autocast", lambda _, dtype: torch.autocast("cpu", dtype=dtype))
+    monkeypatch.setattr(
+        "agegender.model.training.precision_callbacks",
+        lambda precision, _: precision_callbacks(precision, torch.device("cuda")),
+    )
+    before = small_network().state_dict()
+    history = fit(learner_of(faces), TrainingSettings(epochs=2, batch_size=8), precision="fp16", device=CPU)
+    after = history.learner.model.state_dict()
+    assert len(scales) == 6
+    assert min(scales) > 1
+    assert np.isfinite(history.history["train_loss"]).all()
+    assert not torch.equal(after["heads.age.8.weight"], before["heads.age.8.weight"])
+
+
+def test_tensorboard_gets_losses_metrics_gaps_photos_and_settings(faces: Faces, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from agegender.model.tensorboard import TensorBoardRun
+
+    valid = faces.table[faces.table["split"] == "valid"].assign(gender=["male"] * 4 + ["female"] * 4)
+    board = TensorBoardRun(
+        tmp_path, hyper_parameters={"epochs": 1, "heads": HEADS}, image=ImageSettings(size=32), valid_faces=valid
+    )
+    fit(learner_of(faces), TrainingSettings(epochs=1), precision="fp32", device=CPU, callbacks=[board])
+    sides = {side: EventAccumulator(str(tmp_path / side)).Reload() for side in ("train", "valid")}
+    losses = {"loss/total", "loss/age", "loss/gender"}
+    assert losses | {"learning_rate"} <= set(sides["train"].Tags()["scalars"])
+    assert sides["train"].Tags()["images"] == ["inputs"]
+    assert losses | {"metrics/age_mae", "metrics/gender_accuracy"} <= set(sides["valid"].Tags()["scalars"])
+    assert "_hparams_/session_start_info" in sides["valid"].summary_metadata

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from reporting.report_inputs import make_explanations, make_photos, make_predictions
+
+from agegender.data.faces_table import Faces
+from agegender.pages.reports import ReportInput, ReportSet, write_report_set
+
+
+@pytest.fixture(scope="session")
+def predictions() -> pd.DataFrame:
+    return make_predictions(1600)
+
+
+@pytest.fixture(scope="session")
+def photos(predictions, tmp_path_factory) -> Faces:
+    return make_photos(tmp_path_factory.mktemp("photos"), predictions)
+
+
+@pytest.fixture(scope="session")
+def report(predictions, photos, tmp_path_factory) -> ReportSet:
+    """All pages of one made-up model."""
+    history = pd.DataFrame({"epoch": [1, 2], "train_loss_age": [2.0, 1.0], "valid_age_mae": [9.0, 5.0]})
+    card = {"name": "made-up", "body": "resnet34", "image": {"size": 96}, "data": {"photos": {"train": 540}}}
+    content = ReportInput(predictions, "made-up", photos, card, history, make_explanations())
+    return write_report_set(tmp_path_factory.mktemp("report"), content)

@@ -1,0 +1,106 @@
+"""Made-up predictions, photos and explanations, with a gap that is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from agegender.data.faces_table import Faces, make_table
+from agegender.explanation.results import (
+    AGE,
+    GENDER,
+    Curve,
+    FaceExplanation,
+    OutputMap,
+    RegionWeight,
+    Trust,
+)
+
+ETHNICITIES = ("White", "Black", "Asian", "Indian", "Others")
+
+
+def make_predictions(row_count: int = 900, *, seed: int = 7, old_gap_years: float = -6.0) -> pd.DataFrame:
+    """Return predictions of a model that drags the old towards the middle and is otherwise alike to all."""
+    generator = np.random.default_rng(seed)
+    age = np.clip(generator.gamma(4.0, 9.0, row_count), 1, 100).round()
+    gender = generator.choice(["male", "female"], row_count)
+    ethnicity = generator.choice(ETHNICITIES, row_count, p=[0.42, 0.2, 0.15, 0.16, 0.07])
+    split = generator.choice(["train", "valid", "test"], row_count, p=[0.6, 0.15, 0.25])
+    spread = np.where(split == "train", 3.5, 5.5)
+    predicted = np.clip(age + generator.normal(0, spread) + np.where(age >= 60, old_gap_years, 0.0), 0, 110)
+    odds = np.where(gender == "female", 1, -1) * generator.gamma(3.0, 1.2, row_count)
+    odds += generator.normal(0, 1.5, row_count)
+    probability = 1 / (1 + np.exp(-odds))
+    return pd.DataFrame(
+        {
+            "path": [f"{int(years)}_{place}.jpg" for place, years in enumerate(age)],
+            "source": "csv",
+            "age_years": age,
+            "gender": gender,
+            "ethnicity": ethnicity,
+            "split": split,
+            "predicted_age_years": predicted,
+            "age_low_years": predicted - 9,
+            "age_high_years": predicted + 9,
+            "predicted_gender": np.where(probability >= 0.5, "female", "male"),
+            "female_probability": probability,
+        }
+    )
+
+
+def make_photos(folder: Path, predictions: pd.DataFrame, *, source: str = "csv", photo_count: int = 40) -> Faces:
+    """Write a coloured square for the first rows; the photos of the others are missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(3)
+    for name in predictions["path"].head(photo_count):
+        photo = np.full((60, 60, 3), generator.integers(60, 200, 3), np.uint8)
+        photo[20:40, 20:40] = 255 - photo[20:40, 20:40]
+        cv2.imwrite(str(folder / name), photo)
+    labels = predictions[["path", "age_years", "gender", "ethnicity", "split"]].assign(source=source)
+    return Faces(make_table(labels.to_dict("list")), folder)
+
+
+def make_explanations(count: int = 8, *, path: str = "face.jpg") -> list[FaceExplanation]:
+    """Return explanations on six regions; the second one's gender map fails its check."""
+    generator = np.random.default_rng(5)
+    regions = np.repeat(np.repeat(np.arange(6).reshape(2, 3), 24, axis=0), 16, axis=1)
+    return [
+        FaceExplanation(
+            path,
+            generator.integers(0, 255, (48, 48, 3)).astype(np.uint8),
+            regions,
+            None,
+            (
+                _output_map(AGE, generator, ()),
+                _output_map(GENDER, generator, ("held-out R² 0.1",) if place == 1 else ()),
+            ),
+            labels={"age_years": 20.0 + 8 * place, "gender": ("male", "female")[place % 2], "ethnicity": "White"},
+            predictions={"predicted_age_years": 30.0, "predicted_gender": "female", "female_probability": 0.7},
+            reason="worst over-estimate",
+        )
+        for place in range(count)
+    ]
+
+
+def _output_map(output, generator, failures) -> OutputMap:
+    weights = generator.normal(0, 2, 6)
+    regions = tuple(
+        RegionWeight(place, "hair" if place == 0 else None, weight, weight - 1, weight + 1, 1 / 6)
+        for place, weight in enumerate(weights.tolist())
+    )
+    shares = (0.0, 0.5, 1.0)
+    trust = Trust(
+        held_out_r2=0.7,
+        in_sample_r2=0.8,
+        deletion_auc=0.3,
+        random_deletion_auc=0.5,
+        deletion=Curve(shares, (30.0, 22.0, 20.0)),
+        insertion=Curve(shares, (20.0, 28.0, 30.0)),
+        random_deletions=(Curve(shares, (30.0, 25.0, 20.0)),),
+        failures=failures,
+    )
+    verdict = "Not to be believed: held-out R² 0.1." if failures else "All checks passed."
+    return OutputMap(output, 30.0, 25.0, regions, trust, verdict)

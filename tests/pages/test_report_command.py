@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from reporting.report_inputs import make_photos, make_predictions
+
+from agegender.audit.predictions_table import write_predictions
+from agegender.data.faces_table import write_faces
+from agegender.report import main
+
+
+@pytest.fixture
+def models(tmp_path, report):
+    """A folder with one model folder that holds no weights, which reports never read."""
+    folder = tmp_path / "models" / "first"
+    folder.mkdir(parents=True)
+    predictions = make_predictions(120).assign(split="test", ethnicity=None, gender=None, predicted_gender=None)
+    write_predictions(predictions, folder / "predictions.parquet")
+    write_faces(make_photos(tmp_path / "photos", predictions), folder / "faces.parquet")
+    card = {"name": "first", "body": "resnet34", "heads": [], "image": {"size": 96}}
+    (folder / "model.json").write_text(json.dumps(card))
+    return folder.parent
+
+
+def test_newest_model_is_reported_and_named(models, tmp_path, capsys):
+    (tmp_path / "reports" / "first").mkdir(parents=True)
+    (tmp_path / "reports" / "first" / "lime.html").write_text("old")
+    code = main(["--models-dir", str(models), "--reports-dir", str(tmp_path / "reports"), "--json", "--no-faces"])
+    said = capsys.readouterr()
+    document = json.loads(said.out)
+    assert code == 0
+    assert "newest model" in said.err
+    assert "first" in said.err
+    assert "lime.html is from an earlier run and stays as it is; it may show faces" in said.err
+    assert set(document["pages"]) == {"index", "bias", "card"}
+    assert document["photos"] == 120
+    assert document["split"] == "test"
+    assert all((tmp_path / "reports" / "first" / f"{name}.html").is_file() for name in document["pages"])
+
+
+def test_foreign_table_is_audited_with_its_own_column_names(tmp_path, capsys):
+    table = make_predictions(120)[["age_years", "predicted_age_years"]].rename(columns=lambda name: f"their_{name}")
+    table.to_csv(tmp_path / "theirs.csv", index=False)
+    code = main([
+        "--predictions", str(tmp_path / "theirs.csv"), "--out", str(tmp_path / "out"), "--json",
+        "--columns", "age_years=their_age_years", "predicted_age_years=their_predicted_age_years",
+    ])  # fmt: skip
+    document = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert document["split"] == "all rows"
+    assert "Only its predictions were given" in (tmp_path / "out" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models-dir", "nowhere"], "no model"),
+        (["--model", "nowhere"], "no model folder"),
+        (["--predictions", "nowhere.csv"], "no predictions table"),
+        (["--predictions", "t.csv", "--columns", "age=x"], "OURS=THEIRS"),
+        (["--predictions", "t.csv", "--columns", "age_years=x"], "no column 'x'"),
+        (["--predictions", "t.csv"], "--columns"),
+        (["--predictions", "t.csv", "--images", "nowhere"], "no folder"),
+        (["--columns", "age_years=x"], "--predictions"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
