@@ -14,7 +14,7 @@ from agegender.settings import SPLIT_CHOICES
 from agegender.writing import check_writable
 
 if TYPE_CHECKING:
-    from agegender.data.faces_table import Faces
+    from agegender.data.faces_table import FacesTable
 
 EPILOG = """\
 examples:
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return execute(build_parser(), run, arguments)
 
 
-def _faces(options: argparse.Namespace, folder: Path) -> Faces:
+def _faces(options: argparse.Namespace, folder: Path) -> FacesTable:
     from agegender.api.gathering import Wanted, gather_faces
     from agegender.model.model_folder import FACES_FILE
 

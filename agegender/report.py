@@ -112,14 +112,14 @@ def _foreign_content(options: argparse.Namespace) -> ReportInput:
     import pandas as pd
 
     from agegender.audit.predictions_table import read_predictions
-    from agegender.data.faces_table import Faces
+    from agegender.data.faces_table import FacesTable
     from agegender.pages.reports import ReportInput
 
     table = mapped(read_predictions(options.predictions), options.columns)
     faces = None
     if options.images is not None:
         listed = pd.DataFrame({"path": table.get("path", pd.Series(dtype=object)), "source": "images"})
-        faces = Faces(listed, options.images.absolute())
+        faces = FacesTable(listed, options.images.absolute())
     return ReportInput(table, options.title or options.predictions.stem, faces)
 
 

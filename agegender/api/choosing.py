@@ -11,7 +11,7 @@ import pandas as pd
 
 from agegender.api.evaluating import evaluate_faces
 from agegender.audit.predictions_table import with_errors
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 from agegender.errors import TableError, UsageError
 from agegender.model.predictor import Model
 
@@ -40,7 +40,7 @@ class Choice:
     seed: int = 0
 
 
-def choose_faces(model: Model, faces: Faces, choice: Choice, *, split: str = "test") -> list[Wanted]:
+def choose_faces(model: Model, faces: FacesTable, choice: Choice, *, split: str = "test") -> list[Wanted]:
     """Return the faces with the largest and the smallest age errors, and some at random, none of them twice.
 
     Raises
@@ -61,7 +61,7 @@ def choose_faces(model: Model, faces: Faces, choice: Choice, *, split: str = "te
     return wanted_rows(faces, chosen)
 
 
-def wanted_rows(faces: Faces, rows: pd.DataFrame) -> list[Wanted]:
+def wanted_rows(faces: FacesTable, rows: pd.DataFrame) -> list[Wanted]:
     """Return rows of a table, with a column `reason`, as photos to explain."""
     return [
         Wanted(faces.photo_path(row["path"]), row["path"], _labels(row), row["reason"], is_from_table=True)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from agegender.audit.comparison import PairedComparison, compare_pair, leaderboard
 from agegender.audit.predictions_table import read_predictions
-from agegender.data.faces_table import Faces, read_faces
+from agegender.data.faces_table import FacesTable, read_faces
 from agegender.errors import TableError
 from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE, read_card
 from agegender.writing import replaced_file
@@ -32,14 +32,14 @@ class Contest:
         See `metrics.comparison.leaderboard`.
     pairs : mapping of name to PairedComparison
         What each further model changes against the first.
-    faces : Faces or None
+    faces : FacesTable or None
         Where the photos are, when the first model's folder says so.
     """
 
     predictions: Mapping[str, pd.DataFrame]
     board: pd.DataFrame
     pairs: Mapping[str, PairedComparison]
-    faces: Faces | None
+    faces: FacesTable | None
 
     @property
     def first(self) -> str:

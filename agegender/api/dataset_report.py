@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 from agegender.data.leakage import leakage_table
 from agegender.data.summary import count_steps, warnings_of
 from agegender.pages.dataset import CountStep, DatasetReport, GalleryPhoto, PhotoGroup, write_dataset
@@ -18,7 +18,7 @@ SHOWN_PHOTOS_PER_GROUP = 6
 SHOWN_EXTREMES = 8
 
 
-def report_dataset(path: Path, faces: Faces, counts: Mapping[str, Any], *, hide_faces: bool = False) -> Path:
+def report_dataset(path: Path, faces: FacesTable, counts: Mapping[str, Any], *, hide_faces: bool = False) -> Path:
     """Write the page about a dataset and return its path.
 
     Parameters
@@ -34,7 +34,7 @@ def report_dataset(path: Path, faces: Faces, counts: Mapping[str, Any], *, hide_
     return write_dataset(path, dataset_content(faces, counts), hide_faces=hide_faces)
 
 
-def dataset_content(faces: Faces, counts: Mapping[str, Any]) -> DatasetReport:
+def dataset_content(faces: FacesTable, counts: Mapping[str, Any]) -> DatasetReport:
     """Return everything that the page shows."""
     twins, twin_count = _twin_groups(faces)
     conflicts = faces.notes.get("cleaning", {}).get("conflicts", [])
@@ -54,7 +54,7 @@ def dataset_content(faces: Faces, counts: Mapping[str, Any]) -> DatasetReport:
     )
 
 
-def _notes(faces: Faces) -> dict[str, Any]:
+def _notes(faces: FacesTable) -> dict[str, Any]:
     """Return how the table was made, without the long lists that the page shows elsewhere."""
     notes = {key: value for key, value in faces.notes.items() if key not in ("malformed_names", "parts")}
     options = ("near_duplicates", "on_conflict", "near_twins")
@@ -62,7 +62,7 @@ def _notes(faces: Faces) -> dict[str, Any]:
     return {**notes, **{name: cleaning[name] for name in options if name in cleaning}}
 
 
-def _twin_groups(faces: Faces) -> tuple[list[PhotoGroup], int]:
+def _twin_groups(faces: FacesTable) -> tuple[list[PhotoGroup], int]:
     """Return the twin groups that cost photos and then those that are alike by hash alone; and how many there are."""
     table = faces.table
     if "twin_cluster" not in table:
@@ -75,7 +75,7 @@ def _twin_groups(faces: Faces) -> tuple[list[PhotoGroup], int]:
     return [_twin_group(faces, twins[twins["twin_cluster"] == name]) for name in chosen], len(groups)
 
 
-def _twin_group(faces: Faces, rows: pd.DataFrame) -> PhotoGroup:
+def _twin_group(faces: FacesTable, rows: pd.DataFrame) -> PhotoGroup:
     distinct = rows["file_sha512"].nunique()
     kind = "identical files" if distinct == 1 else f"{distinct} different files"
     fates = rows["dropped_because"].fillna("kept").value_counts()
@@ -87,7 +87,7 @@ def _twin_group(faces: Faces, rows: pd.DataFrame) -> PhotoGroup:
     )
 
 
-def _photos(faces: Faces, rows: pd.DataFrame) -> tuple[GalleryPhoto, ...]:
+def _photos(faces: FacesTable, rows: pd.DataFrame) -> tuple[GalleryPhoto, ...]:
     shown = rows.head(SHOWN_PHOTOS_PER_GROUP).to_dict("records")
     return tuple(GalleryPhoto(faces.photo_path(row["path"]), _labels(row)) for row in shown)
 
@@ -98,14 +98,14 @@ def _labels(row: Mapping[Any, Any]) -> str:
     return ", ".join([age_words, *(word for word in (gender, ethnicity) if isinstance(word, str))])
 
 
-def _conflict_group(faces: Faces, conflict: Mapping[str, Any]) -> PhotoGroup:
+def _conflict_group(faces: FacesTable, conflict: Mapping[str, Any]) -> PhotoGroup:
     photos = conflict["photos"]
     shown = tuple(GalleryPhoto(faces.photo_path(row["path"]), _labels(row)) for row in photos[:SHOWN_PHOTOS_PER_GROUP])
     kind = "identical files" if conflict["kind"] == "exact" else "near twins"
     return PhotoGroup(title=f"{len(photos)} {kind} with different labels", photos=shown)
 
 
-def _quality_extremes(faces: Faces) -> list[PhotoGroup]:
+def _quality_extremes(faces: FacesTable) -> list[PhotoGroup]:
     """Return, for every quality check that marked a photo, the photos with the lowest scores."""
     kept = faces.kept()
     groups = []
@@ -122,7 +122,7 @@ def _quality_extremes(faces: Faces) -> list[PhotoGroup]:
     return groups
 
 
-def _tables(faces: Faces) -> dict[str, pd.DataFrame]:
+def _tables(faces: FacesTable) -> dict[str, pd.DataFrame]:
     """Return further tables: photos and labels by source."""
     table = faces.table.assign(is_kept=faces.table["dropped_because"].isna())
     by_source = table.groupby("source").agg(

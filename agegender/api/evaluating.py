@@ -11,7 +11,7 @@ import pandas as pd
 
 from agegender.audit.calibration import fit_temperature
 from agegender.audit.conformal import fit_age_intervals
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 from agegender.errors import FolderError
 from agegender.model.photo_files import outputs_of_files, place_columns
 from agegender.model.predictor import Model
@@ -20,13 +20,13 @@ from agegender.progress import say
 LEAST_CALIBRATION_PHOTOS = 30  # with fewer, a 90 % interval would rest on three photos
 
 
-def evaluate_faces(model: Model, faces: Faces, *, split: str = "all", calibrates: bool = False) -> pd.DataFrame:
+def evaluate_faces(model: Model, faces: FacesTable, *, split: str = "all", calibrates: bool = False) -> pd.DataFrame:
     """Return the predictions table of the kept faces.
 
     Parameters
     ----------
     model : Model
-    faces : Faces
+    faces : FacesTable
     split : str
         "all", or one of train, valid, test.
     calibrates : bool
@@ -79,6 +79,6 @@ def calibration_of(predictions: pd.DataFrame) -> dict[str, Any]:
     return calibration
 
 
-def moved(faces: Faces, root: Path | None) -> Faces:
+def moved(faces: FacesTable, root: Path | None) -> FacesTable:
     """Return the faces with their photos looked for in `root`, when one is given."""
     return faces if root is None else replace(faces, root=root)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agegender.data.faces_table import SPLITS, Faces, read_faces
+from agegender.data.faces_table import SPLITS, FacesTable, read_faces
 from agegender.data.preparing import limit_faces, prepare_faces
 from agegender.data.sources.drawn_faces import draw_faces
 from agegender.data.splitting import use_fold
@@ -30,7 +30,7 @@ class Wanted:
     data: Path = Path("data")  # where faces are drawn
 
 
-def gather_faces(wanted: Wanted) -> Faces:
+def gather_faces(wanted: Wanted) -> FacesTable:
     """Return a faces table with splits.
 
     Raises
@@ -58,7 +58,7 @@ def gather_faces(wanted: Wanted) -> Faces:
     return faces
 
 
-def describe_losses(faces: Faces, file_count: int) -> str:
+def describe_losses(faces: FacesTable, file_count: int) -> str:
     """Return one line on what was kept and what was left out, and why."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in faces.dropped().items())
     kept = faces.kept()
@@ -67,7 +67,7 @@ def describe_losses(faces: Faces, file_count: int) -> str:
     return f"{file_count} photos, {len(kept)} kept ({splits})" + (f"; dropped {lost}: {reasons}" if lost else "")
 
 
-def _drawn_faces(wanted: Wanted) -> Faces:
+def _drawn_faces(wanted: Wanted) -> FacesTable:
     if wanted.source not in (None, "drawn_faces", "drawn-faces"):
         raise UsageError(f"--source {wanted.source} needs --data FOLDER: where are its photos?")
     folder = wanted.data / f"drawn-faces-{DRAWN_FACE_COUNT}-seed{DRAWN_SEED}"
@@ -79,7 +79,7 @@ def _drawn_faces(wanted: Wanted) -> Faces:
     return faces
 
 
-def _with_splits(faces: Faces, path: Path) -> Faces:
+def _with_splits(faces: FacesTable, path: Path) -> FacesTable:
     if faces.kept()["split"].isna().all():
         raise TableError(f"{path} has no splits. `agegender prepare --split 70/15/15` makes a table with them.")
     return faces

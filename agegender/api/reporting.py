@@ -11,7 +11,7 @@ import pandas as pd
 from agegender.api.choosing import Wanted, wanted_rows
 from agegender.api.explaining import explain_wanted
 from agegender.audit.predictions_table import with_errors
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 from agegender.explanation.results import FaceExplanation
 from agegender.explanation.settings import LimeSettings
 from agegender.explanation.storing import EXPLANATIONS_FOLDER
@@ -23,7 +23,7 @@ WORST_FACES = 5
 
 
 def report_model(
-    model: Model, faces: Faces, predictions: pd.DataFrame, model_folder: Path, folder: Path
+    model: Model, faces: FacesTable, predictions: pd.DataFrame, model_folder: Path, folder: Path
 ) -> dict[str, Path]:
     """Explain the faces worth a look, and write every page of a model to `folder`; return page name -> file.
 
@@ -50,7 +50,7 @@ def write_model_pages(model_folder: Path, folder: Path, explanations: Sequence[F
     return write_report_set(folder, content).pages
 
 
-def faces_to_explain(faces: Faces, predictions: pd.DataFrame, *, worst: int = WORST_FACES) -> list[Wanted]:
+def faces_to_explain(faces: FacesTable, predictions: pd.DataFrame, *, worst: int = WORST_FACES) -> list[Wanted]:
     """Return the photos worth a look, each once: the worst errors both ways, and a typical face of each gender label.
 
     The test split is looked at, or everything where no split is known. Typical is the face whose error is nearest to

@@ -17,7 +17,7 @@ from agegender.api.evaluating import evaluate_faces
 from agegender.audit.predictions_table import write_predictions
 from agegender.audit.standard import evaluation_metrics
 from agegender.data.batches import make_dataloaders
-from agegender.data.faces_table import SPLITS, Faces, write_faces
+from agegender.data.faces_table import SPLITS, FacesTable, write_faces
 from agegender.data.sampling import balancing_weights
 from agegender.errors import DataError
 from agegender.model.checkpoint import continue_from, network_entries, save_weights
@@ -60,7 +60,7 @@ class Plan:
     balance: tuple[str, ...] = ()  # columns whose groups are drawn equally often
 
 
-def train_model(faces: Faces, plan: Plan, *, models: Path, runs: Path) -> tuple[Model, pd.DataFrame]:
+def train_model(faces: FacesTable, plan: Plan, *, models: Path, runs: Path) -> tuple[Model, pd.DataFrame]:
     """Train, and write the model folder `models/<name>`, whole or not at all.
 
     Returns
@@ -94,7 +94,7 @@ def train_model(faces: Faces, plan: Plan, *, models: Path, runs: Path) -> tuple[
     return model, predictions
 
 
-def _fit(faces: Faces, plan: Plan, network: FaceNetwork, ages: AgeStatistics, runs: Path) -> Fit:
+def _fit(faces: FacesTable, plan: Plan, network: FaceNetwork, ages: AgeStatistics, runs: Path) -> Fit:
     settings = plan.training
     device = choose_device(settings.device)
     precision = choose_precision(settings.precision, device)
@@ -119,7 +119,7 @@ def _fit(faces: Faces, plan: Plan, network: FaceNetwork, ages: AgeStatistics, ru
     return fit(learner, settings, precision=precision, device=device, callbacks=[board])
 
 
-def training_ages(faces: Faces) -> AgeStatistics:
+def training_ages(faces: FacesTable) -> AgeStatistics:
     """Return mean and standard deviation of the training ages.
 
     Raises
@@ -151,13 +151,13 @@ def _network(plan: Plan, ages: AgeStatistics) -> FaceNetwork:
     return network
 
 
-def _cropped_as(faces: Faces, image: ImageSettings) -> ImageSettings:
+def _cropped_as(faces: FacesTable, image: ImageSettings) -> ImageSettings:
     """Return the image settings with the table's crop, which the card carries to `predict`."""
     crop, margin = faces.notes.get("crop", "none"), faces.notes.get("crop_margin", image.crop_margin)
     return replace(image, crop=crop, crop_margin=margin)
 
 
-def _rows_of(faces: Faces, split: str) -> pd.DataFrame:
+def _rows_of(faces: FacesTable, split: str) -> pd.DataFrame:
     kept = faces.kept()
     return kept[kept["split"] == split]
 
@@ -168,7 +168,9 @@ def _hyper_parameters(plan: Plan) -> dict[str, Any]:
     return network | heads | asdict(plan.training) | {"balance": " ".join(plan.balance)}
 
 
-def _card(faces: Faces, plan: Plan, ages: AgeStatistics, result: Fit, *, precision: str, device: str) -> dict[str, Any]:
+def _card(
+    faces: FacesTable, plan: Plan, ages: AgeStatistics, result: Fit, *, precision: str, device: str
+) -> dict[str, Any]:
     kept = faces.kept()
     return {
         "name": plan.name,
@@ -219,7 +221,7 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{library: version(library) for library in LIBRARIES}}
 
 
-def _store(folder: Path, model: Model, faces: Faces, result: Fit, predictions: pd.DataFrame) -> None:
+def _store(folder: Path, model: Model, faces: FacesTable, result: Fit, predictions: pd.DataFrame) -> None:
     save_weights(model.network, folder / WEIGHTS_FILE)
     write_json(folder / CARD_FILE, model.card)
     write_json(folder / METRICS_FILE, evaluation_metrics(predictions))

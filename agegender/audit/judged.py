@@ -18,7 +18,7 @@ import pandas as pd
 
 from agegender.audit.bias import age_group
 from agegender.audit.predictions_table import with_errors
-from agegender.data.faces_table import GENDERS, OLDEST_AGE_YEARS, SPLITS, Faces
+from agegender.data.faces_table import GENDERS, OLDEST_AGE_YEARS, SPLITS, FacesTable
 from agegender.errors import TableError
 
 TEXTS = ("path", "source", "gender", "ethnicity", "expression", "mask", "split", "predicted_gender")
@@ -35,7 +35,7 @@ class Audit:
     ----------
     rows : DataFrame
         All rows with errors, absent columns filled with missing values.
-    faces : Faces or None
+    faces : FacesTable or None
         Where photos are found; None when only predictions are known.
     notices : tuple of str
         What is unusual about the table, as sentences for the top of each page.
@@ -43,7 +43,7 @@ class Audit:
 
     rows: pd.DataFrame
     title: str
-    faces: Faces | None = None
+    faces: FacesTable | None = None
     card: Mapping[str, Any] | None = None
     hide_faces: bool = False
     notices: tuple[str, ...] = ()
@@ -102,7 +102,7 @@ def make_audit(
     predictions: pd.DataFrame,
     *,
     title: str,
-    faces: Faces | None = None,
+    faces: FacesTable | None = None,
     card: Mapping[str, Any] | None = None,
     hide_faces: bool = False,
 ) -> Audit:

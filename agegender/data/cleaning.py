@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from agegender.data.faces_table import Faces, check_table
+from agegender.data.faces_table import FacesTable, check_table
 from agegender.data.fingerprint_cache import fingerprints
 from agegender.data.twins import Twins, find_twins
 from agegender.errors import UsageError
@@ -68,13 +68,13 @@ class CleaningCounts:
 
 
 def clean(
-    faces: Faces,
+    faces: FacesTable,
     *,
     near_duplicates: int | None = NEAR_RADIUS_BITS,
     on_conflict: Literal["drop", "keep-first", "median"] = "drop",
     near_twins: Literal["keep-one", "drop-all"] = "keep-one",
     cache: Path | None = None,
-) -> tuple[Faces, CleaningCounts]:
+) -> tuple[FacesTable, CleaningCounts]:
     """Mark unreadable photos and twins; rows that were left out before are not looked at.
 
     A group of twins whose known labels agree leaves one photo: the one with most labels, the first by path among
@@ -82,7 +82,7 @@ def clean(
 
     Parameters
     ----------
-    faces : Faces
+    faces : FacesTable
     near_duplicates : int, optional
         Hamming radius of the perceptual hash in bits, 0 to 64; None leaves near twins alone.
     on_conflict : {"drop", "keep-first", "median"}
@@ -95,7 +95,7 @@ def clean(
 
     Returns
     -------
-    tuple of Faces, CleaningCounts
+    tuple of FacesTable, CleaningCounts
         The table with `file_sha512`, `phash`, `twin_cluster` (photos with equal or near hashes share a text, others
         have none) and `dropped_because` filled; and the counts, also in the notes under "cleaning"
         (the first thousand conflicts there).
@@ -127,7 +127,7 @@ def clean(
         "conflict_groups": len(conflicts),
     }
     notes = {**faces.notes, "cleaning": {**facts, **counted}}
-    return Faces(table, faces.root, notes), counts
+    return FacesTable(table, faces.root, notes), counts
 
 
 def _check_options(near_duplicates: int | None, on_conflict: str, near_twins: str) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 
 import pandas as pd
 
-from agegender.data.faces_table import Faces, check_table
+from agegender.data.faces_table import FacesTable, check_table
 from agegender.errors import FolderError, UsageError
 
 
-def combine_faces(parts: Sequence[Faces]) -> Faces:
+def combine_faces(parts: Sequence[FacesTable]) -> FacesTable:
     """Return one table of all parts, paths relative to their common folder.
 
     Notes: `sources` and `malformed_names` are merged, everything else is kept per part under `parts`.
@@ -43,20 +43,20 @@ def combine_faces(parts: Sequence[Faces]) -> Faces:
             f"{len(twice)} photos would stand in the table twice, first {twice.iloc[0]}: a folder is given twice or "
             f"lies within another one ({folders}). Name each folder once."
         )
-    return Faces(check_table(table), root, _merged_notes(root, parts))
+    return FacesTable(check_table(table), root, _merged_notes(root, parts))
 
 
-def _below(root: Path, part: Faces) -> pd.DataFrame:
+def _below(root: Path, part: FacesTable) -> pd.DataFrame:
     prefix = _prefix(root, part)
     return part.table.assign(path=prefix + part.table["path"]).dropna(axis="columns", how="all")
 
 
-def _prefix(root: Path, part: Faces) -> str:
+def _prefix(root: Path, part: FacesTable) -> str:
     relative = part.root.resolve().relative_to(root).as_posix()
     return "" if relative == "." else f"{relative}/"
 
 
-def _merged_notes(root: Path, parts: Sequence[Faces]) -> dict[str, Any]:
+def _merged_notes(root: Path, parts: Sequence[FacesTable]) -> dict[str, Any]:
     sources: list[str] = []
     malformed: list[str] = []
     rest = []

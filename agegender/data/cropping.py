@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from agegender.data.crop_folder import RECORD, check_folder, crop_names, new_crops, read_record, set_name
-from agegender.data.faces_table import Faces, check_table
+from agegender.data.faces_table import FacesTable, check_table
 from agegender.errors import OutputError, PhotoError, UsageError
 from agegender.photos.face_crops import Square, centre_square, check_margin, crop_square, face_square
 from agegender.photos.face_detection import FaceDetector, YuNetDetector
@@ -50,19 +50,19 @@ class _Crop:
 
 
 def crop_faces(
-    faces: Faces,
+    faces: FacesTable,
     detector: FaceDetector,
     *,
     folder: Path,
     margin: float = 0.4,
     when_none: Literal["centre", "skip"] = "centre",
     when_several: Literal["largest", "skip"] = "largest",
-) -> Faces:
+) -> FacesTable:
     """Cut the face out of every kept photo.
 
     Parameters
     ----------
-    faces : Faces
+    faces : FacesTable
     detector : FaceDetector
     folder : Path
         Where the crops go: a subfolder named after the photos and rules, in it JPEG files under the photos' own paths.
@@ -77,7 +77,7 @@ def crop_faces(
 
     Returns
     -------
-    Faces
+    FacesTable
         `path` leads to the crop, and `original_path` to the photo it comes from, below a root that holds both;
         `face_count`, `face_score`, `crop_left`, `crop_top` and `crop_side` (pixels of the original) say what was done.
         The notes have `crop` (the detector's name), `crop_margin` and `cropping` (choices, counts and the subfolder).
@@ -118,10 +118,10 @@ def crop_faces(
     table.loc[kept[is_cut], "path"] = [_below(root, crop) for crop in crops]
     choices = {"when_none": when_none, "when_several": when_several, "folder": name, **_counts(found)}
     notes = {**faces.notes, "crop": detector.name, "crop_margin": margin, "cropping": choices}
-    return Faces(check_table(table), root, notes)
+    return FacesTable(check_table(table), root, notes)
 
 
-def _check(faces: Faces, folder: Path, when_none: str, when_several: str) -> None:
+def _check(faces: FacesTable, folder: Path, when_none: str, when_several: str) -> None:
     if when_none not in WHEN_NONE or when_several not in WHEN_SEVERAL:
         raise UsageError(
             f"without a face: {' or '.join(WHEN_NONE)}, with several: {' or '.join(WHEN_SEVERAL)}; "

@@ -44,7 +44,7 @@ _METADATA_KEY = b"agegender"
 
 
 @dataclass(frozen=True)
-class Faces:
+class FacesTable:
     """A faces table, the folder its paths start from, and notes on how it was made.
 
     Attributes
@@ -125,7 +125,7 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
     return checked[[*COLUMNS, *(name for name in checked.columns if name not in COLUMNS)]]
 
 
-def write_faces(faces: Faces, path: Path) -> None:
+def write_faces(faces: FacesTable, path: Path) -> None:
     """Write the table as Parquet, root and notes in its metadata; whole or not at all.
 
     Raises
@@ -143,7 +143,7 @@ def write_faces(faces: Faces, path: Path) -> None:
         pq.write_table(arrow, temporary)
 
 
-def read_faces(path: Path, *, root: Path | None = None) -> Faces:
+def read_faces(path: Path, *, root: Path | None = None) -> FacesTable:
     """Read a faces table; `root` replaces the stored folder when the photos have moved.
 
     Raises
@@ -162,7 +162,9 @@ def read_faces(path: Path, *, root: Path | None = None) -> Faces:
         raise TableError(f"{path} is not a Parquet file: {str(error).splitlines()[0]}") from error
     facts = json.loads((arrow.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
     stored = facts.get("root")
-    return Faces(check_table(arrow.to_pandas()), root or Path(stored or path.parent).absolute(), facts.get("notes", {}))
+    return FacesTable(
+        check_table(arrow.to_pandas()), root or Path(stored or path.parent).absolute(), facts.get("notes", {})
+    )
 
 
 def _text(values: pd.Series) -> pd.Series:

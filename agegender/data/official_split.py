@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 from agegender.data.splitting import assign_sides
 from agegender.errors import UsageError
 
@@ -18,13 +18,13 @@ NOT_IN_SPLIT = "not in the official split"
 VALID_SHARE_OF_TRAIN = 0.15
 
 
-def has_official_split(faces: Faces) -> bool:
+def has_official_split(faces: FacesTable) -> bool:
     """Return whether every kept photo came with a side."""
     kept = faces.kept()
     return bool(len(kept)) and bool(kept["split"].notna().all())
 
 
-def keep_official_split(faces: Faces, *, seed: int = 7) -> Faces:
+def keep_official_split(faces: FacesTable, *, seed: int = 7) -> FacesTable:
     """Return the faces with the published split; photos outside it are left out with that reason.
 
     Without a published validation part, a stratified 15 % of train becomes one, twins and persons kept whole.

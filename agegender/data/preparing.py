@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from agegender.data.cleaning import clean
 from agegender.data.combining import combine_faces
-from agegender.data.faces_table import SPLITS, Faces
+from agegender.data.faces_table import SPLITS, FacesTable
 from agegender.data.leakage import leak_count, leakage_table
 from agegender.data.official_split import has_official_split, keep_official_split
 from agegender.data.preparation_settings import Dataset, PreparationSettings
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 MALFORMED_COLUMN = "is_malformed_name"
 
 
-def prepare_faces(source: str, folders: Sequence[Path], **settings: Any) -> tuple[Faces, dict[str, Any]]:
+def prepare_faces(source: str, folders: Sequence[Path], **settings: Any) -> tuple[FacesTable, dict[str, Any]]:
     """Prepare folders of one source; `settings` are the fields of `PreparationSettings`.
 
     Returns
     -------
-    Faces
+    FacesTable
         The finished table, dropped rows included.
     dict
         Counts, as `prepare --json` prints them.
@@ -45,7 +45,7 @@ def prepare_faces(source: str, folders: Sequence[Path], **settings: Any) -> tupl
     return prepare_datasets([Dataset(source, folder) for folder in folders], PreparationSettings(**settings))
 
 
-def prepare_datasets(datasets: Sequence[Dataset], settings: PreparationSettings) -> tuple[Faces, dict[str, Any]]:
+def prepare_datasets(datasets: Sequence[Dataset], settings: PreparationSettings) -> tuple[FacesTable, dict[str, Any]]:
     """Prepare several datasets as one table.
 
     Raises
@@ -86,7 +86,7 @@ def _usable_cache(cache: Path | None) -> Path | None:
     return cache
 
 
-def limit_faces(faces: Faces, limit: int | None, *, seed: int = 7) -> Faces:
+def limit_faces(faces: FacesTable, limit: int | None, *, seed: int = 7) -> FacesTable:
     """Return a random `limit` of the rows, the same ones for the same seed, in their old order.
 
     Raises
@@ -108,7 +108,7 @@ def limit_faces(faces: Faces, limit: int | None, *, seed: int = 7) -> Faces:
     return replace(faces, table=table, notes={**faces.notes, **left, "malformed_names": malformed})
 
 
-def _read(dataset: Dataset) -> Faces:
+def _read(dataset: Dataset) -> FacesTable:
     read = find_source(dataset.source)
     known = list(signature(read).parameters)[1:]
     unknown = sorted(set(dataset.options) - set(known))
@@ -118,7 +118,7 @@ def _read(dataset: Dataset) -> Faces:
     return read(dataset.folder, **dataset.options)
 
 
-def _split(faces: Faces, settings: PreparationSettings) -> Faces:
+def _split(faces: FacesTable, settings: PreparationSettings) -> FacesTable:
     if settings.folds is not None:
         return fold_faces(faces, folds=settings.folds, seed=settings.seed)
     if settings.split == "official" or (settings.split == "auto" and has_official_split(faces)):
@@ -164,7 +164,7 @@ def _detector(settings: PreparationSettings) -> FaceDetector | None:
     return make_detector(settings.crop, model_file=settings.crop_model)
 
 
-def _crop(faces: Faces, detector: FaceDetector, settings: PreparationSettings) -> Faces:
+def _crop(faces: FacesTable, detector: FaceDetector, settings: PreparationSettings) -> FacesTable:
     from agegender.data.cropping import crop_faces
 
     assert settings.crops is not None  # _detector made sure
@@ -190,13 +190,13 @@ def _moved_notes(notes: Mapping[str, Any], old_root: Path, new_root: Path) -> di
     return {**notes, "malformed_names": malformed, "cleaning": {**notes["cleaning"], "conflicts": conflicts}}
 
 
-def _assess_quality(faces: Faces, detector: FaceDetector | None) -> Faces:
+def _assess_quality(faces: FacesTable, detector: FaceDetector | None) -> FacesTable:
     from agegender.photos.quality import assess_quality
 
     return assess_quality(faces, detector=detector)
 
 
-def _check_something_is_left(faces: Faces) -> None:
+def _check_something_is_left(faces: FacesTable) -> None:
     if not faces.kept().empty:
         return
     file_count, dropped = len(faces.table), faces.dropped()
@@ -208,7 +208,7 @@ def _check_something_is_left(faces: Faces) -> None:
     raise FolderError(f"none of the {file_count} photos in {faces.root} can be used ({reasons}).")
 
 
-def count_faces(faces: Faces, cleaning: Mapping[str, Any]) -> dict[str, Any]:
+def count_faces(faces: FacesTable, cleaning: Mapping[str, Any]) -> dict[str, Any]:
     """Return what became of the files, JSON-able: what cleaning counted, reasons, sides and leaks."""
     kept = faces.kept()
     table = faces.table

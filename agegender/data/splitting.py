@@ -16,14 +16,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.data.faces_table import SPLITS, Faces
+from agegender.data.faces_table import SPLITS, FacesTable
 from agegender.errors import UsageError
 
 # Columns whose equal values bind photos together, and whether the values are only meant within one source.
 GROUPING_COLUMNS = {"file_sha512": False, "twin_cluster": False, "subject_id": True}
 
 
-def split_faces(faces: Faces, *, shares: Sequence[float] = (70, 15, 15), seed: int = 7) -> Faces:
+def split_faces(faces: FacesTable, *, shares: Sequence[float] = (70, 15, 15), seed: int = 7) -> FacesTable:
     """Return the faces with `split` set for every kept row; rows that were left out get none.
 
     Parameters
@@ -52,7 +52,7 @@ def split_faces(faces: Faces, *, shares: Sequence[float] = (70, 15, 15), seed: i
     return replace(faces, table=table, notes={**faces.notes, "split": note})
 
 
-def fold_faces(faces: Faces, *, folds: int = 5, seed: int = 7) -> Faces:
+def fold_faces(faces: FacesTable, *, folds: int = 5, seed: int = 7) -> FacesTable:
     """Return the faces with `fold` 0..folds-1 set for every kept row, by the rules of `split_faces`.
 
     `split` follows from it, so that the table can be trained on as it is: fold 0 is test, fold 1 valid, the rest train.
@@ -76,7 +76,7 @@ def fold_faces(faces: Faces, *, folds: int = 5, seed: int = 7) -> Faces:
     return replace(faces, table=table, notes={**faces.notes, "split": {"kind": "folds", "folds": folds, "seed": seed}})
 
 
-def use_fold(faces: Faces, fold: int) -> Faces:
+def use_fold(faces: FacesTable, fold: int) -> FacesTable:
     """Return a table of folds with `fold` as test, the next one as valid, and the rest as train.
 
     Raises

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from agegender.data.faces_table import SPLITS, Faces
+from agegender.data.faces_table import SPLITS, FacesTable
 from agegender.data.leakage import leakage_table
 
 SMALL_CELL = 30  # test photos; below, an accuracy of 93 % is known to ±10 points at best
@@ -43,7 +43,7 @@ class Step(NamedTuple):
     is_total: bool
 
 
-def count_steps(faces: Faces) -> list[Step]:
+def count_steps(faces: FacesTable) -> list[Step]:
     """Return the way from files to kept photos, the largest loss first."""
     steps = [Step("files", len(faces.table), "photos found in the folders", True)]
     for reason, count in faces.dropped().items():
@@ -51,7 +51,7 @@ def count_steps(faces: Faces) -> list[Step]:
     return [*steps, Step("kept", len(faces.kept()), "photos to train and test on", True)]
 
 
-def warnings_of(faces: Faces, counts: Mapping[str, Any]) -> list[str]:
+def warnings_of(faces: FacesTable, counts: Mapping[str, Any]) -> list[str]:
     """Return what to be wary of, in plain sentences, most serious first.
 
     Parameters
@@ -109,7 +109,7 @@ def _missing_labels(kept: pd.DataFrame) -> list[str]:
     return [f"{count:,} of {len(kept):,} kept photos lack {name}." for name, count in few.items()]
 
 
-def _losses(faces: Faces, counts: Mapping[str, Any]) -> list[str]:
+def _losses(faces: FacesTable, counts: Mapping[str, Any]) -> list[str]:
     said = []
     if conflicts := counts.get("exact_conflicts", 0):
         said.append(
@@ -164,7 +164,7 @@ def _small_cells(kept: pd.DataFrame) -> list[str]:
     ]
 
 
-def _limits(faces: Faces) -> list[str]:
+def _limits(faces: FacesTable) -> list[str]:
     notes = faces.notes
     if "limit" not in notes:
         return []

@@ -12,7 +12,7 @@ import pandas as pd
 from agegender.audit.comparison import PairedComparison
 from agegender.audit.comparisons import TITLES
 from agegender.audit.judged import Audit
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 from agegender.pages import charts
 from agegender.pages.bias_charts import Drawing
 from agegender.pages.galleries import Photo, PhotoShelf, Strip
@@ -49,7 +49,7 @@ def write_comparison(
     board: pd.DataFrame,
     pairs: Mapping[str, PairedComparison],
     first: str,
-    faces: Faces | None = None,
+    faces: FacesTable | None = None,
     hide_faces: bool = False,
 ) -> Path:
     """Write `compare.html` to `path`, whole or not at all; return the path.
@@ -60,7 +60,7 @@ def write_comparison(
         From `metrics.comparison.leaderboard`.
     pairs : mapping
         Name of each further model -> what it changes against `first`.
-    faces : Faces or None
+    faces : FacesTable or None
         Where the photos lie, for the galleries.
 
     Raises

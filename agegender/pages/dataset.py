@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class DatasetReport:
 
     Attributes
     ----------
-    faces : Faces
+    faces : FacesTable
         The finished table, dropped rows included. Pyramids, splits and sparsest cells are counted from it here.
     counts : tuple of CountStep
         From files found to photos kept, in order.
@@ -79,7 +79,7 @@ class DatasetReport:
         Facts on how it was made: options, seed, duration, library versions.
     """
 
-    faces: Faces
+    faces: FacesTable
     counts: tuple[CountStep, ...]
     title: str = "Dataset report"
     warnings: tuple[str, ...] = ()

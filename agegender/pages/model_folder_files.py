@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from agegender.audit.predictions_table import read_predictions
-from agegender.data.faces_table import Faces, read_faces
+from agegender.data.faces_table import FacesTable, read_faces
 from agegender.errors import TableError
 from agegender.model.model_folder import FACES_FILE, HISTORY_FILE, PREDICTIONS_FILE, read_card
 from agegender.pages.reports import ReportInput
@@ -30,7 +30,7 @@ def read_report_input(folder: Path, *, images: Path | None = None, title: str | 
     """
     card = read_card(folder)
     predictions = read_predictions(folder / PREDICTIONS_FILE)
-    faces: Faces | None = None
+    faces: FacesTable | None = None
     if (folder / FACES_FILE).is_file():
         faces = read_faces(folder / FACES_FILE, root=images.absolute() if images else None)
     return ReportInput(predictions, title or str(card["name"]), faces, card, _history(folder / HISTORY_FILE))

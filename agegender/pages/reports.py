@@ -16,7 +16,7 @@ import pandas as pd
 from agegender.audit.findings import Finding
 from agegender.audit.judged import Audit, make_audit
 from agegender.audit.judgement import judge
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 from agegender.explanation.results import FaceExplanation
 from agegender.pages.bias_page import write_bias
 from agegender.pages.card_page import write_card
@@ -44,7 +44,7 @@ class ReportInput:
         Label columns of the faces table, `split` where known, and the predictions; ours or anybody's.
     title : str
         What the model is called.
-    faces : Faces or None
+    faces : FacesTable or None
         Where photos lie.
     card, history : mapping, DataFrame or None
         The model's card and its epochs.
@@ -54,7 +54,7 @@ class ReportInput:
 
     predictions: pd.DataFrame
     title: str
-    faces: Faces | None = None
+    faces: FacesTable | None = None
     card: Mapping[str, Any] | None = None
     history: pd.DataFrame | None = None
     explanations: Sequence[FaceExplanation] | None = None

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 from agegender.errors import PhotoError
 from agegender.photos.brisque_score import brisque_value, brisque_version, is_brisque_installed
 from agegender.photos.face_detection import FaceDetector, HaarDetector
@@ -78,12 +78,14 @@ def quality_scores(photo: NDArray[np.uint8]) -> dict[str, float]:
     }
 
 
-def assess_quality(faces: Faces, *, detector: FaceDetector | None = None, brisque: bool | None = None) -> Faces:
+def assess_quality(
+    faces: FacesTable, *, detector: FaceDetector | None = None, brisque: bool | None = None
+) -> FacesTable:
     """Add `<check>_score` and `is_<check>` for every check to the kept rows; nothing is dropped.
 
     Parameters
     ----------
-    faces : Faces
+    faces : FacesTable
     detector : FaceDetector, optional
         Who says whether there is a face; OpenCV's cascade by default.
     brisque : bool, optional
@@ -91,7 +93,7 @@ def assess_quality(faces: Faces, *, detector: FaceDetector | None = None, brisqu
 
     Returns
     -------
-    Faces
+    FacesTable
         Scores are missing for rows that were left out and photos that cannot be read; `brisque_value` is the
         library's own value. The notes say under "quality" which thresholds, detector and library were used, and how
         many photos each check suspects.
@@ -117,7 +119,7 @@ def assess_quality(faces: Faces, *, detector: FaceDetector | None = None, brisqu
     counts = {check: int(table[f"is_{check}"].sum()) for check in CHECKS}
     library = brisque_version() if with_brisque else "not scored: the package brisque is not installed"
     facts: dict[str, Any] = {"thresholds": THRESHOLDS, "detector": detector.name, "brisque": library, "counts": counts}
-    return Faces(table, faces.root, {**faces.notes, "quality": facts})
+    return FacesTable(table, faces.root, {**faces.notes, "quality": facts})
 
 
 def _score_all(paths: list[Path], detector: FaceDetector, with_brisque: bool) -> Iterator[dict[str, float]]:

@@ -13,7 +13,7 @@ from agegender.api.choosing import Choice, Wanted, choose_faces
 from agegender.api.evaluating import evaluate_faces
 from agegender.api.explaining import explain_wanted
 from agegender.audit.predictions_table import write_predictions
-from agegender.data.faces_table import Faces, make_table, read_faces, write_faces
+from agegender.data.faces_table import FacesTable, make_table, read_faces, write_faces
 from agegender.explanation.settings import LimeSettings
 from agegender.explanation.storing import read_explanations
 from agegender.model.checkpoint import network_entries, save_weights
@@ -38,7 +38,7 @@ def model_folder(tmp_path_factory) -> Path:
         cv2.imwrite(str(photos / f"{i}.png"), photo)
         label = {"age_years": 10.0 * i, "gender": "male", "ethnicity": "Asian" if i % 2 else "White", "split": "test"}
         rows.append({"path": f"{i}.png", "source": "csv", **label})
-    write_faces(Faces(make_table(rows), photos), folder / "faces.parquet")
+    write_faces(FacesTable(make_table(rows), photos), folder / "faces.parquet")
     ages, image = AgeStatistics(35.0, 20.0), ImageSettings(size=32)
     save_weights(make_network("resnet18", HEADS, ages, image_size=32), folder / "weights.safetensors")
     write_json(folder / "model.json", {"name": "toy", **network_entries(HEADS, image, ages, "resnet18")})

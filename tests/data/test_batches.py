@@ -29,7 +29,7 @@ from agegender.data.batches import (
     make_dataloaders,
     make_test_dataloader,
 )
-from agegender.data.faces_table import Faces, make_table
+from agegender.data.faces_table import FacesTable, make_table
 from agegender.errors import PhotoError, TableError
 from agegender.settings import AugmentationSettings, Head, ImageSettings, age_head, gender_head
 
@@ -46,7 +46,7 @@ def coded_photo(age: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> Faces:
+def faces(tmp_path_factory: pytest.TempPathFactory) -> FacesTable:
     root = tmp_path_factory.mktemp("coded")
     rows = []
     for age in range(60):
@@ -62,10 +62,10 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Faces:
                 "dropped_because": "exact duplicate" if age == 3 else None,
             }
         )
-    return Faces(make_table(rows), root)
+    return FacesTable(make_table(rows), root)
 
 
-def loaders(faces: Faces, **changed: object):
+def loaders(faces: FacesTable, **changed: object):
     settings = {"batch_size": 8, "seed": 3, "workers": 2, "device": "cpu"} | changed
     augmentation = settings.pop("augmentation", AugmentationSettings(lighting=0.0))
     return make_dataloaders(faces, settings.pop("heads", HEADS), IMAGE, augmentation, **settings)
@@ -111,7 +111,7 @@ class TinyLoss(nn.Module):
 
 
 @pytest.fixture
-def learner(faces: Faces) -> Learner:
+def learner(faces: FacesTable) -> Learner:
     return Learner(loaders(faces), TinyNetwork(), loss_func=TinyLoss(), path=Path("unused"))
 
 
@@ -272,7 +272,9 @@ def test_unreadable_photo_in_training_is_an_error_that_names_it(faces, tmp_path)
         {"path": path, "source": "coded", "age_years": 1, "gender": "male", "split": split}
         for path, split in (("good.png", "train"), ("bad.jpg", "valid"))
     ]
-    dls = make_dataloaders(Faces(make_table(rows), tmp_path), HEADS, IMAGE, None, batch_size=1, seed=0, device="cpu")
+    dls = make_dataloaders(
+        FacesTable(make_table(rows), tmp_path), HEADS, IMAGE, None, batch_size=1, seed=0, device="cpu"
+    )
     with pytest.raises(PhotoError, match=r"bad\.jpg: not an image"):
         list(dls.valid)
 
@@ -281,7 +283,7 @@ def test_unreadable_photo_in_training_is_an_error_that_names_it(faces, tmp_path)
 def test_missing_split_is_an_error_in_one_line(faces, split):
     table = faces.table[faces.table["split"] != split]
     with pytest.raises(TableError, match=f"is split '{split}'"):
-        loaders(Faces(table, faces.root))
+        loaders(FacesTable(table, faces.root))
 
 
 def test_class_that_a_head_does_not_know_is_an_error(faces):

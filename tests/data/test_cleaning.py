@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 
 from agegender.data import fingerprint_cache, twins
 from agegender.data.cleaning import clean
-from agegender.data.faces_table import Faces, make_table
+from agegender.data.faces_table import FacesTable, make_table
 from agegender.data.twin_search import near_pairs
 from agegender.errors import UsageError
 from agegender.photos.fingerprints import hash_numbers
@@ -33,7 +33,7 @@ def row(path, age=None, gender=None, ethnicity=None, **more):
 
 
 def faces_of(root, *rows):
-    return Faces(make_table(list(rows)), root)
+    return FacesTable(make_table(list(rows)), root)
 
 
 def reasons(faces):
@@ -154,7 +154,7 @@ def test_a_near_hash_that_a_second_look_refutes_shares_a_cluster_but_stays(tmp_p
 def test_copies_of_one_file_are_not_counted_as_near_twins_too(tmp_path):
     faces = near_twins(tmp_path)
     save(tmp_path, "copy.jpg", 1)
-    faces = Faces(make_table([*faces.table.to_dict("records"), row("copy.jpg", 30, "male")]), tmp_path)
+    faces = FacesTable(make_table([*faces.table.to_dict("records"), row("copy.jpg", 30, "male")]), tmp_path)
     cleaned, counts = clean(faces)
     assert reasons(cleaned)["copy.jpg"] == "exact duplicate"
     assert (counts.near_duplicate_pairs, counts.near_duplicates, counts.exact_duplicates) == (1, 2, 1)
@@ -191,7 +191,7 @@ def test_ten_thousand_empty_files_are_passed_quickly(tmp_path):
 
 
 def test_an_empty_table_is_cleaned_to_an_empty_table(tmp_path):
-    cleaned, counts = clean(Faces(make_table({"path": [], "source": []}), tmp_path))
+    cleaned, counts = clean(FacesTable(make_table({"path": [], "source": []}), tmp_path))
     assert counts.files == counts.kept == len(cleaned.table) == 0
 
 
@@ -240,7 +240,7 @@ def test_a_second_run_hashes_only_new_and_changed_photos(tmp_path, monkeypatch):
     assert again.table.equals(first.table)
     save(tmp_path, "new.jpg", 9)
     os.utime(tmp_path / "b.jpg", ns=(1, 1))
-    more = Faces(make_table([*faces.table.to_dict("records"), row("new.jpg", 3)]), tmp_path)
+    more = FacesTable(make_table([*faces.table.to_dict("records"), row("new.jpg", 3)]), tmp_path)
     clean(more, cache=cache)
     assert sorted(hashed) == ["b.jpg", "new.jpg"]
     clean(more, cache=cache)

@@ -3,7 +3,7 @@
 import pytest
 
 from agegender.data.combining import combine_faces
-from agegender.data.faces_table import Faces, make_table
+from agegender.data.faces_table import FacesTable, make_table
 from agegender.errors import FolderError, UsageError
 
 
@@ -11,7 +11,7 @@ def part(root, *paths, source="test", **notes):
     root.mkdir(parents=True, exist_ok=True)
     for path in paths:
         (root / path).touch()
-    return Faces(make_table({"path": list(paths), "source": [source] * len(paths)}), root, notes)
+    return FacesTable(make_table({"path": list(paths), "source": [source] * len(paths)}), root, notes)
 
 
 def test_the_same_names_in_two_folders_keep_two_paths_that_lead_to_the_photos(tmp_path):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from agegender.data.crop_folder import MARKER, RECORD, remove_other_crops
 from agegender.data.cropping import crop_faces
-from agegender.data.faces_table import Faces, make_table, read_faces, write_faces
+from agegender.data.faces_table import FacesTable, make_table, read_faces, write_faces
 from agegender.errors import UsageError
 from agegender.photos.face_crops import crop_largest_face
 from agegender.photos.face_detection import FaceBox, YuNetDetector
@@ -51,7 +51,7 @@ def faces(tmp_path):
     (root / "broken.png").write_bytes(b"not a photo")
     rows = [{"path": name, "source": "csv", "age_years": 30} for name in [*photos, "broken.png"]]
     rows.append({"path": "copy.png", "source": "csv", "dropped_because": "exact duplicate"})
-    return Faces(make_table(rows), root, {"seed": 7})
+    return FacesTable(make_table(rows), root, {"seed": 7})
 
 
 def fingerprint(folder):
@@ -224,7 +224,9 @@ def test_names_that_collide_or_climb_stay_apart_and_inside(tmp_path):
     root.mkdir(parents=True)
     for name in ("a.png", "a.png.jpg", "../b.png"):
         Image.fromarray(photo_with((60, 40, 30))).save(root / name, "PNG")
-    faces = Faces(make_table([{"path": name, "source": "csv"} for name in ("a.png", "a.png.jpg", "../b.png")]), root)
+    faces = FacesTable(
+        make_table([{"path": name, "source": "csv"} for name in ("a.png", "a.png.jpg", "../b.png")]), root
+    )
     crop_faces(faces, WhiteSquares(), folder=tmp_path / "crops")
     assert len(list((tmp_path / "crops").glob("*/*.jpg"))) == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "set"]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from agegender.data.faces_table import Faces, make_table
+from agegender.data.faces_table import FacesTable, make_table
 from agegender.data.leakage import leak_count, leakage_table
 from agegender.data.splitting import split_faces
 
@@ -33,7 +33,7 @@ def test_a_planted_leak_of_each_kind_is_counted():
 
 def test_our_own_split_does_not_leak():
     table = rows(split=[None] * 300, subject_id=[str(number % 90) for number in range(300)])
-    assert leak_count(leakage_table(split_faces(Faces(table, Path("/photos"))).table)) == 0
+    assert leak_count(leakage_table(split_faces(FacesTable(table, Path("/photos"))).table)) == 0
 
 
 def test_a_check_that_could_not_be_made_says_that_it_knows_nothing():

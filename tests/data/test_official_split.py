@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from agegender.data.faces_table import Faces, make_table
+from agegender.data.faces_table import FacesTable, make_table
 from agegender.data.official_split import has_official_split, keep_official_split
 from agegender.errors import UsageError
 
 
 def faces(split, **columns):
     table = {"path": [f"{number}.jpg" for number in range(len(split))], "source": ["test"] * len(split)}
-    return Faces(make_table({**table, "split": split, **columns}), Path("/photos"))
+    return FacesTable(make_table({**table, "split": split, **columns}), Path("/photos"))
 
 
 def test_a_published_split_is_kept_to_the_letter():

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agegender.data.faces_table import Faces, make_table
+from agegender.data.faces_table import FacesTable, make_table
 from agegender.data.splitting import fold_faces, split_faces, strata_numbers, use_fold
 from agegender.errors import UsageError
 
 
-def some_faces(count: int, seed: int = 0, **columns) -> Faces:
+def some_faces(count: int, seed: int = 0, **columns) -> FacesTable:
     random = np.random.default_rng(seed)
     table = {
         "path": [f"{number:06d}.jpg" for number in range(count)],
@@ -23,7 +23,7 @@ def some_faces(count: int, seed: int = 0, **columns) -> Faces:
         "ethnicity": random.choice(["White", "Black", "Asian"], count, p=[0.7, 0.25, 0.05]),
         **columns,
     }
-    return Faces(make_table(table), Path("/photos"))
+    return FacesTable(make_table(table), Path("/photos"))
 
 
 def test_the_shares_are_met_to_one_photo():
@@ -44,7 +44,7 @@ def test_every_stratum_is_within_two_photos_of_its_share():
 
 def test_the_split_does_not_depend_on_the_order_of_the_rows():
     faces = some_faces(800, subject_id=[str(number % 300) for number in range(800)])
-    shuffled = Faces(faces.table.sample(frac=1, random_state=3), faces.root)
+    shuffled = FacesTable(faces.table.sample(frac=1, random_state=3), faces.root)
     first = split_faces(faces).table.set_index("path")["split"]
     second = split_faces(shuffled).table.set_index("path")["split"]
     assert first.sort_index().equals(second.sort_index())

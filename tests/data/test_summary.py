@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agegender.data.faces_table import Faces, make_table
+from agegender.data.faces_table import FacesTable, make_table
 from agegender.data.splitting import split_faces
 from agegender.data.summary import count_steps, warnings_of
 
 
-def sound_faces(count=4_000, **columns) -> Faces:
+def sound_faces(count=4_000, **columns) -> FacesTable:
     random = np.random.default_rng(3)
     table = {
         "path": [f"{number}.jpg" for number in range(count)],
@@ -20,7 +20,7 @@ def sound_faces(count=4_000, **columns) -> Faces:
         "ethnicity": random.choice(["White", "Black", "Asian"], count),
         **columns,
     }
-    return split_faces(Faces(make_table(table), Path("/photos")))
+    return split_faces(FacesTable(make_table(table), Path("/photos")))
 
 
 def test_a_sound_dataset_has_no_warning():
@@ -62,7 +62,7 @@ def test_leaks_come_first_and_are_counted():
 
 def test_contradictions_among_twins_and_a_limit_are_said():
     faces = sound_faces()
-    limited = Faces(faces.table, faces.root, {"limit": 4_000, "photos_before_limit": 9_000})
+    limited = FacesTable(faces.table, faces.root, {"limit": 4_000, "photos_before_limit": 9_000})
     said = warnings_of(limited, {"exact_conflicts": 3})
     assert said[0].startswith("3 groups of identical files carry contradictory labels")
     assert said[-1] == "Only a random 4,000 of 9,000 photos were taken."

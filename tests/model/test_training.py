@@ -14,7 +14,7 @@ from fastai.learner import Learner
 from PIL import Image
 
 from agegender.data.batches import make_dataloaders
-from agegender.data.faces_table import Faces, make_table
+from agegender.data.faces_table import FacesTable, make_table
 from agegender.errors import ModelError, UsageError
 from agegender.model.face_network import AgeStatistics, FaceNetwork, make_network
 from agegender.model.losses import CombinedLoss
@@ -29,14 +29,14 @@ AGES = AgeStatistics(30.0, 17.0)
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> Faces:
+def faces(tmp_path_factory: pytest.TempPathFactory) -> FacesTable:
     root = tmp_path_factory.mktemp("coded")
     rows = []
     for number in range(32):
         Image.fromarray(np.full((32, 32, 3), number * 7, np.uint8)).save(root / f"{number}.png")
         row = {"path": f"{number}.png", "source": "coded", "age_years": number * 2, "ethnicity": "Asian"}
         rows.append(row | {"gender": ("male", "female")[number % 2], "split": "valid" if number % 4 == 0 else "train"})
-    return Faces(make_table(rows), root)
+    return FacesTable(make_table(rows), root)
 
 
 def small_network(heads: tuple[Head, ...] = HEADS) -> FaceNetwork:
@@ -44,13 +44,13 @@ def small_network(heads: tuple[Head, ...] = HEADS) -> FaceNetwork:
     return make_network("mobilenetv3_small_050", heads, AGES, image_size=32)
 
 
-def learner_of(faces: Faces, heads: tuple[Head, ...] = HEADS) -> Learner:
+def learner_of(faces: FacesTable, heads: tuple[Head, ...] = HEADS) -> Learner:
     image, augmentation = ImageSettings(size=32), AugmentationSettings()
     dataloaders = make_dataloaders(faces, heads, image, augmentation, batch_size=8, seed=1, device=CPU)
     return make_learner(dataloaders, small_network(heads), CombinedLoss(heads, age_unit_years=17.0))
 
 
-def test_history_holds_both_losses_and_both_metrics_of_every_epoch(faces: Faces) -> None:
+def test_history_holds_both_losses_and_both_metrics_of_every_epoch(faces: FacesTable) -> None:
     history = fit(learner_of(faces), TrainingSettings(epochs=2, batch_size=8), precision="fp32", device=CPU).history
     assert history["epoch"].tolist() == [1, 2]
     parts = [f"{side}_loss_{head.name}" for side in ("train", "valid") for head in HEADS]
@@ -61,7 +61,7 @@ def test_history_holds_both_losses_and_both_metrics_of_every_epoch(faces: Faces)
     )
 
 
-def test_the_best_epoch_is_kept(faces: Faces) -> None:
+def test_the_best_epoch_is_kept(faces: FacesTable) -> None:
     class Spoil(Callback):
         """Ruin the weights after the first epoch."""
 
@@ -76,32 +76,32 @@ def test_the_best_epoch_is_kept(faces: Faces) -> None:
     assert result.learner.model.heads["age"][-1].bias.max() < 100
 
 
-def test_the_same_seed_gives_the_same_weights(faces: Faces) -> None:
+def test_the_same_seed_gives_the_same_weights(faces: FacesTable) -> None:
     settings = TrainingSettings(epochs=1, batch_size=8, seed=5)
     first, second = (fit(learner_of(faces), settings, precision="fp32", device=CPU).learner.model for _ in range(2))
     for before, after in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(before, after)
 
 
-def test_a_loss_that_is_no_number_is_an_error(faces: Faces) -> None:
+def test_a_loss_that_is_no_number_is_an_error(faces: FacesTable) -> None:
     with pytest.raises(ModelError, match="--learning-rate"):
         fit(learner_of(faces), TrainingSettings(epochs=1, learning_rate=1e30), precision="fp32", device=CPU)
 
 
-def test_a_third_head_is_one_line(faces: Faces) -> None:
+def test_a_third_head_is_one_line(faces: FacesTable) -> None:
     heads = (*HEADS, Head("ethnicity", "ethnicity", "classes", ("Asian", "Black"), weight=0.5))
     history = fit(learner_of(faces, heads), TrainingSettings(epochs=1), precision="fp32", device=CPU).history
     assert {"train_loss_ethnicity", "valid_loss_ethnicity", "valid_ethnicity_accuracy"} <= set(history.columns)
 
 
-def test_soft_labels_can_be_trained(faces: Faces) -> None:
+def test_soft_labels_can_be_trained(faces: FacesTable) -> None:
     heads = (age_head("soft-labels"), gender_head())
     history = fit(learner_of(faces, heads), TrainingSettings(epochs=1), precision="fp32", device=CPU).history
     assert np.isfinite(history["valid_age_mae"]).all()
 
 
 @pytest.mark.parametrize(("trainable", "frozen_parts"), [("heads", 2), ("last-block", 1), ("all", 0)])
-def test_only_the_named_layers_are_trained(faces: Faces, trainable: str, frozen_parts: int) -> None:
+def test_only_the_named_layers_are_trained(faces: FacesTable, trainable: str, frozen_parts: int) -> None:
     learner = learner_of(faces)
     before = [[weight.clone() for weight in group] for group in body_and_heads(learner.model)]
     fit(learner, TrainingSettings(epochs=1, trainable=trainable), precision="fp32", device=CPU)
@@ -114,7 +114,7 @@ def test_only_the_named_layers_are_trained(faces: Faces, trainable: str, frozen_
     assert moved == [False] * frozen_parts + [True] * (3 - frozen_parts)
 
 
-def test_bf16_on_a_cpu_runs_the_body_in_bf16_and_hands_the_loss_fp32(faces: Faces) -> None:
+def test_bf16_on_a_cpu_runs_the_body_in_bf16_and_hands_the_loss_fp32(faces: FacesTable) -> None:
     seen: dict[str, torch.dtype] = {}
 
     class Look(Callback):
@@ -129,7 +129,7 @@ def test_bf16_on_a_cpu_runs_the_body_in_bf16_and_hands_the_loss_fp32(faces: Face
     assert next(learner.model.parameters()).dtype == torch.float32
 
 
-def test_autocast_is_left_when_a_batch_is_cancelled(faces: Faces) -> None:
+def test_autocast_is_left_when_a_batch_is_cancelled(faces: FacesTable) -> None:
     class Cancel(Callback):
         def after_pred(self) -> None:
             raise CancelBatchException
@@ -141,7 +141,7 @@ def test_autocast_is_left_when_a_batch_is_cancelled(faces: Faces) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
-def test_batches_and_results_can_be_shown_before_and_after_a_fit(faces: Faces) -> None:
+def test_batches_and_results_can_be_shown_before_and_after_a_fit(faces: FacesTable) -> None:
     mpl.use("Agg")
     learner = learner_of(faces)
     learner.dls.show_batch(max_n=4)
@@ -154,7 +154,7 @@ def test_batches_and_results_can_be_shown_before_and_after_a_fit(faces: Faces) -
     assert any("male" in title for title in titles)
 
 
-def test_fastai_predicts_both_heads_of_one_photo(faces: Faces) -> None:
+def test_fastai_predicts_both_heads_of_one_photo(faces: FacesTable) -> None:
     result = fit(learner_of(faces), TrainingSettings(epochs=1), precision="fp32", device=CPU)
     (years, gender), (_, number), (_, probabilities) = result.learner.predict(faces.photo_path("3.png"))
     assert 0 < years < 120
@@ -172,7 +172,7 @@ def test_precision_is_chosen_by_what_the_device_can_do() -> None:
 
 
 def test_the_callbacks_of_cuda_train_in_fp16_with_scaled_gradients(
-    faces: Faces, monkeypatch: pytest.MonkeyPatch
+    faces: FacesTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No GPU here: fastai's own callback, told to autocast and to scale on the CPU.
     scales = []
@@ -200,7 +200,7 @@ def test_the_callbacks_of_cuda_train_in_fp16_with_scaled_gradients(
     assert not torch.equal(after["heads.age.8.weight"], before["heads.age.8.weight"])
 
 
-def test_tensorboard_gets_losses_metrics_gaps_photos_and_settings(faces: Faces, tmp_path: Path) -> None:
+def test_tensorboard_gets_losses_metrics_gaps_photos_and_settings(faces: FacesTable, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     from agegender.model.tensorboard import TensorBoardRun

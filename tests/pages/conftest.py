@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from reporting.report_inputs import make_explanations, make_photos, make_predictions
 
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 from agegender.pages.reports import ReportInput, ReportSet, write_report_set
 
 
@@ -14,7 +14,7 @@ def predictions() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def photos(predictions, tmp_path_factory) -> Faces:
+def photos(predictions, tmp_path_factory) -> FacesTable:
     return make_photos(tmp_path_factory.mktemp("photos"), predictions)
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from agegender.data.faces_table import Faces, make_table
+from agegender.data.faces_table import FacesTable, make_table
 from agegender.explanation.results import (
     AGE,
     GENDER,
@@ -51,7 +51,7 @@ def make_predictions(row_count: int = 900, *, seed: int = 7, old_gap_years: floa
     )
 
 
-def make_photos(folder: Path, predictions: pd.DataFrame, *, source: str = "csv", photo_count: int = 40) -> Faces:
+def make_photos(folder: Path, predictions: pd.DataFrame, *, source: str = "csv", photo_count: int = 40) -> FacesTable:
     """Write a coloured square for the first rows; the photos of the others are missing."""
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(3)
@@ -60,7 +60,7 @@ def make_photos(folder: Path, predictions: pd.DataFrame, *, source: str = "csv",
         photo[20:40, 20:40] = 255 - photo[20:40, 20:40]
         cv2.imwrite(str(folder / name), photo)
     labels = predictions[["path", "age_years", "gender", "ethnicity", "split"]].assign(source=source)
-    return Faces(make_table(labels.to_dict("list")), folder)
+    return FacesTable(make_table(labels.to_dict("list")), folder)
 
 
 def make_explanations(count: int = 8, *, path: str = "face.jpg") -> list[FaceExplanation]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agegender.data.faces_table import Faces, make_table
+from agegender.data.faces_table import FacesTable, make_table
 from agegender.errors import MissingExtraError
 from agegender.photos import brisque_score, quality
 from agegender.photos.face_detection import FaceBox
@@ -104,7 +104,7 @@ def planted_faces(root):
     (root / "words.png").write_text("no photo")
     rows = [{"path": name, "source": "csv"} for name in [*pictures, "words.png"]]
     rows.append({"path": "gone.png", "source": "csv", "dropped_because": "malformed name"})
-    return Faces(make_table(rows), root)
+    return FacesTable(make_table(rows), root)
 
 
 def test_the_table_gains_two_columns_per_check_with_exact_counts(tmp_path):
@@ -144,7 +144,7 @@ def test_brisque_is_ranked_within_the_table(tmp_path, monkeypatch):
         Image.fromarray(np.full((20, 20, 3), number, np.uint8)).save(tmp_path / f"{number:03}.png")
     monkeypatch.setattr(quality, "brisque_value", lambda photo: float(photo.mean()))
     monkeypatch.setattr(quality, "brisque_version", lambda: "brisque 0.0")
-    faces = Faces(make_table([{"path": f"{number:03}.png", "source": "csv"} for number in range(120)]), tmp_path)
+    faces = FacesTable(make_table([{"path": f"{number:03}.png", "source": "csv"} for number in range(120)]), tmp_path)
     table = assess_quality(faces, detector=EvenPictures(), brisque=True).table
     assert table.loc[table["is_brisque"], "path"].tolist() == ["118.png", "119.png"]
     assert table["brisque_score"].iloc[[0, -1]].tolist() == [1.0, 0.0]

@@ -14,7 +14,7 @@ from agegender.data.batches.items import FaceItem, face_items
 from agegender.data.batches.loader import PhotoLoader
 from agegender.data.batches.photos import NormalisePhotos, ReadPhoto
 from agegender.data.batches.targets import target_block
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 from agegender.errors import TableError
 from agegender.settings import AugmentationSettings, Head, ImageSettings
 
@@ -22,7 +22,7 @@ MOST_THREADS = 12
 
 
 def make_dataloaders(  # noqa: PLR0913 (the settings of a run, each by its name)
-    faces: Faces,
+    faces: FacesTable,
     heads: Sequence[Head],
     image: ImageSettings,
     augmentation: AugmentationSettings | None,
@@ -36,7 +36,7 @@ def make_dataloaders(  # noqa: PLR0913 (the settings of a run, each by its name)
 
     Parameters
     ----------
-    faces : Faces
+    faces : FacesTable
         Kept rows with a split; others are left out.
     heads : sequence of Head
         One target each, in this order.
@@ -76,7 +76,7 @@ def make_dataloaders(  # noqa: PLR0913 (the settings of a run, each by its name)
 
 
 def make_test_dataloader(
-    faces: Faces,
+    faces: FacesTable,
     heads: Sequence[Head],
     image: ImageSettings,
     *,

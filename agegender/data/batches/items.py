@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 from agegender.errors import TableError
 from agegender.settings import Head
 
@@ -34,7 +34,7 @@ class FaceItem:
     split: str | None
 
 
-def face_items(faces: Faces, heads: Sequence[Head]) -> list[FaceItem]:
+def face_items(faces: FacesTable, heads: Sequence[Head]) -> list[FaceItem]:
     """Return the kept rows as items, in the order of the table.
 
     Raises

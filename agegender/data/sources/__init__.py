@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from agegender.errors import UsageError
 
 if TYPE_CHECKING:
-    from agegender.data.faces_table import Faces
+    from agegender.data.faces_table import FacesTable
 
-    Read = Callable[..., Faces]
+    Read = Callable[..., FacesTable]
 
-# Source -> what it is, for --help. The module agegender.data.sources.<name> has `read(root, **options) -> Faces`.
+# Source -> what it is, for --help. The module agegender.data.sources.<name> has `read(root, **options) -> FacesTable`.
 DESCRIPTIONS = {
     "utkface": "labels in the file name: age_gender_ethnicity_date.jpg",
     "drawn_faces": "the faces that this program draws itself",

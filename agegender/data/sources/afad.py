@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 from agegender.data.sources.age_ranges import AgeRange, read_age_range
 from agegender.data.sources.assembling import assemble, malformed_row
 from agegender.data.sources.labels import read_age
@@ -27,7 +27,7 @@ EXPECTED = "folders named by age with 111 (male) and 112 (female) in them, such 
 _PATH = re.compile(r"(?:.*/)?(?P<age>\d{1,3})/(?P<gender>111|112)/[^/]+")
 
 
-def read(root: Path, *, ages: str | None = None) -> Faces:
+def read(root: Path, *, ages: str | None = None) -> FacesTable:
     """Return the faces table of an AFAD folder, full or lite.
 
     Parameters

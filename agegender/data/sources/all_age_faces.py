@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 from agegender.data.sources.assembling import assemble, malformed_row
 from agegender.data.sources.labels import read_age
 from agegender.data.sources.listing import FoundFile, list_photos
@@ -30,7 +30,7 @@ _LISTED = re.compile(r"(\d{5}A\d{2,3})\S*\s+([01])")
 _GENDER_OF_LIST = {"0": "female", "1": "male"}
 
 
-def read(root: Path, *, photos: str = "aligned") -> Faces:
+def read(root: Path, *, photos: str = "aligned") -> FacesTable:
     """Return the faces table of an All-Age-Faces folder.
 
     The lists in `image sets`, where they are found, give the official train and validation part; the latter serves as

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from agegender.data.faces_table import SPLITS, Faces
+from agegender.data.faces_table import SPLITS, FacesTable
 from agegender.data.sources.assembling import assemble
 from agegender.data.sources.label_files import find_label_file, read_label_file
 from agegender.data.sources.labels import is_unknown, read_age, read_gender
@@ -36,7 +36,7 @@ _CATEGORIES = {"race": "ethnicity", "happiness": "expression", "makeup": "makeup
 
 def read(
     root: Path, *, target: str = "apparent", photos: str = "crops", ignore_list: Path | str | None = None
-) -> Faces:
+) -> FacesTable:
     """Return the faces table of an APPA-REAL folder.
 
     Parameters

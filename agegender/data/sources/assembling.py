@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from agegender.data.faces_table import Faces, make_table
+from agegender.data.faces_table import FacesTable, make_table
 from agegender.data.sources.listing import MALFORMED, FoundFile
 from agegender.data.sources.recognising import refuse
 
 
-def assemble(rows: list[dict[str, Any]], root: Path, source: str, *, expected: str, **notes: Any) -> Faces:
+def assemble(rows: list[dict[str, Any]], root: Path, source: str, *, expected: str, **notes: Any) -> FacesTable:
     """Return the faces table of `rows`, names that could not be read listed in its notes.
 
     Parameters
@@ -30,7 +30,7 @@ def assemble(rows: list[dict[str, Any]], root: Path, source: str, *, expected: s
     malformed = [row["path"] for row in rows if row.get("dropped_because") == MALFORMED or row.get("is_malformed_name")]
     facts = {name: value for name, value in notes.items() if value not in (0, None)}
     table = make_table([{**row, "source": source} for row in rows])
-    return Faces(table, root.resolve(), {"sources": [source], "malformed_names": malformed, **facts})
+    return FacesTable(table, root.resolve(), {"sources": [source], "malformed_names": malformed, **facts})
 
 
 def malformed_row(found: FoundFile) -> dict[str, Any]:

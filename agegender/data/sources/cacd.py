@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 from agegender.data.sources.assembling import assemble, malformed_row
 from agegender.data.sources.label_files import find_label_file
 from agegender.data.sources.labels import read_age
@@ -29,7 +29,7 @@ EXPECTED = "photos named age_First_Last_number.jpg, such as 14_Bill_Skarsgard_00
 _NAME = re.compile(r"(?P<age>\d{1,3})_(?P<person>.+)_(?P<number>\d+)\.\w+")
 
 
-def read(root: Path) -> Faces:
+def read(root: Path) -> FacesTable:
     """Return the faces table of a CACD folder; with `celebrity2000_meta.mat` in it, the official split too.
 
     Ranks up to 2 are valid, 3 to 5 test, the others train.

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from agegender.data.faces_table import SPLITS, Faces
+from agegender.data.faces_table import SPLITS, FacesTable
 from agegender.data.sources.age_ranges import read_age_range
 from agegender.data.sources.assembling import assemble
 from agegender.data.sources.label_files import read_label_file
@@ -47,7 +47,7 @@ def read(
     columns: Mapping[str, str] | None = None,
     male: str | None = None,
     female: str | None = None,
-) -> Faces:
+) -> FacesTable:
     """Return the faces table of a label table and the photos that it names.
 
     Parameters

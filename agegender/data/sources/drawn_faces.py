@@ -16,7 +16,7 @@ from typing import Any
 
 import cv2
 
-from agegender.data.faces_table import Faces, make_table
+from agegender.data.faces_table import FacesTable, make_table
 from agegender.drawing.causes import CAUSES, FEATURES
 from agegender.drawing.person import (
     ETHNICITIES,
@@ -92,7 +92,7 @@ def draw_faces(folder: Path, *, face_count: int = FACE_COUNT, image_size: int = 
         (temporary / PLAN_FILE).write_text(to_json(plan) + "\n", encoding="utf-8")
 
 
-def read(root: Path) -> Faces:
+def read(root: Path) -> FacesTable:
     """Return the faces table of a folder of drawn faces.
 
     Raises
@@ -108,7 +108,7 @@ def read(root: Path) -> Faces:
             "it is drawn anew when it is needed."
         )
     rows = [_row(root, name) for name in photos]
-    return Faces(
+    return FacesTable(
         make_table(rows), root.absolute(), {"drawn": True, "drawing": plan, "planted_group": plan["planted_group"]}
     )
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 from agegender.data.sources.age_ranges import read_age_range
 from agegender.data.sources.assembling import assemble
 from agegender.data.sources.label_files import find_label_file, read_label_file
@@ -28,7 +28,7 @@ SIDES = {"train": "train", "val": "test"}
 EXPECTED = "fairface_label_train.csv, fairface_label_val.csv and the folders train and val with 1.jpg, 2.jpg, …"
 
 
-def read(root: Path, *, margin: str | None = None, open_range_age_years: float | str | None = None) -> Faces:
+def read(root: Path, *, margin: str | None = None, open_range_age_years: float | str | None = None) -> FacesTable:
     """Return the faces table of a FairFace folder.
 
     Parameters

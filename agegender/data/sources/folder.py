@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 from agegender.data.sources.age_ranges import read_age_range
 from agegender.data.sources.assembling import assemble
 from agegender.data.sources.labels import read_age, read_gender
@@ -31,7 +31,7 @@ _SIDES = {
 _FILLERS = frozenset({"age", "aged", "years", "year", "yo", "old", "gender", "sex"})
 
 
-def read(root: Path) -> Faces:
+def read(root: Path) -> FacesTable:
     """Return the faces table of labelled folders.
 
     Raises

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from agegender.data.faces_table import Faces
+from agegender.data.faces_table import FacesTable
 from agegender.data.sources.assembling import assemble, malformed_row
 from agegender.data.sources.labels import is_unknown, read_age, read_gender
 from agegender.data.sources.listing import FoundFile, list_photos
@@ -26,7 +26,7 @@ _OTHER_GENDER = {"male": "female", "female": "male", None: None}
 _OTHER_MASK = {"normal": "incorrect", "incorrect": "normal"}
 
 
-def read(root: Path, *, corrections: bool | str = False) -> Faces:
+def read(root: Path, *, corrections: bool | str = False) -> FacesTable:
     """Return the faces table of the competition's folder; `subject_id` is the person.
 
     Parameters

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agegender.data.faces_table import GENDERS, Faces, make_table
+from agegender.data.faces_table import GENDERS, FacesTable, make_table
 from agegender.data.sources.labels import Age, choose, read_age
 from agegender.data.sources.listing import MALFORMED, FoundFile, has_photo_suffix, list_photos
 from agegender.data.sources.recognising import is_drawn, refuse
@@ -47,7 +47,7 @@ class NameLabels:
     dropped_because: str | None = None
 
 
-def read(root: Path) -> Faces:
+def read(root: Path) -> FacesTable:
     """Return the faces table of a UTKFace folder: one row per photo, also for those that are left out.
 
     Raises
@@ -63,7 +63,7 @@ def read(root: Path) -> Faces:
     if all(row["dropped_because"] is not None for row in rows):
         raise refuse(root, "utkface", EXPECTED)
     malformed = [row["path"] for row in rows if row["is_malformed_name"]]
-    return Faces(make_table(rows), root.resolve(), {"sources": [source], "malformed_names": malformed})
+    return FacesTable(make_table(rows), root.resolve(), {"sources": [source], "malformed_names": malformed})
 
 
 def parse_name(name: str) -> NameLabels:
