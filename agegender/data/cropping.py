@@ -7,8 +7,6 @@ them and prediction crops as training did. `dataset.preparing` calls it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,13 +22,13 @@ from agegender.errors import OutputError, PhotoError, UsageError
 from agegender.photos.face_crops import Square, centre_square, check_margin, crop_square, face_square
 from agegender.photos.face_detection import FaceDetector, YuNetDetector
 from agegender.photos.reading import read_photo
+from agegender.photos.reading_ahead import read_ahead
 from agegender.progress import track
 
 WHEN_NONE = ("centre", "skip")
 WHEN_SEVERAL = ("largest", "skip")
 FACTS = ["face_count", "face_score", "crop_left", "crop_top", "crop_side"]
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,8 @@ def crop_faces(
     if found is None:
         with new_crops(folder, name) as temporary:
             jobs = [(photo, temporary / crop) for photo, crop in zip(photos, names, strict=True)]
-            found = _record(list(track(_crop_all(jobs, rules), "cropping faces", total=len(jobs))))
+            decided = read_ahead(lambda job: _crop_file(*job, rules), jobs)
+            found = _record(list(track(decided, "cropping faces", total=len(jobs))))
             found.to_parquet(temporary / RECORD, index=False)
     found.index = kept
     for column in FACTS:
@@ -134,12 +133,6 @@ def _check(faces: FacesTable, folder: Path, when_none: str, when_several: str) -
             "taken for photos next time. Name a folder beside it."
         )
     check_folder(folder)
-
-
-def _crop_all(jobs: list[tuple[Path, Path]], rules: _Rules) -> Iterator[_Crop]:
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for start in range(0, len(jobs), _AT_ONCE):
-            yield from pool.map(lambda job: _crop_file(job[0], job[1], rules), jobs[start : start + _AT_ONCE])
 
 
 def _crop_file(photo_path: Path, crop_path: Path, rules: _Rules) -> _Crop:

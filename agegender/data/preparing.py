@@ -20,9 +20,9 @@ from agegender.data.leakage import leak_count, leakage_table
 from agegender.data.official_split import has_official_split, keep_official_split
 from agegender.data.preparation_settings import Dataset, PreparationSettings
 from agegender.data.sources import find_source
-from agegender.data.sources.listing import MALFORMED
 from agegender.data.splitting import fold_faces, split_faces
 from agegender.errors import FolderError, OutputError, UsageError, WeightsError
+from agegender.photos.finding import MALFORMED
 from agegender.progress import say
 from agegender.writing import check_writable
 

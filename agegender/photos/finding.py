@@ -1,112 +1,139 @@
-"""Owns which files of a folder are photos, in an order that never changes.
+"""Which files of a folder are photos, in an order that never changes; sources, `predict` and benchmarks all ask here.
 
-It opens no photo. Links are looked at and never followed out of the folder, so that a loop ends and a photo of
-somebody else's folder is not read by accident; whatever was passed over has its reason. Sources call it.
+Names and links alone are looked at, and no photo is opened. Hidden files, looping links and links that leave the
+folder are treated alike everywhere, so that nobody's photo is read by accident.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from agegender.errors import FolderError
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"})
+# Archives from macOS and notebooks leave look-alikes behind: `._25_0_1.jpg` is no photo.
+JUNK_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
 ESCAPES = "escapes the folder"
+MALFORMED = "malformed name"
+_UNLISTED = "cannot be listed"
 
 
 @dataclass(frozen=True)
-class FoundPhotos:
-    """The photos of a folder, and what was passed over.
+class FoundFile:
+    """One file: its path below the root with forward slashes, and why it cannot be used (None when it can)."""
 
-    Attributes
+    path: str
+    dropped_because: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name without its folders."""
+        return self.path.rpartition("/")[2]
+
+
+def has_photo_suffix(name: str) -> bool:
+    """Return whether a file's name ends as photos' names do.
+
+    >>> has_photo_suffix("25_0_1.JPG"), has_photo_suffix("README.md")
+    (True, False)
+    """
+    return os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES  # noqa: PTH122 (a Path per file costs 20 times as much)
+
+
+def list_photos(root: Path, *, is_photo: Callable[[str], bool] = has_photo_suffix) -> list[FoundFile]:
+    """Return every photo below `root`, sorted by path, those that cannot be used with the reason.
+
+    Links to folders are not followed: what they show lies in the root already, or outside it. A link that leaves the
+    root, or leads nowhere, is listed with the reason `escapes the folder`.
+
+    Parameters
     ----------
-    photos : list of Path
-        Sorted by their path below the folder.
-    passed_over : dict of Path to str
-        Links and folders that were not read, each with its reason: "escapes the folder", "broken link",
-        "link to a folder", "cannot be listed", "name is not UTF-8".
-    """
-
-    photos: list[Path] = field(default_factory=list)
-    passed_over: dict[Path, str] = field(default_factory=dict)
-
-
-def find_photos(root: Path) -> list[Path]:
-    """Return all photos below `root`, sorted; hidden files and links out of the folder are left out.
+    root : Path
+        It may itself be a link.
+    is_photo : callable
+        File name -> whether it is taken for a photo; by default judged by the suffix.
 
     Raises
     ------
     FolderError
-        There is no such folder, or it is a file.
+        There is no such folder, it is a file, or it or a folder in it cannot be read.
     """
-    return search_folder(root).photos
-
-
-def search_folder(root: Path) -> FoundPhotos:
-    """Return the photos below `root` and everything that was passed over, with reasons.
-
-    Hidden files (a name that starts with a dot, so `._copy.jpg` of a Mac too) are no photos and not mentioned.
-
-    Raises
-    ------
-    FolderError
-        There is no such folder, or it is a file.
-    """
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise FolderError(f"{root} {what}. Name the folder that holds the photos.")
-    found = FoundPhotos()
-    home = os.path.realpath(root)
-    for entry in _entries(root, found):
-        reason = _reason_to_pass(entry, home)
-        if reason:
-            found.passed_over[Path(entry.path)] = reason
-        elif _is_photo_name(entry.name) and entry.is_file():
-            found.photos.append(Path(entry.path))
-    found.photos.sort(key=lambda photo: photo.relative_to(root).parts)
+    require_folder(root)
+    found = sorted(_walk(root.resolve(), "", is_photo), key=lambda file: file.path)
+    for file in found:
+        if file.dropped_because == _UNLISTED:
+            raise FolderError(f"the folder {root / file.path} cannot be read. Allow it, or move it away.")
     return found
 
 
-def _entries(folder: Path, found: FoundPhotos) -> Iterator[os.DirEntry[str]]:
-    waiting = [str(folder)]
-    while waiting:
-        current = waiting.pop()
-        try:
-            with os.scandir(current) as listing:
-                entries = [entry for entry in listing if not entry.name.startswith(".")]
-        except OSError:
-            found.passed_over[Path(current)] = "cannot be listed"
-            continue
-        waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-        yield from entries
+def find_photos(root: Path) -> list[Path]:
+    """Return the photos below `root` that can be used, sorted by path; folders that cannot be read are passed over.
+
+    Raises
+    ------
+    FolderError
+        There is no such folder, it is a file, or it cannot be read.
+    """
+    require_folder(root)
+    usable = [file.path for file in _walk(root.resolve(), "", has_photo_suffix) if file.dropped_because is None]
+    return [root / path for path in sorted(usable)]
 
 
-def _reason_to_pass(entry: os.DirEntry[str], home: str) -> str | None:
-    if _is_photo_name(entry.name) and not _is_text(entry.name):
-        return "name is not UTF-8"
-    if not entry.is_symlink():
-        return None
-    target = os.path.realpath(entry.path)
-    leads_to_photos = os.path.isdir(target) or _is_photo_name(entry.name)  # noqa: PTH112 (a string, made 20,000 times)
-    if not leads_to_photos:
-        return None
-    if os.path.commonpath([home, target]) != home:
-        return ESCAPES
-    if os.path.isdir(target):  # noqa: PTH112
-        return "link to a folder"
-    return None if os.path.exists(target) else "broken link"  # noqa: PTH110
+def require_folder(root: Path) -> None:
+    """Raise a FolderError unless `root` is a folder that can be read."""
+    if root.is_file():
+        raise FolderError(f"{root} is a file, not a folder of photos. Name the folder that it lies in.")
+    if not root.is_dir():
+        raise FolderError(f"there is no folder at {root}. Name the folder that holds the photos with --data.")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise FolderError(f"the folder {root} cannot be read: permission denied.")
 
 
-def _is_photo_name(name: str) -> bool:
-    return name.lower().endswith(PHOTO_SUFFIXES)
-
-
-def _is_text(name: str) -> bool:
+def _walk(root: Path, below: str, is_photo: Callable[[str], bool]) -> Iterator[FoundFile]:
+    folders = []
     try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        entries = os.scandir(root / below)
+    except OSError:
+        yield FoundFile(_printable(below), _UNLISTED)
+        return
+    with entries:
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name in JUNK_FOLDERS:
+                continue
+            path = f"{below}/{entry.name}" if below else entry.name
+            if entry.is_symlink():
+                yield from _link(root, path, is_photo)
+            elif entry.is_dir():
+                folders.append(path)
+            elif entry.is_file() and is_photo(entry.name):
+                yield _file(path)
+    for folder in folders:
+        yield from _walk(root, folder, is_photo)
+
+
+def _link(root: Path, path: str, is_photo: Callable[[str], bool]) -> Iterator[FoundFile]:
+    link = root / path
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):  # it leads nowhere, or round in a circle (RuntimeError before Python 3.13)
+        if is_photo(link.name):
+            yield FoundFile(_printable(path), ESCAPES)
+        return
+    if not target.is_relative_to(root):
+        if target.is_dir() or is_photo(link.name):
+            yield FoundFile(_printable(path), ESCAPES)
+    elif target.is_file() and is_photo(link.name):
+        yield _file(path)
+
+
+def _file(path: str) -> FoundFile:
+    printable = _printable(path)
+    # A name that is no UTF-8 cannot be stored in a table and found again.
+    return FoundFile(printable, None if printable == path else MALFORMED)
+
+
+def _printable(path: str) -> str:
+    return path.encode("utf-8", "backslashreplace").decode()

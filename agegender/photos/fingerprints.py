@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from agegender.errors import PhotoError
 from agegender.photos.grey_thumbnails import SIDE, grey_thumbnail
-from agegender.photos.many_photos import for_photos
 from agegender.photos.reading import LARGEST_FILE_BYTES
+from agegender.photos.reading_ahead import spread
 
 HASH_SIDE = 8
 _NEAR_TIE = 1e-4  # far above the rounding of sums of 1024 bytes, about 1e-9; far below the gap in nearly every photo
@@ -52,12 +52,12 @@ def fingerprint_files(paths: Sequence[Path], *, workers: int | None = None) -> I
     workers : int, optional
         Threads, or processes for thousands of files; by default one per processor that this process may use.
     """
-    yield from for_photos(_fingerprint_task, paths, workers=workers)
+    yield from spread(_fingerprint_task, paths, workers=workers)
 
 
 def read_thumbnails(paths: Sequence[Path], *, workers: int | None = None) -> Iterator[NDArray[np.uint8]]:
     """Yield the grey 32 x 32 thumbnail that a file's hash is made of, in order; a black one where there is none."""
-    yield from for_photos(_thumbnail_task, paths, workers=workers)
+    yield from spread(_thumbnail_task, paths, workers=workers)
 
 
 def perceptual_hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -10,9 +10,7 @@ themselves, is judged by rank.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from agegender.errors import PhotoError
 from agegender.photos.brisque_score import brisque_value, brisque_version, is_brisque_installed
 from agegender.photos.face_detection import FaceDetector, HaarDetector
 from agegender.photos.reading import read_photo
+from agegender.photos.reading_ahead import read_ahead
 from agegender.progress import track
 
 # A photo is suspicious when its score lies below this.
@@ -48,7 +47,6 @@ _JUDGED_SIDE = 128  # pixels; larger photos are shrunk, so that blur means the s
 _TINY_SIDE = 64
 _FIRST_LOOK_SIDE = 112
 _FEWEST_RANKED = 100
-_AT_ONCE = 256
 
 
 def quality_scores(photo: NDArray[np.uint8]) -> dict[str, float]:
@@ -123,9 +121,7 @@ def assess_quality(
 
 
 def _score_all(paths: list[Path], detector: FaceDetector, with_brisque: bool) -> Iterator[dict[str, float]]:
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for start in range(0, len(paths), _AT_ONCE):
-            yield from pool.map(lambda path: _score(path, detector, with_brisque), paths[start : start + _AT_ONCE])
+    return read_ahead(lambda path: _score(path, detector, with_brisque), paths)
 
 
 def _score(path: Path, detector: FaceDetector, with_brisque: bool) -> dict[str, float]:

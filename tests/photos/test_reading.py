@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from agegender.errors import FolderError, PhotoError
-from agegender.photos.finding import find_photos, search_folder
+from agegender.photos.finding import find_photos, list_photos
 from agegender.photos.reading import decode_photo, read_bytes, read_photo, to_photo
 
 HOLED = {"palette_alpha", "rgba", "grey_alpha", "rgba_webp"}
@@ -169,19 +169,28 @@ def test_photos_are_found_sorted_without_hidden_files_and_escaping_links(tmp_pat
     (root / "secret.jpg").symlink_to(elsewhere / "secret.jpg")
     (root / "again.jpg").symlink_to(root / "a.JPG")
     (root / "gone.jpg").symlink_to(root / "nowhere.jpg")
-    found = search_folder(root)
-    assert [path.relative_to(root).as_posix() for path in found.photos] == ["a.JPG", "again.jpg", "b/c.png"]
-    assert {path.name: reason for path, reason in found.passed_over.items()} == {
-        "loop": "link to a folder",
-        "out": "escapes the folder",
-        "secret.jpg": "escapes the folder",
-        "gone.jpg": "broken link",
-    }
-    assert find_photos(root) == found.photos
+    assert [(file.path, file.dropped_because) for file in list_photos(root)] == [
+        ("a.JPG", None),
+        ("again.jpg", None),
+        ("b/c.png", None),
+        ("gone.jpg", "escapes the folder"),
+        ("out", "escapes the folder"),
+        ("secret.jpg", "escapes the folder"),
+    ]
+    assert find_photos(root) == [root / "a.JPG", root / "again.jpg", root / "b" / "c.png"]
+
+
+def test_a_folder_whose_name_is_no_text_does_not_end_the_search(tmp_path):
+    odd = os.fsencode(tmp_path) + b"/\xff"
+    Path(os.fsdecode(odd)).mkdir()
+    for path in (odd + b"/hidden.jpg", os.fsencode(tmp_path / "seen.jpg")):
+        Path(os.fsdecode(path)).write_bytes(b"x")
+    assert find_photos(tmp_path) == [tmp_path / "seen.jpg"]
+    assert [file.dropped_because for file in list_photos(tmp_path)] == ["malformed name", None]
 
 
 def test_missing_folder_and_file_in_its_place_are_folder_errors(tmp_path):
     (tmp_path / "file").write_text("x")
-    for name, reason in [("none", "does not exist"), ("file", "is a file")]:
+    for name, reason in [("none", "no folder"), ("file", "is a file")]:
         with pytest.raises(FolderError, match=reason):
             find_photos(tmp_path / name)

@@ -18,8 +18,8 @@ from agegender.data.faces_table import FacesTable
 from agegender.data.sources.age_ranges import AgeRange, read_age_range
 from agegender.data.sources.assembling import assemble, malformed_row
 from agegender.data.sources.labels import read_age
-from agegender.data.sources.listing import FoundFile, list_photos
 from agegender.errors import UsageError
+from agegender.photos.finding import FoundFile, list_photos
 
 GENDER_FOLDERS = {"111": "male", "112": "female"}
 OUTSIDE_AGES = "outside the chosen ages"

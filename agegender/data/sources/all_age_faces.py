@@ -18,8 +18,8 @@ from typing import Any
 from agegender.data.faces_table import FacesTable
 from agegender.data.sources.assembling import assemble, malformed_row
 from agegender.data.sources.labels import read_age
-from agegender.data.sources.listing import FoundFile, list_photos
 from agegender.errors import FolderError, UsageError
+from agegender.photos.finding import FoundFile, list_photos
 
 LAST_FEMALE_SERIAL = 7380
 PHOTOS = ("aligned", "original")

@@ -22,9 +22,9 @@ from agegender.data.faces_table import SPLITS, FacesTable
 from agegender.data.sources.assembling import assemble
 from agegender.data.sources.label_files import find_label_file, read_label_file
 from agegender.data.sources.labels import is_unknown, read_age, read_gender
-from agegender.data.sources.listing import FoundFile, list_photos
 from agegender.data.sources.recognising import refuse
 from agegender.errors import FolderError, UsageError
+from agegender.photos.finding import FoundFile, list_photos
 
 TARGETS = ("apparent", "real")
 PHOTOS = ("crops", "whole")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from agegender.data.faces_table import FacesTable, make_table
-from agegender.data.sources.listing import MALFORMED, FoundFile
 from agegender.data.sources.recognising import refuse
+from agegender.photos.finding import MALFORMED, FoundFile
 
 
 def assemble(rows: list[dict[str, Any]], root: Path, source: str, *, expected: str, **notes: Any) -> FacesTable:

@@ -21,8 +21,8 @@ from agegender.data.faces_table import FacesTable
 from agegender.data.sources.assembling import assemble, malformed_row
 from agegender.data.sources.label_files import find_label_file
 from agegender.data.sources.labels import read_age
-from agegender.data.sources.listing import FoundFile, list_photos
 from agegender.errors import TableError
+from agegender.photos.finding import FoundFile, list_photos
 
 METADATA_NAME = "celebrity2000_meta.mat"
 EXPECTED = "photos named age_First_Last_number.jpg, such as 14_Bill_Skarsgard_0004.jpg"

@@ -19,8 +19,8 @@ from agegender.data.sources.age_ranges import read_age_range
 from agegender.data.sources.assembling import assemble
 from agegender.data.sources.label_files import read_label_file
 from agegender.data.sources.labels import is_unknown, read_age, read_gender
-from agegender.data.sources.listing import ESCAPES, require_folder
 from agegender.errors import FolderError, TableError, UsageError
+from agegender.photos.finding import ESCAPES, require_folder
 
 PHOTO_MISSING = "photo missing"
 CONFLICT = "conflicting labels"

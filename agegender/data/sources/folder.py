@@ -16,8 +16,8 @@ from agegender.data.faces_table import FacesTable
 from agegender.data.sources.age_ranges import read_age_range
 from agegender.data.sources.assembling import assemble
 from agegender.data.sources.labels import read_age, read_gender
-from agegender.data.sources.listing import FoundFile, list_photos
 from agegender.data.sources.recognising import guess_source, refuse
+from agegender.photos.finding import FoundFile, list_photos
 
 EXPECTED = "photos in folders named by age and gender, such as 25/female/photo.jpg or female/25/photo.jpg"
 _SIDES = {

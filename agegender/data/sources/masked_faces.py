@@ -14,7 +14,7 @@ from typing import Any
 from agegender.data.faces_table import FacesTable
 from agegender.data.sources.assembling import assemble, malformed_row
 from agegender.data.sources.labels import is_unknown, read_age, read_gender
-from agegender.data.sources.listing import FoundFile, list_photos
+from agegender.photos.finding import FoundFile, list_photos
 
 EXPECTED = "folders named id_gender_race_age with mask1 to mask5, incorrect_mask and normal, below train/images"
 MASKS = {**{f"mask{number}": "wear" for number in range(1, 6)}, "incorrect_mask": "incorrect", "normal": "normal"}

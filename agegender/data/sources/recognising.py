@@ -9,8 +9,8 @@ import re
 from itertools import islice
 from pathlib import Path
 
-from agegender.data.sources.listing import has_photo_suffix, list_photos
 from agegender.errors import FolderError
+from agegender.photos.finding import has_photo_suffix, list_photos
 
 _SAMPLED_FILES = 2_000  # photos
 # Source -> a pattern that most paths of such a dataset match, most telling first.

@@ -25,8 +25,8 @@ from typing import Any
 
 from agegender.data.faces_table import GENDERS, FacesTable, make_table
 from agegender.data.sources.labels import Age, choose, read_age
-from agegender.data.sources.listing import MALFORMED, FoundFile, has_photo_suffix, list_photos
 from agegender.data.sources.recognising import is_drawn, refuse
+from agegender.photos.finding import MALFORMED, FoundFile, has_photo_suffix, list_photos
 
 ETHNICITIES = ("White", "Black", "Asian", "Indian", "Others")
 EXPECTED = "photos named age_gender_ethnicity_date.jpg, such as 25_0_1_20170116174525125.jpg.chip.jpg"
