@@ -1,0 +1,37 @@
+"""What can be predicted, as data: numbers and classes. The kind of a head decides what is done with it, never its name.
+
+numpy, pandas and scipy only: a table is audited without torch.
+"""
+
+from agegender.heads.choosing import (
+    KNOWN_HEADS,
+    Head,
+    choose_heads,
+    head_from_dict,
+    head_to_dict,
+    heads_of_predictions,
+    with_settings,
+)
+from agegender.heads.classification import CLASSIFICATION_LOSSES, GENDER, Classification, slug
+from agegender.heads.regression import AGE, REGRESSION_LOSSES, Regression
+from agegender.heads.row_metrics import RowMetric
+from agegender.heads.target import Target
+
+__all__ = [
+    "AGE",
+    "CLASSIFICATION_LOSSES",
+    "GENDER",
+    "KNOWN_HEADS",
+    "REGRESSION_LOSSES",
+    "Classification",
+    "Head",
+    "Regression",
+    "RowMetric",
+    "Target",
+    "choose_heads",
+    "head_from_dict",
+    "head_to_dict",
+    "heads_of_predictions",
+    "slug",
+    "with_settings",
+]

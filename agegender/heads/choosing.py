@@ -1,0 +1,312 @@
+"""Which heads there are: those that somebody names, those of a table or a card, and those that labels allow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from agegender.errors import CardError, TableError, UsageError
+from agegender.heads.classification import CLASSIFICATION_LOSSES, GENDER, Classification, slug
+from agegender.heads.regression import AGE, REGRESSION_LOSSES, Regression
+
+Head = Regression | Classification
+KNOWN_HEADS: tuple[Head, ...] = (AGE, GENDER)
+KINDS = (Regression.kind, Classification.kind)
+MOST_CLASSES = 100
+MOST_AMBIGUOUS_VALUES = 20  # whole numbers with at most so many values may be either kind
+# Columns that group people by what they must not be sorted by; a head on one is trained only on demand.
+SENSITIVE_COLUMNS = ("ethnicity", "race", "skin_tone", "religion", "nationality", "disability", "orientation")
+UNITS = {"years", "months", "days", "cm", "mm", "m", "kg", "g", "mmhg", "bpm", "score", "points", "percent", "degrees"}
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_NO_LABELS = {
+    "path",
+    "source",
+    "subject_id",
+    "split",
+    "file_sha512",
+    "phash",
+    "dropped_because",
+    "twin_cluster",
+    "fold",
+}
+
+
+def choose_heads(
+    wanted: Sequence[str] | None, table: pd.DataFrame, *, allows_sensitive: bool = False
+) -> tuple[tuple[Head, ...], tuple[str, ...]]:
+    """Return the heads to train on a table, and a sentence about each that was left out.
+
+    Parameters
+    ----------
+    wanted : sequence of str, optional
+        `NAME` or `NAME:regression`, `NAME:classification`; NAME is a column or `NAME_<unit>` is one. By default age and
+        gender, those that have labels.
+    table : DataFrame
+        The rows to train on.
+
+    Raises
+    ------
+    UsageError
+        A name stands twice, is no column, needs its kind said, or is sensitive.
+    TableError
+        The labels do not fit the kind, or nothing can be learnt from any.
+    """
+    if wanted is None:
+        return _default_heads(table)
+    names = [text.partition(":")[0] for text in wanted]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise UsageError(f"the head {min(twice)!r} is named twice; name each head once.")
+    heads = tuple(_named_head(text, table, allows_sensitive=allows_sensitive) for text in wanted)
+    columns = [head.column for head in heads]
+    if len(set(columns)) < len(columns):
+        raise UsageError(f"two heads are about the column {max(columns, key=columns.count)!r}; name it once.")
+    return heads, ()
+
+
+def heads_of_predictions(table: pd.DataFrame) -> tuple[Head, ...]:
+    """Return the heads that a table of predictions has, by its columns alone: `predicted_<column>` names each.
+
+    A head needs no label column: rows without labels are predicted, not judged. Numbers are a regression, texts a
+    classification, whose classes are those that its labels, predictions and probability columns name.
+    """
+    heads: list[Head] = []
+    for name in map(str, table.columns):
+        if not name.startswith("predicted_"):
+            continue
+        column = name.removeprefix("predicted_")
+        known = next((head for head in KNOWN_HEADS if head.column == column), None)
+        heads.append(known or _guessed_head(column, table))
+    if GENDER not in heads and {"female_probability", "gender_probability_female"} & set(table.columns):
+        heads.append(GENDER)
+    order = {head.name: place for place, head in enumerate(KNOWN_HEADS)}
+    return tuple(sorted(heads, key=lambda head: order.get(head.name, len(order))))
+
+
+def head_to_dict(head: Head) -> dict[str, Any]:
+    """Return a head as JSON-able data, its kind first."""
+    entries = {field.name: getattr(head, field.name) for field in fields(head)}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in entries.items()}
+    infinite = {name for name, value in plain.items() if isinstance(value, float) and not np.isfinite(value)}
+    return {"kind": head.kind, **{name: value for name, value in plain.items() if name not in infinite}}
+
+
+def head_from_dict(document: Mapping[str, Any]) -> Head:
+    """Return the head that `head_to_dict`, or version 0.1, wrote.
+
+    Raises
+    ------
+    CardError
+        The kind or an entry is unknown, or an entry is missing or of the wrong type.
+    """
+    if not isinstance(document, Mapping):
+        raise CardError(f"a head is described by {document!r}, which is no object with a kind, a name and a column.")
+    kind = {"years": "regression", "classes": "classification"}.get(str(document.get("kind")), document.get("kind"))
+    if kind not in KINDS:
+        raise CardError(
+            f"the head {document.get('name')!r} is of the kind {document.get('kind')!r}, which this version does not "
+            f"know; it knows {' and '.join(KINDS)}. Use the version of agegender that made the model."
+        )
+    made: Any = Regression if kind == Regression.kind else Classification
+    known = next((head for head in KNOWN_HEADS if head.name == document.get("name") and head.kind == kind), None)
+    if document.get("kind") in ("years", "classes"):  # version 0.1 stored no more than this of a head
+        kept = ("name", "column", "loss", "weight", *(("classes",) if kind == Classification.kind else ()))
+        document = {name: document[name] for name in kept if name in document}
+        if known is not None:
+            document = {**head_to_dict(known), **document}
+    entries = {name: value for name, value in document.items() if name != "kind"}
+    unknown = sorted(set(entries) - {field.name for field in fields(made)})
+    if unknown:
+        raise CardError(
+            f"the head {document.get('name')!r} has the entry {unknown[0]!r}, which this version does not know."
+        )
+    try:
+        return checked_head(
+            made(**{name: tuple(value) if isinstance(value, list) else value for name, value in entries.items()})
+        )
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CardError(f"the head {document.get('name')!r} cannot be understood: {error}.") from error
+
+
+def checked_head(head: Head) -> Head:
+    """Return the head if its parts make sense.
+
+    Raises
+    ------
+    CardError
+        They don't.
+    """
+    losses = REGRESSION_LOSSES if isinstance(head, Regression) else CLASSIFICATION_LOSSES
+    names_fit = all(isinstance(name, str) and _NAME.fullmatch(name) for name in (head.name, head.column))
+    if not names_fit:
+        raise CardError(f"the head {head.name!r} on the column {head.column!r}: a name has letters, digits and _ only.")
+    if head.loss not in losses:
+        raise CardError(f"the head {head.name!r} has the loss {head.loss!r}; a {head.kind} has {', '.join(losses)}.")
+    if not float(head.weight) >= 0:
+        raise CardError(f"the head {head.name!r} has the weight {head.weight!r}; it must be a number from 0.")
+    if isinstance(head, Regression):
+        if head.loss == "soft-labels" and not (head.grid and 0 < head.grid[1] - head.grid[0] <= 1000):
+            raise CardError(f"the head {head.name!r} learns from soft labels and has no usable grid of whole units.")
+    elif not (2 <= len(head.classes) <= 1000 and len(set(head.classes)) == len(head.classes)):
+        raise CardError(f"the head {head.name!r} needs two or more different classes; it has {head.classes!r}.")
+    return head
+
+
+def with_settings(head: Head, *, loss: str | None = None, weight: float | None = None) -> Head:
+    """Return the head with another loss or weight; another loss brings the weight that was measured for it.
+
+    Raises
+    ------
+    UsageError
+        The loss is none of this head's kind, or the weight is below 0.
+    """
+    if loss is not None:
+        losses = REGRESSION_LOSSES if isinstance(head, Regression) else CLASSIFICATION_LOSSES
+        if loss not in losses or (loss == "soft-labels" and getattr(head, "grid", None) is None):
+            usable = [one for one in losses if one != "soft-labels" or getattr(head, "grid", None)]
+            raise UsageError(f"the head {head.name!r} has no loss {loss!r}; it has {', '.join(usable)}.")
+        if isinstance(head, Regression):
+            # At equal shares classes take most of the body, and one number is learnt late; soft labels ask for more.
+            head = replace(head, loss=loss, weight=1.0 if loss == "soft-labels" else 4.0)
+        else:
+            head = replace(head, loss=loss)
+    if weight is not None:
+        if not 0 <= weight < float("inf"):
+            raise UsageError(f"the weight {weight:g} of the head {head.name!r} is out of range; it must be 0 or more.")
+        head = replace(head, weight=float(weight))
+    return head
+
+
+def _default_heads(table: pd.DataFrame) -> tuple[tuple[Head, ...], tuple[str, ...]]:
+    kept, notes = [], []
+    for head in KNOWN_HEADS:
+        values = table[head.column].nunique() if head.column in table else 0
+        if values > 1:
+            kept.append(head)
+        else:
+            why = "there are no labels" if not values else "all labels are equal"
+            notes.append(f"no head for {head.title}: {why} in the column {head.column}.")
+    if not kept:
+        raise TableError(
+            f"there is nothing to learn: {' '.join(notes)} Label the photos, or name other heads with --heads."
+        )
+    return tuple(kept), tuple(notes)
+
+
+def _named_head(text: str, table: pd.DataFrame, *, allows_sensitive: bool) -> Head:
+    name, colon, kind = text.partition(":")
+    if not _NAME.fullmatch(name) or (colon and kind not in KINDS):
+        raise UsageError(f"--heads {text!r} is no NAME, NAME:regression or NAME:classification.")
+    column = _column_of(name, table)
+    known = next((head for head in KNOWN_HEADS if head.column == column and kind in ("", head.kind)), None)
+    head = known or _made_head(name, column, kind, table)
+    is_sensitive = column in SENSITIVE_COLUMNS
+    if is_sensitive and not allows_sensitive:
+        raise UsageError(
+            f"a head on {column} sorts people by what groups are made of here to be treated alike. If the model is for "
+            f"research on just that, say --sensitive-head; it will be neither exported nor served."
+        )
+    if is_sensitive and isinstance(head, Classification):
+        head = replace(head, is_sensitive=True, caution=_SENSITIVE_WORDS.format(head.title.capitalize()))
+    head.labels(table[column])  # a label of the wrong kind is found out here, before anything long
+    values = table[column].nunique()
+    if values < 2:
+        raise TableError(
+            f"the head {name!r} has nothing to learn: the column {column} holds {values} different labels."
+        )
+    return head
+
+
+_SENSITIVE_WORDS = (
+    "“{}” here is the dataset's annotated label. A prediction of it is no fact about anybody, must not be used to sort "
+    "people, and is neither exported nor served."
+)
+
+
+def _column_of(name: str, table: pd.DataFrame) -> str:
+    columns = [str(column) for column in table.columns if str(column) not in _NO_LABELS]
+    if name in columns:
+        return name
+    known = next((head.column for head in KNOWN_HEADS if head.name == name), "")
+    if known in columns:
+        return known
+    with_unit = [
+        column
+        for column in columns
+        if column.startswith(f"{name}_")
+        and "_" not in column.removeprefix(f"{name}_")
+        and pd.api.types.is_numeric_dtype(table[column])
+    ]
+    if len(with_unit) == 1:
+        return with_unit[0]
+    if with_unit:
+        raise UsageError(f"--heads {name}: which of {', '.join(with_unit)}? Name the column.")
+    near = get_close_matches(name, columns, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise UsageError(
+        f"--heads {name}: the faces have no column {name} or {name}_<unit>.{hint} They have {', '.join(columns)}."
+    )
+
+
+def _made_head(name: str, column: str, kind: str, table: pd.DataFrame) -> Head:
+    cells = table[column].dropna()
+    numbers = pd.to_numeric(cells, errors="coerce")
+    is_number = len(cells) > 0 and bool(numbers.notna().all()) and not pd.api.types.is_bool_dtype(cells)
+    if not kind:
+        is_whole = is_number and bool((numbers == numbers.round()).all())
+        if is_whole and numbers.nunique() <= MOST_AMBIGUOUS_VALUES:
+            raise UsageError(
+                f"the column {column} holds {numbers.nunique()} different whole numbers: are they amounts or classes? "
+                f"Say --heads {name}:regression or --heads {name}:classification."
+            )
+        kind = Regression.kind if is_number else Classification.kind
+    if kind == Regression.kind:
+        if not is_number:
+            wrong = cells[numbers.isna()].iloc[0] if len(cells) else "nothing"
+            raise TableError(f"the head {name!r} is a regression, and the column {column} holds {wrong!r}, no number.")
+        return _regression(name, column)
+    classes = cells.astype(str).unique()
+    if len(classes) > MOST_CLASSES:
+        raise TableError(
+            f"the head {name!r} would have {len(classes)} classes; at most {MOST_CLASSES} can be told apart. "
+            f"Is {column} a name or a note and no class?"
+        )
+    return Classification(name, column, tuple(sorted(classes, key=_natural)))
+
+
+def _guessed_head(column: str, table: pd.DataFrame) -> Head:
+    predicted = table[f"predicted_{column}"].dropna()
+    unit = column.rpartition("_")[2]
+    name = column.removesuffix(f"_{unit}") if unit.lower() in UNITS and unit != column else column
+    labels = table[column].dropna() if column in table else predicted[:0]
+    if all(
+        pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells) for cells in (predicted, labels)
+    ):
+        return _regression(name, column)
+    classes = sorted({*labels.astype(str), *predicted.astype(str)}, key=_natural)
+    named = {slug(one) for one in classes}
+    prefix = f"{column}_probability_"
+    rest = [str(one).removeprefix(prefix) for one in table.columns if str(one).startswith(prefix)]
+    classes += [one for one in rest if one not in named]
+    return Classification(column, column, tuple(classes))
+
+
+def _regression(name: str, column: str) -> Regression:
+    unit = column.removeprefix(f"{name}_") if column.startswith(f"{name}_") else ""
+    if not unit and column.rpartition("_")[2].lower() in UNITS:
+        name, _, unit = column.rpartition("_")
+    return Regression(name, column, unit)
+
+
+def _natural(name: str) -> tuple[int, float, str]:
+    """Order class names as people do: "<30" first, then by the first number, then by letters."""
+    number = re.search(r"\d+(\.\d+)?", name)
+    if not number:
+        return (2, 0.0, name)
+    return (0 if name.startswith(("<", "under")) else 1, float(number[0]), name)

@@ -1,0 +1,314 @@
+"""The regression head: a number with a unit, its prediction columns, metrics, scores, intervals and words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from agegender.errors import TableError
+from agegender.heads.conformal import ConformalIntervals, fit_intervals
+from agegender.heads.row_metrics import RowMetric, known_pairs, numbers
+from agegender.heads.target import Target
+
+Floats = NDArray[np.float64]
+UNKNOWN = float("nan")
+REGRESSION_LOSSES = ("soft-labels", "smooth-l1", "l1", "mse", "huber")
+LEAST_CALIBRATION_ROWS = 30  # with fewer, a 90 % interval would rest on three photos
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A number to predict, as data.
+
+    Attributes
+    ----------
+    name : str
+        Also the name of its loss, `loss/<name>`.
+    column : str
+        The column of the faces table with its labels, `age_years`.
+    unit : str
+        "years"; empty where the column names none.
+    low, high : float
+        Bounds of what a label can be, in the unit. No prediction and no interval goes below `low`.
+    grid : (int, int) or None
+        The whole units over which soft labels spread; None where that loss cannot be had.
+    tolerances : tuple of float
+        Within how much of the label a prediction counts as near, in the unit.
+    has_bands : bool
+        Whether labels fall into the age bands, by which rows are grouped and the ChaLearn scores are made.
+    words : (str, str)
+        What more and less of it is called: "older", "younger".
+    loss : str
+        One of `REGRESSION_LOSSES`.
+    weight : float
+        Its share in the combined loss.
+    """
+
+    name: str
+    column: str
+    unit: str = ""
+    low: float = -np.inf
+    high: float = np.inf
+    grid: tuple[int, int] | None = None
+    tolerances: tuple[float, ...] = ()
+    has_bands: bool = False
+    words: tuple[str, str] = ("higher", "lower")
+    loss: str = "smooth-l1"
+    weight: float = 4.0
+    kind: ClassVar[str] = "regression"
+
+    @property
+    def output_count(self) -> int:
+        """How many numbers the network gives: one, or one per unit of the grid with soft labels."""
+        return self.grid[1] - self.grid[0] + 1 if self.loss == "soft-labels" and self.grid else 1
+
+    @property
+    def title(self) -> str:
+        """What people call it: the name without underscores."""
+        return self.name.replace("_", " ")
+
+    @property
+    def predicted(self) -> str:
+        """Column of the prediction, `predicted_age_years`."""
+        return f"predicted_{self.column}"
+
+    @property
+    def interval_columns(self) -> tuple[str, str]:
+        """Columns of the 90 % interval, `age_low_years` and `age_high_years`."""
+        return self._with_unit(f"{self.name}_low"), self._with_unit(f"{self.name}_high")
+
+    @property
+    def error_column(self) -> str:
+        """Derived column: predicted minus labelled, above 0 is an over-estimate."""
+        return self._with_unit(f"{self.name}_error")
+
+    @property
+    def absolute_error_column(self) -> str:
+        """Derived column: the size of the error."""
+        return f"absolute_{self.error_column}"
+
+    @property
+    def prediction_columns(self) -> tuple[str, ...]:
+        """What the head fills in the predictions table, the prediction first."""
+        return (self.predicted, *self.interval_columns)
+
+    @property
+    def number_columns(self) -> tuple[str, ...]:
+        """Columns that hold numbers, the label first."""
+        return (self.column, *self.prediction_columns)
+
+    @property
+    def derived_columns(self) -> tuple[str, ...]:
+        """What `with_errors` adds."""
+        return (self.error_column, self.absolute_error_column)
+
+    @property
+    def error_order(self) -> str:
+        """The derived column by which rows are worst first."""
+        return self.absolute_error_column
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What explanations explain: one number in the unit."""
+        more, less = self.words
+        is_spoken = more != "higher"
+        low, high = (
+            (f"makes {less}", f"makes {more}") if is_spoken else (f"lowers {self.title}", f"raises {self.title}")
+        )
+        return (Target(self.name, self.name, self.unit, low, high),)
+
+    @property
+    def metrics(self) -> tuple[RowMetric, ...]:
+        """Metrics per row; the first is the head's main one."""
+        both, ends, unit = (self.column, self.predicted), self.interval_columns, self.unit
+        covered, wide = (f"{what} of the 90 % {self.title} interval" for what in ("coverage", "width"))
+        return (
+            self._metric("mean_absolute_error", "mae", "mean absolute error", unit, "lower", both, self._absolute),
+            self._metric("mean_signed_error", "signed_error", "mean signed error", unit, "zero", both, self.errors),
+            *(self._near_metric(size) for size in self.tolerances),
+            self._metric("interval_coverage", "interval_coverage", covered, "share", "zero",
+                         (self.column, *ends), self._is_covered),
+            self._metric("interval_width", "interval_width", wide, unit, "lower", ends, self._interval_width),
+        )  # fmt: skip
+
+    def errors(self, table: pd.DataFrame) -> Floats:
+        """Return predicted minus labelled for each row, in the unit."""
+        return numbers(table, self.predicted) - numbers(table, self.column)
+
+    def with_errors(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the table with the derived columns."""
+        errors = self.errors(table)
+        return table.assign(**{self.error_column: errors, self.absolute_error_column: np.abs(errors)})
+
+    def labels(self, column: pd.Series) -> Floats:
+        """Return training targets, float64 (rows,), NaN where unknown.
+
+        Raises
+        ------
+        TableError
+            A label is no number or lies outside the head's bounds.
+        """
+        values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        wrong = (column.notna().to_numpy() & ~np.isfinite(values)) | (values < self.low) | (values > self.high)
+        if wrong.any():
+            raise TableError(
+                f"{int(wrong.sum())} labels of the head {self.name!r} are no numbers between {self.low:g} and "
+                f"{self.high:g}; first {column[wrong].iloc[0]!r} in the column {self.column}. Leave an unknown label empty."
+            )
+        return values
+
+    def columns(self, decoded: ArrayLike, calibration: Mapping[str, Any] | None = None) -> dict[str, Floats]:
+        """Return the prediction columns of decoded outputs, shape (rows,), in the unit.
+
+        Parameters
+        ----------
+        calibration : mapping, optional
+            The head's entry of the card's calibration: `ConformalIntervals` as a document.
+        """
+        values = np.maximum(np.asarray(decoded, dtype=np.float64), self.low)
+        low, high = np.full(len(values), UNKNOWN), np.full(len(values), UNKNOWN)
+        if calibration:
+            low, high = ConformalIntervals.from_dict(calibration).interval(values, lowest=self.low)
+        return dict(zip(self.prediction_columns, (values, low, high), strict=True))
+
+    def calibrate(self, rows: pd.DataFrame) -> dict[str, Any]:
+        """Return what validation rows with label and prediction teach, for the card; {} where they are too few."""
+        known = rows[[self.column, self.predicted]].dropna()
+        if len(known) < LEAST_CALIBRATION_ROWS:
+            return {}
+        return fit_intervals(known[self.column], known[self.predicted]).to_dict()
+
+    def scores(self, rows: pd.DataFrame) -> dict[str, Any]:
+        """Return the overall scores of a predictions table's rows, JSON-able; see `regression_scores`."""
+        scores = regression_scores(rows[self.column], rows[self.predicted], tolerances=self.tolerances)
+        covered, width = (metric for metric in self.metrics if metric.key.startswith("interval_"))
+        ends = dict.fromkeys(("coverage", "mean_width"), UNKNOWN) | {"n": 0}
+        if covered.is_known(rows):
+            inside = covered.values(rows)
+            known = np.isfinite(inside)
+            ends = {"n": int(known.sum()), "coverage": float(inside[known].mean()),
+                    "mean_width": float(width.values(rows)[known].mean())}  # fmt: skip
+        return {**scores, "interval": ends}
+
+    def label_words(self, value: Any) -> str:
+        """Return a label or a prediction as a photo's caption has it; "" where it is missing."""
+        if value is None or not np.isfinite(float(value)):
+            return ""
+        text = f"{float(value):.0f}".replace("-", "−")
+        return text if self.has_bands else f"{text} {self.unit}".rstrip() if self.unit else f"{float(value):.3g}"
+
+    def sentence(self, row: Mapping[str, Any]) -> str:
+        """Return a prediction as `predict` prints it."""
+        low, high = (row.get(name, UNKNOWN) for name in self.interval_columns)
+        name = "" if self.has_bands else f"{self.title} "
+        said = f"{name}{row[self.predicted]:.0f} {self.unit}".rstrip()
+        if pd.notna(low):
+            said += f" (90 % interval {low:.0f} to {high:.0f})"
+        return said
+
+    def _with_unit(self, name: str) -> str:
+        return f"{name}_{self.unit}" if self.unit else name
+
+    def _metric(self, *parts: Any) -> RowMetric:
+        return RowMetric(self.name, *parts)
+
+    def _near_metric(self, size: float) -> RowMetric:
+        def is_near(table: pd.DataFrame) -> Floats:
+            errors = np.abs(self.errors(table))
+            return np.where(np.isnan(errors), np.nan, errors <= size)
+
+        key, title = f"within_{size:g}", f"within ±{size:g} {self.unit}".rstrip()
+        return self._metric(key, key, title, "share", "higher", (self.column, self.predicted), is_near)
+
+    def _absolute(self, table: pd.DataFrame) -> Floats:
+        return np.abs(self.errors(table))
+
+    def _interval_width(self, table: pd.DataFrame) -> Floats:
+        low, high = (numbers(table, name) for name in self.interval_columns)
+        return high - low
+
+    def _is_covered(self, table: pd.DataFrame) -> Floats:
+        low, high = (numbers(table, name) for name in self.interval_columns)
+        label = numbers(table, self.column)
+        known = np.isfinite(low) & np.isfinite(high) & np.isfinite(label)
+        return np.where(known, (low <= label) & (label <= high), np.nan)
+
+
+AGE = Regression(
+    "age", "age_years", "years", low=0.0, high=122.0,  # the longest documented life, Jeanne Calment's, was 122 years
+    grid=(0, 120), tolerances=(5.0, 8.0), has_bands=True, words=("older", "younger"), loss="soft-labels", weight=1.0,
+)  # fmt: skip
+
+
+def regression_scores(
+    true_values: ArrayLike, predicted_values: ArrayLike, *, tolerances: tuple[float, ...] = AGE.tolerances
+) -> dict[str, Any]:
+    """Return the usual scores of predicted numbers.
+
+    Parameters
+    ----------
+    true_values, predicted_values : array, shape (rows,), in the unit of the head
+        NaN where unknown.
+    tolerances : tuple of float
+        Errors of up to so much count as near: `within_5` for 5.
+
+    Returns
+    -------
+    dict
+        `n` and `skipped` (rows), `mae`, `signed_error` (predicted minus labelled), `rmse`, `median_absolute_error`
+        (unit), `r2`, `mape` (share, over labels above 0), `within_<tolerance>` (shares, bounds included), and
+        `cumulative_scores`. A score that these rows cannot tell is NaN: all without rows, `r2` when every label is the
+        same.
+
+    Examples
+    --------
+    >>> scores = regression_scores([20, 30, 40], [22, 30, 31])
+    >>> round(scores["mae"], 3), round(scores["signed_error"], 3), scores["within_8"] == 2 / 3
+    (3.667, -2.333, True)
+    """
+    true, predicted = known_pairs(true_values, predicted_values)
+    error = predicted - true
+    absolute = np.abs(error)
+    older = true > 0
+    spread = float(np.sum((true - _mean(true)) ** 2)) if true.size else 0.0
+    return {
+        "n": int(true.size),
+        "skipped": int(np.size(true_values) - true.size),
+        "mae": _mean(absolute),
+        "signed_error": _mean(error),
+        "rmse": float(np.sqrt(_mean(error**2))),
+        "r2": 1.0 - float(np.sum(error**2)) / spread if spread > 0 else UNKNOWN,
+        "mape": _mean(absolute[older] / true[older]),
+        "median_absolute_error": float(np.median(absolute)) if true.size else UNKNOWN,
+        **{f"within_{size:g}": _mean(absolute <= size) for size in tolerances},
+        "cumulative_scores": cumulative_scores(true, predicted).tolist(),
+    }
+
+
+def cumulative_scores(true_values: ArrayLike, predicted_values: ArrayLike, *, largest: int = 15) -> Floats:
+    """Return the share of rows with an absolute error of at most 0, 1, … `largest` years (CS@0..15).
+
+    Returns
+    -------
+    array, shape (largest + 1,), float64
+        Shares 0..1, never falling; NaN without rows.
+
+    Examples
+    --------
+    >>> cumulative_scores([20, 30], [21.0, 33.0], largest=3).tolist()
+    [0.0, 0.5, 0.5, 1.0]
+    """
+    true, predicted = known_pairs(true_values, predicted_values)
+    absolute = np.sort(np.abs(predicted - true))
+    if not absolute.size:
+        return np.full(largest + 1, UNKNOWN)
+    return np.searchsorted(absolute, np.arange(largest + 1), side="right") / absolute.size
+
+
+def _mean(values: NDArray) -> float:
+    return float(np.mean(values)) if values.size else UNKNOWN
