@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from agegender.errors import CardError, TableError, UsageError
-from agegender.heads.classification import CLASSIFICATION_LOSSES, GENDER, Classification, slug
+from agegender.heads.classification import CLASSIFICATION_LOSSES, GENDER, Classification, as_names, slug
 from agegender.heads.regression import AGE, REGRESSION_LOSSES, Regression
 
 Head = Regression | Classification
@@ -271,7 +271,7 @@ def _made_head(name: str, column: str, kind: str, table: pd.DataFrame) -> Head:
             wrong = cells[numbers.isna()].iloc[0] if len(cells) else "nothing"
             raise TableError(f"the head {name!r} is a regression, and the column {column} holds {wrong!r}, no number.")
         return _regression(name, column)
-    classes = cells.astype(str).unique()
+    classes = as_names(cells).astype(str).unique()
     if len(classes) > MOST_CLASSES:
         raise TableError(
             f"the head {name!r} would have {len(classes)} classes; at most {MOST_CLASSES} can be told apart. "

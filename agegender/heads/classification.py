@@ -135,9 +135,9 @@ class Classification:
 
     def is_right(self, table: pd.DataFrame) -> Floats:
         """Return 1.0 or 0.0 for each row, NaN where the label or the prediction is missing."""
-        label, predicted = table[self.column], table[self.predicted]
+        label, predicted = as_names(table[self.column]), as_names(table[self.predicted])
         known = (label.notna() & predicted.notna()).to_numpy(dtype=bool)
-        same = (label.astype(object) == predicted.astype(object)).to_numpy(dtype=bool)
+        same = (label == predicted).to_numpy(dtype=bool)
         return np.where(known, same.astype(np.float64), np.nan)
 
     def with_errors(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -145,7 +145,7 @@ class Classification:
         confidence = np.full(len(table), UNKNOWN)
         for name, column in self.probability_columns.items():
             if column in table:
-                is_said = (table[self.predicted].astype(object) == name).to_numpy(dtype=bool)
+                is_said = (as_names(table[self.predicted]) == name).to_numpy(dtype=bool)
                 confidence = np.where(is_said, numbers(table, column), confidence)
         return table.assign(**{self.right_column: self.is_right(table), self.confidence_column: confidence})
 
@@ -157,6 +157,7 @@ class Classification:
         TableError
             A label is none of the classes.
         """
+        column = as_names(column)
         strangers = column.notna() & ~column.isin(self.classes)
         if strangers.any():
             raise TableError(
@@ -194,7 +195,8 @@ class Classification:
 
     def scores(self, rows: pd.DataFrame) -> dict[str, Any]:
         """Return the overall scores of a predictions table's rows, JSON-able; see `classification_scores`."""
-        return classification_scores(rows[self.column], rows[self.predicted], self.classes, self.probabilities(rows))
+        labels, predicted = as_names(rows[self.column]), as_names(rows[self.predicted])
+        return classification_scores(labels, predicted, self.classes, self.probabilities(rows))
 
     def probabilities(self, rows: pd.DataFrame) -> Floats | None:
         """Return the probabilities, shape (rows, classes), or None where the table lacks one."""
@@ -214,7 +216,7 @@ class Classification:
 
     def _recall_metric(self, name: str, needs: tuple[str, ...]) -> RowMetric:
         def recall(table: pd.DataFrame) -> Floats:
-            is_labelled = (table[self.column].astype(object) == name).to_numpy(dtype=bool)
+            is_labelled = (as_names(table[self.column]) == name).to_numpy(dtype=bool)
             return np.where(is_labelled, self.is_right(table), np.nan)
 
         key = f"recall_{slug(name)}"
@@ -231,6 +233,13 @@ GENDER = Classification(
         "neither describes are counted wrongly or not at all."
     ),
 )
+
+
+def as_names(column: pd.Series) -> pd.Series:
+    """Return a column of classes as texts, missing where it was; a class that is a number is called by it."""
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return column.map(lambda value: f"{value:g}", na_action="ignore").astype(object)
+    return column.astype(object)
 
 
 def slug(name: str) -> str:

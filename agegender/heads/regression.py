@@ -158,7 +158,8 @@ class Regression:
         if wrong.any():
             raise TableError(
                 f"{int(wrong.sum())} labels of the head {self.name!r} are no numbers between {self.low:g} and "
-                f"{self.high:g}; first {column[wrong].iloc[0]!r} in the column {self.column}. Leave an unknown label empty."
+                f"{self.high:g}; first {column[wrong].iloc[0]!r} in the column {self.column}. "
+                f"Leave an unknown label empty."
             )
         return values
 
