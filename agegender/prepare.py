@@ -159,7 +159,7 @@ def run(options: argparse.Namespace) -> Result:
     faces, counts = prepare_datasets(datasets, settings)
     write_faces(faces, options.out)
     if settings.crop != "none" and settings.crops is not None:
-        from agegender.data.crop_folder import remove_other_crops
+        from agegender.data.cropping import remove_other_crops
 
         remove_other_crops(settings.crops, faces.notes["cropping"]["folder"])
     report = None

@@ -34,7 +34,7 @@ import numpy as np
 from photo_benchmark import run
 from twin_rivals import image_hash, numpy_pairs, pair_loop, popcount_loop
 
-from agegender.data.twin_search import distinct_near_pairs, near_pairs
+from agegender.data.twins import distinct_near_pairs, near_pairs
 from agegender.errors import AgeGenderError
 from agegender.photos.finding import find_photos
 from agegender.photos.fingerprints import fingerprint_files, hash_numbers

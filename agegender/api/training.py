@@ -16,9 +16,9 @@ from agegender import __version__
 from agegender.api.evaluating import evaluate_faces
 from agegender.audit.predictions_table import write_predictions
 from agegender.audit.standard import evaluation_metrics
+from agegender.data.balancing import balancing_weights
 from agegender.data.batches import make_dataloaders
 from agegender.data.faces_table import SPLITS, FacesTable, write_faces
-from agegender.data.sampling import balancing_weights
 from agegender.errors import DataError
 from agegender.model.checkpoint import continue_from, network_entries, save_weights
 from agegender.model.face_network import AgeStatistics, FaceNetwork, make_network

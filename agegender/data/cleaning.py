@@ -1,13 +1,17 @@
-"""Owns which photos are left out as unreadable, as twins of others, or because twins contradict each other.
+"""Which photos are left out as unreadable, as twins of others, or because twins contradict each other.
 
-Nothing disappears: a photo that is left out keeps its row and gets its reason. What counts as a twin is known by
-`dataset.twins`; here labels decide what becomes of them. `dataset.preparing` calls it, and the counts go into the
-report.
+Nothing disappears: a photo that is left out keeps its row and gets its reason. `data.twins` finds the twins; here their
+labels decide what becomes of them. Fingerprints are remembered in a file, so that a photo is hashed again only when its
+path, size or time of change is new; the file can be deleted at any moment, and one that cannot be understood is treated
+as if it were not there.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,9 +20,11 @@ import numpy as np
 import pandas as pd
 
 from agegender.data.faces_table import FacesTable, check_table
-from agegender.data.fingerprint_cache import fingerprints
 from agegender.data.twins import Twins, find_twins
 from agegender.errors import UsageError
+from agegender.photos.fingerprints import Fingerprint, fingerprint_files
+from agegender.progress import track
+from agegender.writing import replaced_file
 
 NEAR_RADIUS_BITS = 5
 ON_CONFLICT = ("drop", "keep-first", "median")
@@ -29,38 +35,25 @@ UNREADABLE = "unreadable"
 EXACT = "exact duplicate"
 NEAR = "near duplicate"
 CONFLICT = "conflicting labels"
+# One more when fingerprints come out differently, so that old ones are not mixed with new ones.
+CACHE_VERSION = "agegender fingerprints 1"
+KEY = ["path", "size_bytes", "changed_ns"]
+VALUES = ["file_sha512", "phash"]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class CleaningCounts:
-    """What cleaning found.
+    """What cleaning found."""
 
-    Attributes
-    ----------
-    files : int
-        Rows of the table, whatever became of them.
-    unreadable : int
-        Photos that cannot be decoded; nobody's duplicates.
-    exact_duplicates : int
-        Photos that are a further copy of a file, byte for byte.
-    exact_conflicts : int
-        Groups of equal files whose labels contradict each other.
-    near_duplicate_pairs, near_duplicates : int
-        Pairs of distinct files within the Hamming radius, and files in at least one such pair.
-    kept : int
-        Rows without a reason to leave them out.
-    conflicts : tuple of dict
-        Every group of twins with contradictory labels: `kind` ("exact" or "near") and its `photos` with their labels.
-    """
-
-    files: int
-    unreadable: int
-    exact_duplicates: int
-    exact_conflicts: int
-    near_duplicate_pairs: int
-    near_duplicates: int
-    kept: int
-    conflicts: tuple[dict[str, Any], ...] = ()
+    files: int  # rows of the table, whatever became of them
+    unreadable: int  # photos that cannot be decoded; nobody's duplicates
+    exact_duplicates: int  # photos that are a further copy of a file, byte for byte
+    exact_conflicts: int  # groups of equal files whose labels contradict each other
+    near_duplicate_pairs: int  # pairs of distinct files within the Hamming radius
+    near_duplicates: int  # files in at least one such pair
+    kept: int  # rows without a reason to leave them out
+    conflicts: tuple[dict[str, Any], ...] = ()  # of each group its `kind`, exact or near, and its `photos` with labels
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, JSON-able."""
@@ -78,32 +71,13 @@ def clean(
     """Mark unreadable photos and twins; rows that were left out before are not looked at.
 
     A group of twins whose known labels agree leaves one photo: the one with most labels, the first by path among
-    those. One whose labels contradict each other is left out whole by default, since nobody knows which is right.
+    those. One whose labels contradict each other is left out whole ("drop"), since nobody knows which is right; or the
+    first by path is kept as it is ("keep-first"), or with the median of numbers and the majority of texts, missing at a
+    tie ("median"). "drop-all" leaves out every photo with a near hash, even where a second look tells the two apart.
 
-    Parameters
-    ----------
-    faces : FacesTable
-    near_duplicates : int, optional
-        Hamming radius of the perceptual hash in bits, 0 to 64; None leaves near twins alone.
-    on_conflict : {"drop", "keep-first", "median"}
-        For contradictory twins: leave all out, keep the first by path as it is, or keep it with the median age, and
-        the majority's gender and ethnicity (missing at a tie).
-    near_twins : {"keep-one", "drop-all"}
-        "drop-all" leaves out every photo with a near hash, even where a second look would tell the two apart.
-    cache : Path, optional
-        Where fingerprints are remembered; can be deleted freely.
-
-    Returns
-    -------
-    tuple of FacesTable, CleaningCounts
-        The table with `file_sha512`, `phash`, `twin_cluster` (photos with equal or near hashes share a text, others
-        have none) and `dropped_because` filled; and the counts, also in the notes under "cleaning"
-        (the first thousand conflicts there).
-
-    Raises
-    ------
-    UsageError
-        An option is out of its range.
+    `near_duplicates` is the Hamming radius in bits, None leaves near twins alone; `cache` remembers fingerprints. The
+    table returned has `file_sha512`, `phash`, `twin_cluster` (photos with equal or near hashes share a text, others
+    have none) and `dropped_because` filled; the notes have the counts under "cleaning".
     """
     _check_options(near_duplicates, on_conflict, near_twins)
     table = check_table(faces.table)
@@ -230,3 +204,74 @@ def _count(
         kept=int(table["dropped_because"].isna().sum()),
         conflicts=tuple(conflicts),
     )
+
+
+def fingerprints(paths: Sequence[Path], *, cache: Path | None = None) -> pd.DataFrame:
+    """Return `file_sha512` and `phash` of every photo, in order, missing where there is none.
+
+    Only photos that the cache does not know are hashed. It is replaced as a whole, even when the run is stopped
+    half-way.
+    """
+    if cache is None:
+        return pd.DataFrame(list(_hash(paths)), columns=VALUES, dtype=object)
+    wanted = _keys(paths)
+    known = _read(cache)
+    found = wanted.merge(known, how="left", on=KEY, indicator="state")
+    new = np.flatnonzero(found["state"] == "left_only").tolist()
+    hashed: list[Fingerprint] = []
+    try:
+        for fingerprint in _hash([paths[place] for place in new]):
+            hashed.append(fingerprint)  # noqa: PERF402  an interrupted run must not forget what it has
+    finally:
+        done = new[: len(hashed)]
+        found.loc[done, VALUES] = np.array(hashed, dtype=object).reshape(-1, len(VALUES))
+        # A photo that could not even be looked at has no size to be known by.
+        _write(cache, known, found.loc[done][found.loc[done, "size_bytes"] >= 0])
+    return found[VALUES]
+
+
+def _hash(paths: Sequence[Path]) -> Iterator[Fingerprint]:
+    return track(fingerprint_files(paths), "hashing photos", total=len(paths))
+
+
+def _keys(paths: Sequence[Path]) -> pd.DataFrame:
+    rows: list[tuple[str, int, int]] = []
+    for path in paths:
+        place = os.path.abspath(path)  # noqa: PTH100  does not follow links, and is quick for a million photos
+        try:
+            facts = path.stat()
+            rows.append((place, facts.st_size, facts.st_mtime_ns))
+        except (OSError, ValueError):
+            rows.append((place, -1, 0))
+    return pd.DataFrame(rows, columns=KEY)
+
+
+def _read(cache: Path) -> pd.DataFrame:
+    import pyarrow.parquet as pq
+
+    empty = pd.DataFrame({"path": pd.Series(dtype=object), "size_bytes": [], "changed_ns": [], **dict.fromkeys(VALUES)})
+    empty = empty.astype({"size_bytes": "int64", "changed_ns": "int64"})
+    if not cache.exists():
+        return empty
+    try:
+        arrow = pq.read_table(cache)
+        if (arrow.schema.metadata or {}).get(b"version") != CACHE_VERSION.encode():
+            _log.warning("%s was written by another version; all photos are hashed again.", cache)
+            return empty
+        return arrow.select([*KEY, *VALUES]).to_pandas().drop_duplicates(KEY)
+    except Exception as error:  # whatever is wrong with a file that can be deleted freely, it is as good as deleted
+        _log.warning("%s is no fingerprint cache (%s); all photos are hashed again.", cache, type(error).__name__)
+        return empty
+
+
+def _write(cache: Path, known: pd.DataFrame, found: pd.DataFrame) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if found.empty:
+        return
+    columns = [*KEY, *VALUES]
+    rows = pd.concat([found[columns], known[columns]]).drop_duplicates("path")
+    arrow = pa.Table.from_pandas(rows, preserve_index=False)
+    with replaced_file(cache) as temporary:
+        pq.write_table(arrow.replace_schema_metadata({b"version": CACHE_VERSION.encode()}), temporary)

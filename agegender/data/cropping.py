@@ -1,14 +1,22 @@
-"""Owns the cutting out of every face of a table into a folder of its own, with everything that was decided recorded.
+"""Cuts every face of a table out into a folder of crops, with everything that was decided recorded.
 
 The originals are never touched. Margin and detector go into the notes of the table, so that the model's card can carry
-them and prediction crops as training did. `dataset.preparing` calls it.
+them and prediction crops as training did. The folder has one subfolder for each set of crops, named after the photos
+and rules that it was made of, so the same set is not made twice. A table that exists already leads to one set; a new
+set is made beside it and the old one removed only when the new table is in place: whoever is killed half-way is left
+with a table and its own crops.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import cv2
@@ -16,7 +24,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.data.crop_folder import RECORD, check_folder, crop_names, new_crops, read_record, set_name
 from agegender.data.faces_table import FacesTable, check_table
 from agegender.errors import OutputError, PhotoError, UsageError
 from agegender.photos.face_crops import Square, centre_square, check_margin, crop_square, face_square
@@ -24,11 +31,18 @@ from agegender.photos.face_detection import FaceDetector, YuNetDetector
 from agegender.photos.reading import read_photo
 from agegender.photos.reading_ahead import read_ahead
 from agegender.progress import track
+from agegender.writing import check_writable, replaced_folder, write_text
 
 WHEN_NONE = ("centre", "skip")
 WHEN_SEVERAL = ("largest", "skip")
 FACTS = ["face_count", "face_score", "crop_left", "crop_top", "crop_side"]
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+# One more when the same photos are cut differently, so that old crops are not taken for new ones.
+CROPS_VERSION = "agegender crops 1"
+MARKER = "agegender-crops.txt"
+RECORD = "found.parquet"
+_NAME_DIGITS = 12
+_LEFT_HALF_WAY = re.compile(rf"\.[0-9a-f]{{{_NAME_DIGITS}}}\.")  # as `replaced_folder` names what it has not finished
 
 
 @dataclass(frozen=True)
@@ -56,36 +70,13 @@ def crop_faces(
     when_none: Literal["centre", "skip"] = "centre",
     when_several: Literal["largest", "skip"] = "largest",
 ) -> FacesTable:
-    """Cut the face out of every kept photo.
+    """Cut the face out of every kept photo into JPEG files below `folder`; the set becomes whole or not at all.
 
-    Parameters
-    ----------
-    faces : FacesTable
-    detector : FaceDetector
-    folder : Path
-        Where the crops go: a subfolder named after the photos and rules, in it JPEG files under the photos' own paths.
-        It becomes whole or not at all, and is used again when it is there. Older ones stay until
-        `crop_folder.remove_other_crops`, since a table may still lead to them.
-    margin : float
-        Share of the face's longer side that is added on every side.
-    when_none : {"centre", "skip"}
-        A photo without a face is cut to the square in its middle, or left out as "no face".
-    when_several : {"largest", "skip"}
-        Of several faces the largest is taken, or the photo is left out as "several faces".
-
-    Returns
-    -------
-    FacesTable
-        `path` leads to the crop, and `original_path` to the photo it comes from, below a root that holds both;
-        `face_count`, `face_score`, `crop_left`, `crop_top` and `crop_side` (pixels of the original) say what was done.
-        The notes have `crop` (the detector's name), `crop_margin` and `cropping` (choices, counts and the subfolder).
-
-    Raises
-    ------
-    UsageError
-        A choice or the margin is unknown, or `folder` lies within the photos or holds something else.
-    OutputError
-        The crops cannot be written.
+    The paths then lead to the crops, `original_path` to the photos, below a root that holds both; `face_count`,
+    `face_score`, `crop_left`, `crop_top` and `crop_side` (pixels of the original) say what was done, and the notes have
+    `crop` (the detector), `crop_margin` and `cropping` (choices, counts and the subfolder). A photo without a face is
+    cut to the square in its middle or left out as "no face"; of several faces the largest is taken, or the photo is
+    left out as "several faces". Older sets stay until `remove_other_crops`, since a table may still lead to them.
     """
     _check(faces, folder, when_none, when_several)
     check_margin(margin)
@@ -190,3 +181,71 @@ def _counts(found: pd.DataFrame) -> dict[str, int]:
 
 def _below(root: Path, path: Path) -> str:
     return Path(os.path.relpath(path.absolute(), root)).as_posix()
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds anything else than crops."""
+    if folder.exists() and not (folder / MARKER).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} holds something else than face crops, and it would be replaced. Name a new folder.")
+
+
+def crop_names(paths: Sequence[str]) -> list[str]:
+    """Return where each crop goes below its set: as the photo, but a JPEG, and no two in one place."""
+    names = [path if path.lower().endswith((".jpg", ".jpeg")) else f"{path}.jpg" for path in paths]
+    # A table may be anybody's: nothing is written outside the folder.
+    inside = ["/".join(part for part in PurePosixPath(name).parts if part not in {"..", "/"}) for name in names]
+    taken: set[str] = set()
+    for place, name in enumerate(inside):
+        inside[place] = name if name not in taken else f"{place}-{PurePosixPath(name).name}"
+        taken.add(inside[place])
+    return inside
+
+
+def set_name(rules: str, files: Mapping[str, Path]) -> str:
+    """Return the name of a set: the same for the same rules, and files of the same names, sizes and times of change."""
+    digest = hashlib.sha256(f"{CROPS_VERSION}\0{rules}".encode())
+    for name, file in files.items():
+        try:
+            facts = file.stat()
+            state = f"{facts.st_size} {facts.st_mtime_ns}"
+        except (OSError, ValueError):
+            state = "missing"
+        digest.update(f"\0{name}\0{file}\0{state}".encode(errors="surrogatepass"))
+    return digest.hexdigest()[:_NAME_DIGITS]
+
+
+def read_record(crops: Path, names: Sequence[str]) -> pd.DataFrame | None:
+    """Return what was found when a set was made, one row per name; None when there is no such set, or not all of it."""
+    try:
+        record = pd.read_parquet(crops / RECORD)
+    except Exception:  # a record that cannot be read is as good as none: the crops are made again
+        return None
+    if len(record) != len(names):
+        return None
+    cut = [name for name, is_cut in zip(names, record["crop_side"].notna(), strict=True) if is_cut]
+    return record if all((crops / name).is_file() for name in cut) else None
+
+
+@contextmanager
+def new_crops(folder: Path, name: str) -> Iterator[Path]:
+    """Give a temporary folder to write a set into; it becomes the set of this name when the block ends well."""
+    is_new = not folder.exists()
+    check_writable(folder)
+    try:
+        write_text(folder / MARKER, "Face crops of agegender. What no table leads to any more is removed.\n")
+        with replaced_folder(folder / name) as temporary:
+            yield temporary
+    except BaseException:
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def remove_other_crops(folder: Path, name: str) -> None:
+    """Remove every set but the one of this name, once the table that leads to it is in place; and nothing else."""
+    if not (folder / MARKER).exists():
+        return
+    for path in folder.iterdir():
+        is_ours = _LEFT_HALF_WAY.match(path.name) or (path / RECORD).is_file()
+        if path.name != name and is_ours and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,23 +1,23 @@
-"""Owns the faces table: its columns, dtypes, checks, and its place on disk.
+"""The faces table: its columns, dtypes and checks, its place on disk, and several tables put together as one.
 
 One row per photo. An unknown label is a missing value, never a made-up one; a photo that was left out keeps its row and
-its reason in `dropped_because`. This module knows neither where labels come from nor what is done with them: sources
-fill the table, cleaning and splitting mark it, training and reports read it.
+its reason in `dropped_because`. Sources fill the table, cleaning and splitting mark it, training and reports read it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from agegender.errors import TableError
+from agegender.errors import FolderError, TableError, UsageError
 from agegender.writing import plain, replaced_file
 
 GENDERS = ("male", "female")
@@ -165,6 +165,50 @@ def read_faces(path: Path, *, root: Path | None = None) -> FacesTable:
     return FacesTable(
         check_table(arrow.to_pandas()), root or Path(stored or path.parent).absolute(), facts.get("notes", {})
     )
+
+
+def combine_faces(parts: Sequence[FacesTable]) -> FacesTable:
+    """Return one table of all parts, paths relative to the deepest folder that holds them all.
+
+    `sources` and `malformed_names` of the notes are merged; everything else is kept per part under `parts`.
+    """
+    if not parts:
+        raise UsageError("there is no dataset to prepare. Name one with --source NAME --data FOLDER.")
+    if len(parts) == 1:
+        return parts[0]
+    root = Path(os.path.commonpath([part.root.resolve() for part in parts]))
+    tables = [_below(root, part) for part in parts]
+    table = pd.concat(tables, ignore_index=True)
+    twice = table["path"][table["path"].duplicated()]
+    if len(twice):
+        folders = ", ".join(dict.fromkeys(str(part.root) for part in parts))
+        raise FolderError(
+            f"{len(twice)} photos would stand in the table twice, first {twice.iloc[0]}: a folder is given twice or "
+            f"lies within another one ({folders}). Name each folder once."
+        )
+    return replace(parts[0], table=check_table(table), root=root, notes=_merged_notes(root, parts))
+
+
+def _below(root: Path, part: FacesTable) -> pd.DataFrame:
+    prefix = _prefix(root, part)
+    return part.table.assign(path=prefix + part.table["path"]).dropna(axis="columns", how="all")
+
+
+def _prefix(root: Path, part: FacesTable) -> str:
+    relative = part.root.resolve().relative_to(root).as_posix()
+    return "" if relative == "." else f"{relative}/"
+
+
+def _merged_notes(root: Path, parts: Sequence[FacesTable]) -> dict[str, Any]:
+    sources: list[str] = []
+    malformed: list[str] = []
+    rest = []
+    for part in parts:
+        notes = dict(part.notes)
+        sources += notes.pop("sources", [])
+        malformed += [_prefix(root, part) + path for path in notes.pop("malformed_names", [])]
+        rest.append({"root": str(part.root), **notes})
+    return {"sources": list(dict.fromkeys(sources)), "malformed_names": malformed, "parts": rest}
 
 
 def _text(values: pd.Series) -> pd.Series:

@@ -1,4 +1,4 @@
-"""Owns the proof that a split does not leak: what stands on more than one side of it.
+"""The proof that a split does not leak: what stands on more than one side of it.
 
 It works on any table with a `split` column, also one that was split elsewhere, and checks whatever the table lets it
 check. Where cleaning has not named the twin clusters but perceptual hashes are known, near twins are searched here.
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from agegender.data.faces_table import SPLITS
-from agegender.data.twin_search import cluster, near_pairs
+from agegender.data.twins import cluster, near_pairs
 from agegender.photos.fingerprints import hash_numbers
 
 NEAR_RADIUS_BITS = 5

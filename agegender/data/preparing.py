@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agegender.data.cleaning import clean
-from agegender.data.combining import combine_faces
-from agegender.data.faces_table import SPLITS, FacesTable
+from agegender.data.faces_table import SPLITS, FacesTable, combine_faces
 from agegender.data.leakage import leak_count, leakage_table
-from agegender.data.official_split import has_official_split, keep_official_split
 from agegender.data.preparation_settings import Dataset, PreparationSettings
 from agegender.data.sources import find_source
-from agegender.data.splitting import fold_faces, split_faces
+from agegender.data.splitting import fold_faces, has_official_split, keep_official_split, split_faces
 from agegender.errors import FolderError, OutputError, UsageError, WeightsError
 from agegender.photos.finding import MALFORMED
 from agegender.progress import say

@@ -1,4 +1,4 @@
-"""Owns what is worth knowing about a finished faces table: where its photos went, and what to be wary of.
+"""What is worth knowing about a finished faces table: where its photos went, and what to be wary of.
 
 Plain counting on the table, no page and no photo. The dataset report shows it, and `prepare` may print it.
 """

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agegender.data.sampling import MOST_REPEATS, balancing_weights
+from agegender.data.balancing import MOST_REPEATS, balancing_weights
 from agegender.errors import UsageError
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from agegender.data import fingerprint_cache, twins
+from agegender.data import cleaning, twins
 from agegender.data.cleaning import clean
 from agegender.data.faces_table import FacesTable, make_table
-from agegender.data.twin_search import near_pairs
+from agegender.data.twins import near_pairs
 from agegender.errors import UsageError
 from agegender.photos.fingerprints import hash_numbers
 
@@ -223,9 +223,9 @@ def test_options_out_of_range_are_refused(tmp_path, options):
 
 def hashed_by(monkeypatch):
     hashed = []
-    original = fingerprint_cache.fingerprint_files
+    original = cleaning.fingerprint_files
     monkeypatch.setattr(
-        fingerprint_cache, "fingerprint_files", lambda paths: hashed.extend(p.name for p in paths) or original(paths)
+        cleaning, "fingerprint_files", lambda paths: hashed.extend(p.name for p in paths) or original(paths)
     )
     return hashed
 
@@ -250,16 +250,16 @@ def test_a_second_run_hashes_only_new_and_changed_photos(tmp_path, monkeypatch):
 def test_a_stopped_run_remembers_what_it_has_hashed(tmp_path, monkeypatch):
     cache = tmp_path / "fingerprints.parquet"
     faces = near_twins(tmp_path)
-    original = fingerprint_cache.fingerprint_files
+    original = cleaning.fingerprint_files
 
     def stopping(paths):
         yield from list(original(paths))[:2]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fingerprint_cache, "fingerprint_files", stopping)
+    monkeypatch.setattr(cleaning, "fingerprint_files", stopping)
     with pytest.raises(KeyboardInterrupt):
         clean(faces, cache=cache)
-    monkeypatch.setattr(fingerprint_cache, "fingerprint_files", original)
+    monkeypatch.setattr(cleaning, "fingerprint_files", original)
     hashed = hashed_by(monkeypatch)
     clean(faces, cache=cache)
     assert hashed == ["other.jpg"]

@@ -2,8 +2,7 @@
 
 import pytest
 
-from agegender.data.combining import combine_faces
-from agegender.data.faces_table import FacesTable, make_table
+from agegender.data.faces_table import FacesTable, combine_faces, make_table
 from agegender.errors import FolderError, UsageError
 
 

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from agegender.data.crop_folder import MARKER, RECORD, remove_other_crops
-from agegender.data.cropping import crop_faces
+from agegender.data.cropping import MARKER, RECORD, crop_faces, remove_other_crops
 from agegender.data.faces_table import FacesTable, make_table, read_faces, write_faces
 from agegender.errors import UsageError
 from agegender.photos.face_crops import crop_largest_face

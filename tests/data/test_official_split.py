@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agegender.data.faces_table import FacesTable, make_table
-from agegender.data.official_split import has_official_split, keep_official_split
+from agegender.data.splitting import has_official_split, keep_official_split
 from agegender.errors import UsageError
 
 

@@ -5,7 +5,7 @@ from dataset_layouts import LAYOUTS
 
 from agegender.data.faces_table import check_table, read_faces, write_faces
 from agegender.data.sources import DESCRIPTIONS, find_source
-from agegender.data.sources.recognising import guess_source
+from agegender.data.sources.layouts import guess_source
 from agegender.errors import FolderError
 
 

@@ -1,4 +1,4 @@
-"""Owns the AFAD layout: `<age>/<111 male | 112 female>/<photo>.jpg`, as the folders are published.
+"""The AFAD layout: `<age>/<111 male | 112 female>/<photo>.jpg`, as the folders are published.
 
 The number in front of the dash in `638660-1.jpg` is not documented to be a person, so there is no `subject_id`. The
 folders run past the 15 to 40 years that benchmarks quote; `ages` makes that limit a choice.
@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from agegender.data.faces_table import FacesTable
-from agegender.data.sources.age_ranges import AgeRange, read_age_range
-from agegender.data.sources.assembling import assemble, malformed_row
-from agegender.data.sources.labels import read_age
+from agegender.data.sources.labels import AgeRange, read_age, read_age_range
+from agegender.data.sources.layouts import assemble, malformed_row
 from agegender.errors import UsageError
 from agegender.photos.finding import FoundFile, list_photos
 

@@ -1,4 +1,4 @@
-"""Owns the All-Age-Faces layout: `<serial>A<age>.jpg` in folders whose names hold blanks.
+"""The All-Age-Faces layout: `<serial>A<age>.jpg` in folders whose names hold blanks.
 
 Serial numbers up to 07380 are female, later ones male. The aligned photos lie in a folder spelt `aglined faces`. The
 published lists write 0 for female, the opposite of UTKFace.
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from agegender.data.faces_table import FacesTable
-from agegender.data.sources.assembling import assemble, malformed_row
 from agegender.data.sources.labels import read_age
+from agegender.data.sources.layouts import assemble, malformed_row
 from agegender.errors import FolderError, UsageError
 from agegender.photos.finding import FoundFile, list_photos
 

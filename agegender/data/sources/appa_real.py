@@ -1,4 +1,4 @@
-"""Owns the APPA-REAL layout: photos in train, valid and test, votes about them in tables.
+"""The APPA-REAL layout: photos in train, valid and test, votes about them in tables.
 
 Each photo has a real age and an apparent age, the mean of the votes. Which of the two becomes `age_years` is said in
 `target`; both stay in columns of their own. The challenge's `allcategories_*.csv`, where they lie in the folder too,
@@ -19,10 +19,8 @@ from typing import Any
 import pandas as pd
 
 from agegender.data.faces_table import SPLITS, FacesTable
-from agegender.data.sources.assembling import assemble
-from agegender.data.sources.label_files import find_label_file, read_label_file
-from agegender.data.sources.labels import is_unknown, read_age, read_gender
-from agegender.data.sources.recognising import refuse
+from agegender.data.sources.labels import find_label_file, is_unknown, read_age, read_gender, read_label_file
+from agegender.data.sources.layouts import assemble, refuse
 from agegender.errors import FolderError, UsageError
 from agegender.photos.finding import FoundFile, list_photos
 

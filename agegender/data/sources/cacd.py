@@ -1,4 +1,4 @@
-"""Owns the CACD layout: `<age>_<First_Last>_<number>.jpg`, and the split by celebrity in its metadata.
+"""The CACD layout: `<age>_<First_Last>_<number>.jpg`, and the split by celebrity in its metadata.
 
 There are no gender labels, and ages are the year of the photo less the year of birth, so the training part is noisy.
 The person's name is the `subject_id`. Names are compared in one Unicode form (NFC), because archives hold both.
@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 
 from agegender.data.faces_table import FacesTable
-from agegender.data.sources.assembling import assemble, malformed_row
-from agegender.data.sources.label_files import find_label_file
-from agegender.data.sources.labels import read_age
+from agegender.data.sources.labels import find_label_file, read_age
+from agegender.data.sources.layouts import assemble, malformed_row
 from agegender.errors import TableError
 from agegender.photos.finding import FoundFile, list_photos
 

@@ -1,4 +1,4 @@
-"""Owns photos whose labels stand in a table: CSV, TSV or Parquet, with whatever column names.
+"""Photos whose labels stand in a table: CSV, TSV or Parquet, with whatever column names.
 
 Usual names are recognised (`file`, `img_name`, `sex`, …), others are mapped. Genders written as words are understood;
 of numbers nobody knows which is which (datasets disagree), so they must be said. The table decides which photos there
@@ -15,10 +15,8 @@ from typing import Any
 import pandas as pd
 
 from agegender.data.faces_table import SPLITS, FacesTable
-from agegender.data.sources.age_ranges import read_age_range
-from agegender.data.sources.assembling import assemble
-from agegender.data.sources.label_files import read_label_file
-from agegender.data.sources.labels import is_unknown, read_age, read_gender
+from agegender.data.sources.labels import is_unknown, read_age, read_age_range, read_gender, read_label_file
+from agegender.data.sources.layouts import assemble
 from agegender.errors import FolderError, TableError, UsageError
 from agegender.photos.finding import ESCAPES, require_folder
 

@@ -1,4 +1,4 @@
-"""Owns the FairFace layout: folders train and val, and label tables with ages in ranges.
+"""The FairFace layout: folders train and val, and label tables with ages in ranges.
 
 The range is kept in `age_range_low_years` and `age_range_high_years`, its midpoint becomes `age_years`. "More than 70"
 has no midpoint: its age is missing unless one is chosen. Copies of the tables that went through a spreadsheet (`03-Sep`
@@ -15,11 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from agegender.data.faces_table import FacesTable
-from agegender.data.sources.age_ranges import read_age_range
-from agegender.data.sources.assembling import assemble
-from agegender.data.sources.label_files import find_label_file, read_label_file
-from agegender.data.sources.labels import is_unknown, read_age, read_gender
-from agegender.data.sources.recognising import refuse
+from agegender.data.sources.labels import (
+    find_label_file,
+    is_unknown,
+    read_age,
+    read_age_range,
+    read_gender,
+    read_label_file,
+)
+from agegender.data.sources.layouts import assemble, refuse
 from agegender.errors import FolderError, UsageError
 from agegender.photos.finding import FoundFile, list_photos
 

@@ -1,4 +1,4 @@
-"""Owns photos whose labels are the names of the folders around them: `25/female/`, `female/25/`, `train/male_30-39/`.
+"""Photos whose labels are the names of the folders around them: `25/female/`, `female/25/`, `train/male_30-39/`.
 
 Each folder name is taken word by word and counts only if every word is understood: a number is an age, two numbers a
 range of ages, male or female (woman, m, …) a gender, train, valid, val or test a side of the split. The innermost
@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from agegender.data.faces_table import FacesTable
-from agegender.data.sources.age_ranges import read_age_range
-from agegender.data.sources.assembling import assemble
-from agegender.data.sources.labels import read_age, read_gender
-from agegender.data.sources.recognising import guess_source, refuse
+from agegender.data.sources.labels import read_age, read_age_range, read_gender
+from agegender.data.sources.layouts import assemble, guess_source, refuse
 from agegender.photos.finding import FoundFile, list_photos
 
 EXPECTED = "photos in folders named by age and gender, such as 25/female/photo.jpg or female/25/photo.jpg"

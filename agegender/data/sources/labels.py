@@ -1,23 +1,37 @@
-"""Owns how one written label becomes a value of the faces table, for every source alike.
+"""How written labels become values of the faces table, for every source alike: ages, ranges of ages, genders, tables.
 
 Nothing is clipped and nothing is guessed: an age that nobody could have is a reason to drop the row, a label that says
 "unknown" is a missing value, and what cannot be understood is missing and counted by whoever asked.
+
+Spreadsheets do harm to ranges: Excel takes `3-9` for a day in September (or in March, where months come first) and
+writes `03-Sep`; such labels are read back to the range that they were.
 """
 
 from __future__ import annotations
 
+import csv
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
 
 from agegender.data.faces_table import OLDEST_AGE_YEARS
+from agegender.errors import TableError
 
 AGE_OUT_OF_RANGE = "age out of range"
 _UNKNOWN = frozenset({"", "-1", "-1.0", "nan", "none", "null", "na", "n/a", "?", "unknown", "u"})
 _MALE = frozenset({"male", "m", "man", "men", "boy"})
 _FEMALE = frozenset({"female", "f", "woman", "women", "girl"})
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_RANGE = re.compile(r"\(?\s*(\d{1,3})\s*(?:-|–|,|to)\s*(\d{1,3})\s*\)?")
+_OPEN = re.compile(r"(?:more than|over|>=?)\s*(\d{1,3})|(\d{1,3})\s*\+", re.IGNORECASE)
+_DAY_MONTH = re.compile(r"(\d{1,2})[- /]([a-z]{3})[a-z]*|([a-z]{3})[a-z]*[- /](\d{1,2})", re.IGNORECASE)
+_DATE = re.compile(r"\d{4}-(\d{2})-(\d{2})(?:[ T]00:00(:00)?)?")
 
 
 @dataclass(frozen=True)
@@ -73,3 +87,94 @@ def choose(field: str, choices: Sequence[str]) -> str | None:
     """
     number = int(field) if field.isascii() and field.isdigit() else -1
     return choices[number] if 0 <= number < len(choices) else None
+
+
+@dataclass(frozen=True)
+class AgeRange:
+    """Whole years of age from `low_years` to `high_years`, both included; no `high_years` where the range is open."""
+
+    low_years: float
+    high_years: float | None
+
+    @property
+    def midpoint_years(self) -> float | None:
+        """Return the middle of the range, None where it is open: nobody knows the middle of "more than 70"."""
+        return None if self.high_years is None else (self.low_years + self.high_years) / 2
+
+
+def read_age_range(label: object) -> AgeRange | None:
+    """Return the range that a label states, None when it is no range.
+
+    >>> read_age_range("20-29"), read_age_range("more than 70")
+    (AgeRange(low_years=20.0, high_years=29.0), AgeRange(low_years=70.0, high_years=None))
+    >>> read_age_range("03-Sep") == read_age_range("9-Mar") == read_age_range("3-9")
+    True
+    """
+    text = str(label).strip()
+    if match := _OPEN.fullmatch(text):
+        return AgeRange(float(match[1] or match[2]), None)
+    numbers = _numbers(text)
+    if numbers is None or numbers[0] > numbers[1] or numbers[1] > 122:
+        return None
+    return AgeRange(float(numbers[0]), float(numbers[1]))
+
+
+def _numbers(text: str) -> tuple[int, int] | None:
+    if match := _RANGE.fullmatch(text):
+        return int(match[1]), int(match[2])
+    if match := _DATE.fullmatch(text):
+        return _ordered(int(match[1]), int(match[2]))
+    if match := _DAY_MONTH.fullmatch(text):
+        month = (match[2] or match[3]).lower()
+        return _ordered(int(match[1] or match[4]), _MONTHS.index(month) + 1) if month in _MONTHS else None
+    return None
+
+
+def _ordered(one: int, other: int) -> tuple[int, int]:
+    # Day and month may stand either way round, depending on where the spreadsheet was opened.
+    return min(one, other), max(one, other)
+
+
+def read_label_file(path: Path, needed: Collection[str] = ()) -> pd.DataFrame:
+    """Return a CSV, TSV or Parquet file as texts, so that no library guesses what a label means.
+
+    The separator (comma, semicolon, tab) is taken from the first line. Empty cells are empty texts.
+
+    Raises
+    ------
+    TableError
+        The file is missing, is no table, or lacks one of the `needed` columns.
+    """
+    if not path.is_file():
+        raise TableError(f"there is no label table at {path}.")
+    try:
+        table = _parquet(path) if path.suffix.lower() == ".parquet" else _text_table(path)
+    except (OSError, ValueError, csv.Error) as error:  # pandas' and pyarrow's parse errors are ValueErrors
+        reason = (str(error).splitlines() or ["unknown reason"])[0]
+        raise TableError(f"{path} cannot be read as a table: {reason}") from error
+    table.columns = table.columns.map(lambda name: str(name).strip())
+    missing = [name for name in needed if name not in table]
+    if missing:
+        raise TableError(
+            f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
+            f"it has {', '.join(map(str, table.columns)) or 'none'}."
+        )
+    return table
+
+
+def find_label_file(root: Path, name: str) -> Path | None:
+    """Return the first file of that name below `root`, or beside it, where people unpack tables and photos apart."""
+    beside = [root.parent / name] if (root.parent / name).is_file() else []
+    return next(iter([*sorted(root.rglob(name)), *beside]), None)
+
+
+def _text_table(path: Path) -> pd.DataFrame:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        first_line = file.readline()
+    separator = max((",", ";", "\t"), key=first_line.count)
+    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    table = pd.read_parquet(path)
+    return table.astype(object).where(table.notna(), "").astype(str)

@@ -1,4 +1,4 @@
-"""Owns the mask competition's layout: one folder per person, seven photos in each.
+"""The mask competition's layout: one folder per person, seven photos in each.
 
 A folder is named `<id>_<gender>_<race>_<age>`, its photos mask1 to mask5, incorrect_mask and normal, with whatever
 ending; macOS' and notebooks' leftovers lie between them. The evaluation photos have no labels and are no rows. Known
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from agegender.data.faces_table import FacesTable
-from agegender.data.sources.assembling import assemble, malformed_row
 from agegender.data.sources.labels import is_unknown, read_age, read_gender
+from agegender.data.sources.layouts import assemble, malformed_row
 from agegender.photos.finding import FoundFile, list_photos
 
 EXPECTED = "folders named id_gender_race_age with mask1 to mask5, incorrect_mask and normal, below train/images"

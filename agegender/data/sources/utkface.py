@@ -1,4 +1,4 @@
-"""Owns the UTKFace layout: labels in the file name, `age_gender_ethnicity_date.jpg`.
+"""The UTKFace layout: labels in the file name, `age_gender_ethnicity_date.jpg`.
 
 Both the aligned photos (`….jpg.chip.jpg`) and those in the wild are read, from the folder and all folders below it.
 The published names are not clean; this module knows their defects and keeps what can be read:
@@ -25,7 +25,7 @@ from typing import Any
 
 from agegender.data.faces_table import GENDERS, FacesTable, make_table
 from agegender.data.sources.labels import Age, choose, read_age
-from agegender.data.sources.recognising import is_drawn, refuse
+from agegender.data.sources.layouts import is_drawn, refuse
 from agegender.photos.finding import MALFORMED, FoundFile, has_photo_suffix, list_photos
 
 ETHNICITIES = ("White", "Black", "Asian", "Indian", "Others")

@@ -1,4 +1,4 @@
-"""Owns how often each training photo is drawn, so that groups that are rare in the data are not rare in training.
+"""How often each training photo is drawn, so that groups that are rare in the data are not rare in training.
 
 It weighs rows; the loader draws. Rare faces are seen again and again, each time changed by augmentation.
 """

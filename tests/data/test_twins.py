@@ -1,14 +1,12 @@
 """The banded search finds what comparing all with all finds, on even and on skewed hashes, and it scales."""
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agegender.data import twin_search
-from agegender.data.twin_search import cluster, distinct_near_pairs, near_pairs
+from agegender.data import twins
+from agegender.data.twins import cluster, distinct_near_pairs, near_pairs
 from agegender.errors import UsageError
 
 
@@ -46,7 +44,7 @@ def with_twins(hashes, twin_count, radius, seed=5):
 
 @pytest.mark.parametrize("make", [even_hashes, skewed_hashes])
 def test_pairs_equal_brute_force_for_every_radius(make, monkeypatch):
-    monkeypatch.setattr(twin_search, "_FEW", 2)
+    monkeypatch.setattr(twins, "_FEW", 2)
     hashes = make(240)
     for radius in range(65):
         assert np.array_equal(near_pairs(hashes, radius), brute_force(hashes, radius)), radius
@@ -65,14 +63,6 @@ def test_pairs_of_any_hashes_equal_brute_force(numbers, radius):
     assert np.array_equal(near_pairs(hashes, radius), brute_force(hashes, radius))
 
 
-@pytest.mark.parametrize("spare", [1, 2, 3, 4])
-def test_every_number_of_bands_equals_brute_force(spare, monkeypatch):
-    hashes = skewed_hashes(1200)
-    bands = twin_search._Bands(twin_search._cut_bits(5 + spare), spare)
-    monkeypatch.setattr(twin_search, "_choose_bands", lambda values, radius: bands)
-    assert np.array_equal(near_pairs(hashes, 5), brute_force(hashes, 5))
-
-
 def test_counts_without_listing_equal_the_list():
     hashes = skewed_hashes(900)
     pairs = near_pairs(hashes, 5)
@@ -81,12 +71,14 @@ def test_counts_without_listing_equal_the_list():
     assert np.array_equal(np.flatnonzero(distinct.is_twin()), np.unique(pairs))
 
 
-def test_planted_twins_are_found_among_23000_hashes_quickly():
+def test_planted_twins_are_found_without_comparing_all_with_all(monkeypatch):
     hashes, planted = with_twins(even_hashes(23_000), 500, 5)
-    started = time.perf_counter()
+    compared = []
+    original = twins._all_pairs
+    monkeypatch.setattr(twins, "_all_pairs", lambda some, radius: compared.append(len(some)) or original(some, radius))
     pairs = near_pairs(hashes, 5)
-    assert time.perf_counter() - started < 3.0  # 0.02 s on a quiet machine
     assert {tuple(pair) for pair in planted.tolist()} <= {tuple(pair) for pair in pairs.tolist()}
+    assert sum(compared) < len(hashes) / 10
 
 
 def test_a_hundred_thousand_equal_hashes_are_counted_and_not_listed():
@@ -110,17 +102,15 @@ def test_clusters_follow_chains_and_leave_others_alone():
     assert len(set(cluster(3, np.empty((0, 2), dtype=np.int64)).tolist())) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # two seconds each on one core
 @pytest.mark.parametrize("kind", ["even", "skewed"])
-def test_a_million_hashes_give_up_all_planted_twins_within_a_minute(kind):
+def test_a_million_hashes_give_up_all_planted_twins(kind):
     hashes = even_hashes(1_000_000)
     if kind == "skewed":  # half of the bits repeat among a few thousand patterns
         hashes = (hashes & np.uint64(0x5555555555555555)) | (
             even_hashes(5000)[np.arange(1_000_000) % 5000] & np.uint64(0xAAAAAAAAAAAAAAAA)
         )
     hashes, planted = with_twins(hashes, 10_000, 5)
-    started = time.perf_counter()
     pairs = near_pairs(hashes, 5)
-    assert time.perf_counter() - started < 60
     found = set((pairs[:, 0] * len(hashes) + pairs[:, 1]).tolist())
     assert set((planted[:, 0] * len(hashes) + planted[:, 1]).tolist()) <= found

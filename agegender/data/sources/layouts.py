@@ -1,6 +1,7 @@
-"""Owns telling the dataset layouts apart by their names, so that a wrong folder gets a helpful refusal.
+"""Telling dataset layouts apart by their names, refusing a folder that is not one's own, and rows to a faces table.
 
-It knows one tell-tale per layout and reads no source; the sources call `refuse` when a folder is not theirs.
+There is one tell-tale per layout, so that a wrong folder gets a helpful refusal. Every source starts with
+`photos.finding.list_photos` and ends with `assemble` here.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 import re
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+from agegender.data.faces_table import FacesTable, make_table
 from agegender.errors import FolderError
-from agegender.photos.finding import has_photo_suffix, list_photos
+from agegender.photos.finding import MALFORMED, FoundFile, has_photo_suffix, list_photos
 
 _SAMPLED_FILES = 2_000  # photos
 # Source -> a pattern that most paths of such a dataset match, most telling first.
@@ -71,3 +74,31 @@ def refuse(root: Path, source: str, expected: str) -> FolderError:
     has_photos = any(has_photo_suffix(found.name) for found in list_photos(root))
     state = f"holds no photo that is named as {source} names them" if has_photos else "holds no photo"
     return FolderError(f"the folder {root} {state}; expected {expected}.")
+
+
+def assemble(rows: list[dict[str, Any]], root: Path, source: str, *, expected: str, **notes: Any) -> FacesTable:
+    """Return the faces table of `rows`, names that could not be read listed in its notes.
+
+    Parameters
+    ----------
+    expected : str
+        How a folder of this source looks, for the refusal.
+    **notes
+        JSON-able facts; counts of 0 are left out.
+
+    Raises
+    ------
+    FolderError
+        No row is usable.
+    """
+    if all(row.get("dropped_because") is not None for row in rows):
+        raise refuse(root, source, expected)
+    malformed = [row["path"] for row in rows if row.get("dropped_because") == MALFORMED or row.get("is_malformed_name")]
+    facts = {name: value for name, value in notes.items() if value not in (0, None)}
+    table = make_table([{**row, "source": source} for row in rows])
+    return FacesTable(table, root.resolve(), {"sources": [source], "malformed_names": malformed, **facts})
+
+
+def malformed_row(found: FoundFile) -> dict[str, Any]:
+    """Return the row of a photo of which nothing can be read from its name."""
+    return {"path": found.path, "dropped_because": found.dropped_because or MALFORMED}
