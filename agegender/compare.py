@@ -89,7 +89,7 @@ def _board_text(board: pd.DataFrame) -> str:
 
 
 def _write_page(options: argparse.Namespace, contest: Contest) -> Path:
-    from agegender.pages.comparison_page import write_comparison
+    from agegender.pages.compare_page import write_comparison
 
     names = "-".join(path.stem for path in options.models[:2])
     folder = options.out or Path("reports") / f"compare-{names}"

@@ -16,7 +16,7 @@ from agegender.progress import say
 if TYPE_CHECKING:
     import pandas as pd
 
-    from agegender.pages.reports import ReportInput
+    from agegender.pages.report_set import ReportInput
 
 EPILOG = """\
 examples:
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> Result:
     if options.images is not None and not options.images.is_dir():
         raise FolderError(f"--images {options.images} is no folder. Name the folder that the table's paths start from.")
     content = _foreign_content(options) if options.predictions else _model_content(options)
-    from agegender.pages.reports import write_report_set
+    from agegender.pages.report_set import write_report_set
 
     folder = options.out or options.reports_dir / content.title
     if options.predictions is None:
@@ -92,13 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _model_content(options: argparse.Namespace) -> ReportInput:
     if options.columns:
         raise UsageError("--columns maps the columns of a foreign table; give it together with --predictions.")
+    from agegender.api.report_content import read_report_content
     from agegender.model.model_folder import newest_model
-    from agegender.pages.model_folder_files import read_report_input
 
     folder = options.model or newest_model(options.models_dir)
     if options.model is None:
         say(f"reporting on the newest model, {folder}")
-    return read_report_input(folder, images=options.images, title=options.title)
+    return read_report_content(folder, images=options.images, title=options.title)
 
 
 def _with_explanations(content: ReportInput, folder: Path) -> ReportInput:
@@ -113,7 +113,7 @@ def _foreign_content(options: argparse.Namespace) -> ReportInput:
 
     from agegender.audit.predictions_table import read_predictions
     from agegender.data.faces_table import FacesTable
-    from agegender.pages.reports import ReportInput
+    from agegender.pages.report_set import ReportInput
 
     table = mapped(read_predictions(options.predictions), options.columns)
     faces = None

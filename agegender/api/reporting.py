@@ -10,14 +10,14 @@ import pandas as pd
 
 from agegender.api.choosing import Wanted, wanted_rows
 from agegender.api.explaining import explain_wanted
+from agegender.api.report_content import read_report_content
 from agegender.audit.predictions_table import with_errors
 from agegender.data.faces_table import FacesTable
 from agegender.explanation.results import FaceExplanation
 from agegender.explanation.settings import LimeSettings
 from agegender.explanation.storing import EXPLANATIONS_FOLDER
 from agegender.model.predictor import Model
-from agegender.pages.model_folder_files import read_report_input
-from agegender.pages.reports import write_report_set
+from agegender.pages.report_set import write_report_set
 
 WORST_FACES = 5
 
@@ -46,7 +46,7 @@ def write_model_pages(model_folder: Path, folder: Path, explanations: Sequence[F
     TableError
         The model folder holds no predictions.
     """
-    content = replace(read_report_input(model_folder), explanations=list(explanations) or None)
+    content = replace(read_report_content(model_folder), explanations=list(explanations) or None)
     return write_report_set(folder, content).pages
 
 

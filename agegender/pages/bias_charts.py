@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
@@ -21,14 +19,7 @@ MOST_POINTS = 20_000
 _ERROR_LABEL = "predicted minus labelled age, years"
 
 
-class Drawing(NamedTuple):
-    """A chart and the sentence under it."""
-
-    svg: Markup
-    caption: str = ""
-
-
-def forests(comparisons: Comparisons, columns: tuple[str, ...]) -> list[Drawing]:
+def forests(comparisons: Comparisons, columns: tuple[str, ...]) -> list[Markup]:
     """Return the forest plots of one grouping: gaps of MAE and gender accuracy, signed error; none for 3 columns."""
     if len(columns) > 2:
         return []
@@ -45,7 +36,7 @@ def forests(comparisons: Comparisons, columns: tuple[str, ...]) -> list[Drawing]
     return drawings
 
 
-def _forest(result: GroupResult, part: str, name: str, x_label: str) -> Drawing:
+def _forest(result: GroupResult, part: str, name: str, x_label: str) -> Markup:
     groups = _largest(result)
     scale = 100 if result.unit == "share" else 1
     values = [scaled(as_interval(getattr(group, part)), scale) for group in groups]
@@ -62,10 +53,10 @@ def _forest(result: GroupResult, part: str, name: str, x_label: str) -> Drawing:
         is_faint=[not group.is_ranked for group in groups],
         description=f"{name} by {title(result.columns)}. {'; '.join(told)}",
     )
-    return Drawing(drawing, f"The {left_out} smallest groups are in the table only." if left_out else "")
+    return charts.captioned(drawing, f"The {left_out} smallest groups are in the table only." if left_out else "")
 
 
-def representation(audit: Audit, comparisons: Comparisons) -> list[Drawing]:
+def representation(audit: Audit, comparisons: Comparisons) -> list[Markup]:
     """Return error against share of the training photos, one drawing per grouping."""
     drawings = []
     for columns in comparisons.single:
@@ -80,11 +71,11 @@ def representation(audit: Audit, comparisons: Comparisons) -> list[Drawing]:
             title=f"By {title(columns)}",
             description=f"Error of each group by {title(columns)} against its share of training; see the tables.",
         )
-        drawings.append(Drawing(drawing))
+        drawings.append(drawing)
     return drawings
 
 
-def clouds(audit: Audit, comparisons: Comparisons) -> list[Drawing]:
+def clouds(audit: Audit, comparisons: Comparisons) -> list[Markup]:
     """Return predicted against labelled age, for all judged rows and for the groups by gender and ethnicity."""
     rows = audit.judged.dropna(subset=["age_years", "predicted_age_years"])
     limit = float(np.ceil(rows[["age_years", "predicted_age_years"]].max().max() / 10) * 10) if len(rows) else 100.0
@@ -95,7 +86,7 @@ def clouds(audit: Audit, comparisons: Comparisons) -> list[Drawing]:
     return [_cloud(name, part, limit) for name, part in parts if len(part)]
 
 
-def _cloud(name: str, rows: pd.DataFrame, limit: float) -> Drawing:
+def _cloud(name: str, rows: pd.DataFrame, limit: float) -> Markup:
     correlation = rows["age_years"].corr(rows["predicted_age_years"])
     shown = rows if len(rows) <= MOST_POINTS else rows.sample(MOST_POINTS, random_state=7)
     drawing = charts.cloud_chart(
@@ -107,14 +98,14 @@ def _cloud(name: str, rows: pd.DataFrame, limit: float) -> Drawing:
         limit=limit,
         description=f"Predicted against labelled age, {name}. Correlation {correlation:.2f}",
     )
-    return Drawing(drawing, f"A sample of {count(MOST_POINTS)} photos." if len(shown) < len(rows) else "")
+    return charts.captioned(drawing, f"A sample of {count(MOST_POINTS)} photos." if len(shown) < len(rows) else "")
 
 
-def error_distributions(audit: Audit, comparisons: Comparisons) -> list[Drawing]:
+def error_distributions(audit: Audit, comparisons: Comparisons) -> list[Markup]:
     """Return the distribution of signed errors: a histogram of everybody, then quantiles of each group."""
     errors = audit.judged["age_error_years"].dropna().to_numpy(float)
     told = f"Errors of {count(len(errors))} photos; median {number(np.median(errors), signed=True)} years"
-    drawings = [Drawing(charts.histogram_chart(errors, title="Everybody", x_label=_ERROR_LABEL, description=told))]
+    drawings = [charts.histogram_chart(errors, title="Everybody", x_label=_ERROR_LABEL, description=told)]
     for columns in comparisons.single:
         result = comparisons.get(columns, "mae")
         groups = [group for group in _largest(result) if group.is_ranked] if result else []
@@ -129,11 +120,11 @@ def error_distributions(audit: Audit, comparisons: Comparisons) -> list[Drawing]
             x_label=_ERROR_LABEL,
             description=f"Errors by {title(columns)}; medians in years: {'; '.join(medians)}",
         )
-        drawings.append(Drawing(drawing))
+        drawings.append(drawing)
     return drawings
 
 
-def coverages(comparisons: Comparisons) -> list[Drawing]:
+def coverages(comparisons: Comparisons) -> list[Markup]:
     """Return how often the age intervals hold, by group, against the promised 90 %."""
     drawings = []
     for columns in comparisons.single:
@@ -150,11 +141,11 @@ def coverages(comparisons: Comparisons) -> list[Drawing]:
             is_faint=[not group.is_ranked for group in groups],
             description=f"Coverage of the 90 % age interval by {title(columns)}; figures in the table below.",
         )
-        drawings.append(Drawing(drawing))
+        drawings.append(drawing)
     return drawings
 
 
-def reliabilities(audit: Audit, comparisons: Comparisons) -> list[Drawing]:
+def reliabilities(audit: Audit, comparisons: Comparisons) -> list[Markup]:
     """Return reliability curves of the gender probability: everybody, then the largest groups by ethnicity."""
     known = audit.judged.dropna(subset=["gender", "female_probability"])
     parts = [(f"Everybody ({count(len(known))})", known)]
@@ -163,17 +154,16 @@ def reliabilities(audit: Audit, comparisons: Comparisons) -> list[Drawing]:
     return [_reliability(name, rows) for name, rows in parts if len(rows)]
 
 
-def _reliability(name: str, rows: pd.DataFrame) -> Drawing:
+def _reliability(name: str, rows: pd.DataFrame) -> Markup:
     bins = reliability_bins(rows["gender"] == "female", rows["female_probability"])
     bins = bins[bins["n"] > 0]
     ends = bins[["female_share", "female_share_low", "female_share_high"]].to_numpy()
-    drawing = charts.reliability_chart(
+    return charts.reliability_chart(
         bins["mean_probability"],
         [Interval(*row) for row in ends],
         title=name,
         description=f"Reliability of the probability of female, {name}",
     )
-    return Drawing(drawing)
 
 
 def _errors(audit: Audit, column: str, group: Group) -> np.ndarray:

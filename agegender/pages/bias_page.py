@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from agegender.audit.comparisons import Comparisons, faces_address, identifier, ranked, title
 from agegender.audit.findings import Finding
 from agegender.audit.judged import Audit
 from agegender.audit.judgement import Judgement
 from agegender.pages import bias_charts, galleries
-from agegender.pages.bias_charts import Drawing
 from agegender.pages.bias_scores import chalearn_table
 from agegender.pages.bias_tables import calibration_table, coverage_table, gap_table, group_tables
 from agegender.pages.matrices import Matrix, confusion_matrix, decade_matrix, matrix_table
-from agegender.pages.pages import write_page
+from agegender.pages.page_writing import write_page
 from agegender.pages.split_tables import overfitting_words, split_group_table
 from agegender.pages.tables import Table
 from agegender.pages.words import count
@@ -31,7 +32,7 @@ class GroupSection:
     anchor: str
     name: str
     tables: Sequence[Table]
-    drawings: Sequence[Drawing]
+    drawings: Sequence[Markup]
     notes: Sequence[str]
     is_intersection: bool = False
     size_words: str = ""

@@ -18,7 +18,7 @@ from agegender.audit.judged import Audit
 from agegender.audit.judgement import Judgement
 from agegender.pages.bias_tables import group_tables
 from agegender.pages.index_page import model_facts
-from agegender.pages.pages import write_page
+from agegender.pages.page_writing import write_page
 from agegender.pages.tables import Column, Row, Table
 from agegender.pages.words import GENDER_WORDS, count, listing
 from agegender.writing import write_text

@@ -102,6 +102,6 @@ def write_dataset(path: Path, content: DatasetReport, *, hide_faces: bool = Fals
         The place cannot be written to.
     """
     from agegender.pages.dataset_page import dataset_context
-    from agegender.pages.pages import write_page
+    from agegender.pages.page_writing import write_page
 
     return write_page(path, "dataset.html", **dataset_context(content, hide_faces=hide_faces))

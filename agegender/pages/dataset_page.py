@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from agegender.audit.bias import age_decade, age_group
 from agegender.data.faces_table import SPLITS
-from agegender.pages.bias_charts import Drawing
-from agegender.pages.charts import bar_chart, pyramid_chart
+from agegender.pages.charts import bar_chart, captioned, pyramid_chart
 from agegender.pages.dataset import CountStep, DatasetReport, PhotoGroup
 from agegender.pages.galleries import Photo
-from agegender.pages.settings_words import flattened
 from agegender.pages.tables import Column, Row, Table, table_of_frame
 from agegender.pages.thumbnails import thumbnail
-from agegender.pages.words import count
+from agegender.pages.words import count, flattened
 
 MOST_GROUPS_SHOWN = 24
 MOST_PHOTOS_IN_GROUP = 6
@@ -107,7 +106,7 @@ def _split_table(kept: pd.DataFrame) -> Table | None:
     return Table("split-counts", "Photos per split", columns, rows)
 
 
-def _pyramids(kept: pd.DataFrame) -> list[Drawing]:
+def _pyramids(kept: pd.DataFrame) -> list[Markup]:
     rows = kept.dropna(subset=["age_years", "gender"])
     if not len(rows):
         return []
@@ -118,13 +117,13 @@ def _pyramids(kept: pd.DataFrame) -> list[Drawing]:
     return [_pyramid(name, part) for name, part in parts if len(part)]
 
 
-def _pyramid(name: str, rows: pd.DataFrame) -> Drawing:
+def _pyramid(name: str, rows: pd.DataFrame) -> Markup:
     decades = pd.Series(age_decade(rows["age_years"]), index=rows.index)
     sides = [
         decades[rows["gender"] == side].value_counts().reindex(_DECADES, fill_value=0) for side in ("male", "female")
     ]
     told = "; ".join(f"{decade}: {sides[0][decade]} male, {sides[1][decade]} female" for decade in _DECADES)
-    drawing = pyramid_chart(
+    return pyramid_chart(
         _DECADES,
         sides[0].tolist(),
         sides[1].tolist(),
@@ -132,10 +131,9 @@ def _pyramid(name: str, rows: pd.DataFrame) -> Drawing:
         title=f"{name} ({count(len(rows))})",
         description=f"Photos by age and gender label, {name}. {told}",
     )
-    return Drawing(drawing)
 
 
-def _ethnicities(kept: pd.DataFrame) -> list[Drawing]:
+def _ethnicities(kept: pd.DataFrame) -> list[Markup]:
     counts = kept["ethnicity"].value_counts()
     if not len(counts):
         return []
@@ -143,7 +141,7 @@ def _ethnicities(kept: pd.DataFrame) -> list[Drawing]:
     told = "; ".join(f"{name}: {number}" for name, number in shown.items())
     names = [f"{name} ({count(number)})" for name, number in shown.items()]
     drawing = bar_chart(names, shown.tolist(), title="Ethnicity labels", x_label="photos", description=told)
-    return [Drawing(drawing, f"The {len(counts) - 24} rarest are left out." if len(counts) > 24 else "")]
+    return [captioned(drawing, f"The {len(counts) - 24} rarest are left out." if len(counts) > 24 else "")]
 
 
 def _sparsest(kept: pd.DataFrame) -> Table | None:

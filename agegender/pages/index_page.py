@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from agegender.audit.judgement import Judgement
-from agegender.pages.bias_charts import Drawing
 from agegender.pages.bias_page import finding_lines
 from agegender.pages.charts import line_chart
-from agegender.pages.pages import write_page
-from agegender.pages.settings_words import flattened
+from agegender.pages.page_writing import write_page
 from agegender.pages.split_tables import key_figures, overfitting_words
 from agegender.pages.tables import Column, Row, Table
+from agegender.pages.words import flattened
 
 _MOST_FINDINGS = 5
 _CURVES = (
@@ -58,7 +58,7 @@ def write_index(
     )
 
 
-def learning_curves(history: pd.DataFrame | None) -> list[Drawing]:
+def learning_curves(history: pd.DataFrame | None) -> list[Markup]:
     """Return the curves that the history has columns for."""
     if history is None or not len(history):
         return []
@@ -69,9 +69,7 @@ def learning_curves(history: pd.DataFrame | None) -> list[Drawing]:
             continue
         last = ", ".join(f"{label} {y.iloc[-1]:.3g}" for label, (_, y) in lines.items())
         description = f"{name} over {len(history)} epochs; at the end {last}"
-        drawings.append(
-            Drawing(line_chart(lines, title=name, x_label="epoch", y_label=y_label, description=description))
-        )
+        drawings.append(line_chart(lines, title=name, x_label="epoch", y_label=y_label, description=description))
     return drawings
 
 

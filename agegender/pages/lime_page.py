@@ -11,7 +11,7 @@ from agegender.explanation.results import FaceExplanation, OutputMap, RegionWeig
 from agegender.pages import maps
 from agegender.pages.explanation_words import photo_words, region_words, trust_lines
 from agegender.pages.group_map_section import group_sections
-from agegender.pages.pages import write_page
+from agegender.pages.page_writing import write_page
 from agegender.pages.tables import Column, Row, Table
 from agegender.pages.trust_charts import trust_charts
 from agegender.pages.words import number

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from agegender.explanation.results import Curve, FaceExplanation, Trust
-from agegender.pages.bias_charts import Drawing
 from agegender.pages.charts import line_chart
 
 Floats = NDArray[np.float64]
 _SHARES = np.linspace(0, 1, 41)
 
 
-def trust_charts(explanations: Sequence[FaceExplanation]) -> list[Drawing]:
+def trust_charts(explanations: Sequence[FaceExplanation]) -> list[Markup]:
     """Return deletion and insertion of each head, averaged over the photos; nothing where no curve was measured."""
     drawings = []
     for key in dict.fromkeys(one.output.key for face in explanations for one in face.outputs):
@@ -30,7 +30,7 @@ def trust_charts(explanations: Sequence[FaceExplanation]) -> list[Drawing]:
     return drawings
 
 
-def _drawing(title: str, verb: str, ours: Sequence[Floats | None], random: Sequence[Floats | None]) -> list[Drawing]:
+def _drawing(title: str, verb: str, ours: Sequence[Floats | None], random: Sequence[Floats | None]) -> list[Markup]:
     lines, x = {}, 100 * _SHARES
     for name, curves in (("strongest first", ours), ("random order", random)):
         known = [curve for curve in curves if curve is not None]
@@ -45,7 +45,7 @@ def _drawing(title: str, verb: str, ours: Sequence[Floats | None], random: Seque
         y_label="answer, 0 lowest, 1 highest",
         description=f"{title}, mean over {sum(curve is not None for curve in ours)} photos",
     )
-    return [Drawing(drawing)]
+    return [drawing]
 
 
 def _normalised(curve: Curve | None, trust: Trust) -> Floats | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 GENDER_WORDS = (
@@ -92,3 +92,23 @@ def listing(items: Iterable[str]) -> str:
     """
     parts = list(items)
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
+
+
+_MOST_ITEMS = 12
+
+
+def flattened(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Return (name, value) pairs of nested mappings and lists.
+
+    >>> flattened({"image": {"size": 96, "mean": [0.5, 0.4]}})
+    [('image.size', '96'), ('image.mean', '0.5, 0.4')]
+    """
+    if isinstance(value, Mapping):
+        named = ((f"{prefix}.{key}" if prefix else str(key), item) for key, item in value.items())
+        return [pair for name, item in named for pair in flattened(item, name)]
+    if isinstance(value, (list, tuple)) and any(isinstance(item, (Mapping, list)) for item in value):
+        return [pair for place, item in enumerate(value) for pair in flattened(item, f"{prefix}.{place}")]
+    if isinstance(value, (list, tuple)):
+        shown = ", ".join(map(str, value[:_MOST_ITEMS]))
+        return [(prefix, f"{shown}, … {len(value)} in all" if len(value) > _MOST_ITEMS else shown)]
+    return [(prefix, "" if value is None else str(value))]

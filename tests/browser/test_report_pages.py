@@ -7,9 +7,9 @@ import json
 import time
 
 import pytest
-from reporting.report_inputs import make_explanations, make_photos, make_predictions
+from pages.report_inputs import make_explanations, make_photos, make_predictions
 
-from agegender.pages.reports import ReportInput, write_report_set
+from agegender.pages.report_set import ReportInput, write_report_set
 
 pytestmark = pytest.mark.browser
 TABLE = "#ethnicity-gender-age"

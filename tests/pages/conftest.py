@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from reporting.report_inputs import make_explanations, make_photos, make_predictions
 
 from agegender.data.faces_table import FacesTable
-from agegender.pages.reports import ReportInput, ReportSet, write_report_set
+from agegender.pages.report_set import ReportInput, ReportSet, write_report_set
+from pages.report_inputs import make_explanations, make_photos, make_predictions
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pytest
-from reporting.report_inputs import make_explanations, make_photos, make_predictions
 
 from agegender.audit.comparisons import compare_all
 from agegender.audit.judged import make_audit
@@ -22,8 +21,9 @@ from agegender.errors import OutputError, TableError
 from agegender.pages.bias_page import bias_context
 from agegender.pages.bias_tables import group_tables
 from agegender.pages.card_page import card_markdown, card_sections
-from agegender.pages.pages import render_page
-from agegender.pages.reports import write_reports
+from agegender.pages.page_writing import render_page
+from agegender.pages.report_set import write_reports
+from pages.report_inputs import make_explanations, make_photos, make_predictions
 
 EVIL = "\"><script>alert(1)</script><img src=x onerror='alert(2)'>$x_1$"
 

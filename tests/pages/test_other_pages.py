@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from reporting.report_inputs import make_explanations, make_photos, make_predictions
 
 from agegender.audit.comparison import compare_pair, leaderboard
 from agegender.audit.judged import make_audit
 from agegender.pages.bias_scores import chalearn_table
-from agegender.pages.comparison_page import write_comparison
+from agegender.pages.compare_page import write_comparison
 from agegender.pages.dataset import CountStep, DatasetReport, GalleryPhoto, PhotoGroup, write_dataset
 from agegender.pages.lime_page import write_lime
+from pages.report_inputs import make_explanations, make_photos, make_predictions
 
 
 @pytest.fixture(scope="module")

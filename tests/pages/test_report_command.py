@@ -3,11 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from reporting.report_inputs import make_photos, make_predictions
 
 from agegender.audit.predictions_table import write_predictions
 from agegender.data.faces_table import write_faces
 from agegender.report import main
+from pages.report_inputs import make_photos, make_predictions
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agegender.pages.pages import _environment
+from agegender.pages.page_writing import _environment
 from agegender.pages.tables import Column, Row, Table, table_of_frame
 from agegender.pages.words import Interval
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from agegender.audit.comparison import PairedComparison
 from agegender.audit.comparisons import TITLES
 from agegender.audit.judged import Audit
 from agegender.data.faces_table import FacesTable
 from agegender.pages import charts
-from agegender.pages.bias_charts import Drawing
 from agegender.pages.galleries import Photo, PhotoShelf, Strip
-from agegender.pages.pages import write_page
+from agegender.pages.page_writing import write_page
 from agegender.pages.tables import Column, Row, Table
 from agegender.pages.words import SMALL_GROUP, Interval, count, interval, number, p_value
 
@@ -38,7 +38,7 @@ class PairSection:
     anchor: str
     name: str
     sentences: Sequence[str]
-    drawings: Sequence[Drawing]
+    drawings: Sequence[Markup]
     table: Table | None
     strips: Sequence[Strip]
 
@@ -107,7 +107,7 @@ def leaderboard_table(board: pd.DataFrame) -> Table:
     return Table("leaderboard", "Models by average rank", columns, rows, note)
 
 
-def _overview(pairs: Mapping[str, PairedComparison], first: str) -> list[Drawing]:
+def _overview(pairs: Mapping[str, PairedComparison], first: str) -> list[Markup]:
     if not pairs:
         return []
     values = [_difference(pair) for pair in pairs.values()]
@@ -121,7 +121,7 @@ def _overview(pairs: Mapping[str, PairedComparison], first: str) -> list[Drawing
         null_value=0.0,
         is_faint=[False] * len(values),
     )
-    return [Drawing(drawing)]
+    return [drawing]
 
 
 def _section(place: int, name: str, pair: PairedComparison, first: str, shelf: PhotoShelf) -> PairSection:
@@ -155,7 +155,7 @@ def _sentences(name: str, pair: PairedComparison, first: str) -> list[str]:
     return sentences
 
 
-def _group_forests(pair: PairedComparison) -> list[Drawing]:
+def _group_forests(pair: PairedComparison) -> list[Markup]:
     drawings = []
     for column, rows in pair.by_group.groupby("column", sort=False):
         shown = rows[rows["n"] > 0].nlargest(_MOST_LINES, "n").sort_index()
@@ -171,7 +171,7 @@ def _group_forests(pair: PairedComparison) -> list[Drawing]:
             null_value=0.0,
             is_faint=[bool(n < SMALL_GROUP) for n in shown["n"]],
         )
-        drawings.append(Drawing(drawing))
+        drawings.append(drawing)
     return drawings
 
 

@@ -10,10 +10,10 @@ from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import FacesTable, read_faces
 from agegender.errors import TableError
 from agegender.model.model_folder import FACES_FILE, HISTORY_FILE, PREDICTIONS_FILE, read_card
-from agegender.pages.reports import ReportInput
+from agegender.pages.report_set import ReportInput
 
 
-def read_report_input(folder: Path, *, images: Path | None = None, title: str | None = None) -> ReportInput:
+def read_report_content(folder: Path, *, images: Path | None = None, title: str | None = None) -> ReportInput:
     """Return what is to be reported on a model folder; its faces table and history may be absent.
 
     Parameters
