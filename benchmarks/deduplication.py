@@ -37,7 +37,7 @@ from twin_rivals import image_hash, numpy_pairs, pair_loop, popcount_loop
 from agegender.data.twins import distinct_near_pairs, near_pairs
 from agegender.errors import AgeGenderError
 from agegender.photos.finding import find_photos
-from agegender.photos.fingerprints import fingerprint_files, hash_numbers
+from agegender.photos.hashing import fingerprint_files, hash_numbers
 
 RADIUS = 5
 QUICK_PHOTOS = 20_000

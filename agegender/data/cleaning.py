@@ -22,7 +22,7 @@ import pandas as pd
 from agegender.data.faces_table import FacesTable, check_table
 from agegender.data.twins import Twins, find_twins
 from agegender.errors import UsageError
-from agegender.photos.fingerprints import Fingerprint, fingerprint_files
+from agegender.photos.hashing import Fingerprint, fingerprint_files
 from agegender.progress import track
 from agegender.writing import replaced_file
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from agegender.data.faces_table import SPLITS
 from agegender.data.twins import cluster, near_pairs
-from agegender.photos.fingerprints import hash_numbers
+from agegender.photos.hashing import hash_numbers
 
 NEAR_RADIUS_BITS = 5
 TWIN_REASONS = ("exact duplicate", "near duplicate", "conflicting labels")

@@ -28,7 +28,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from agegender.errors import UsageError
-from agegender.photos.fingerprints import hash_numbers, read_thumbnails
+from agegender.photos.hashing import hash_numbers, read_thumbnails
 
 HASH_BITS = 64
 MOST_LISTED_PAIRS = 20_000_000  # 320 MB as numbers

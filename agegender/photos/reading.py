@@ -1,8 +1,8 @@
-"""Owns how a file becomes a photo in memory: uint8 (H, W, 3) RGB, upright, on white where it was transparent.
+"""From a file to a photo in memory: uint8 (H, W, 3) RGB, upright, on white where it was transparent.
 
-Ordinary JPEG and PNG go through OpenCV, everything odd (CMYK, 16 bits, palettes, alpha, animation) through Pillow.
-Whatever cannot become a photo is a `PhotoError` with a short reason. It knows nothing of labels and tables; sources,
-cleaning, batches, inference and explanation call it.
+Ordinary JPEG and PNG go through OpenCV, and what it leaves (CMYK, 16 bits, alpha, animation, other formats) through
+Pillow. Headers are looked at first: a bomb is known before it goes off, and a truncated file, which OpenCV fills with
+grey without a word, before it becomes somebody's face. What cannot become a photo is a `PhotoError` with its reason.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ import stat
 import struct
 import threading
 import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -20,7 +24,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from agegender.errors import PhotoError
-from agegender.photos.headers import Header, read_header
 
 # Phones reach 50 megapixels; 150 MB as bytes. More is a decompression bomb to us.
 LARGEST_PHOTO_PIXELS = 50_000_000
@@ -30,8 +33,29 @@ _PILLOW_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
 _REDUCED_FLAGS = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 _with_pillow = threading.Lock()
 
+_END_OF_IMAGE = b"\xff\xd9"
+_START_OF_SCAN = 0xDA
+# Frame headers, C0 to CF, but for the tables DHT (C4), JPG (C8) and DAC (CC) that stand among them.
+_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PALETTE = 3
+# Chunks that change how a PNG looks beyond its pixels, or that make libpng talk on stderr.
+_SPECIAL_CHUNKS = {b"tRNS", b"acTL", b"eXIf", b"iCCP"}
+_TRUNCATED = "truncated, the end of the picture is missing"
+
 # OpenCV prints on stderr what we raise as PhotoError.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a JPEG or PNG says of itself: `width` and `height` as stored, before any EXIF rotation."""
+
+    width: int
+    height: int
+    damage: str  # why the file cannot be whole, or an empty text
+    is_ordinary: bool  # eight bits per channel, grey or colour, without transparency: OpenCV gives its true colours
+    is_jpeg: bool = False
+    has_palette: bool = False
 
 
 def read_photo(path: Path, *, smallest_side: int | None = None) -> NDArray[np.uint8]:
@@ -57,7 +81,7 @@ def read_photo(path: Path, *, smallest_side: int | None = None) -> NDArray[np.ui
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the bytes of a photo's file, so that a fingerprint and a decoder can share one reading.
+    """Return the bytes of a photo's file.
 
     Raises
     ------
@@ -81,42 +105,63 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode_photo(data: bytes, name: str, *, smallest_side: int | None = None) -> NDArray[np.uint8]:
-    """Decode the bytes of a photo; `name` is only for messages.
+    """Decode the bytes of a photo as `read_photo` does; `name` is only for messages."""
+    photo = decode_ordinary(data, name, smallest_side=smallest_side)
+    if photo is not None:
+        return photo
+    with opened_with_pillow(data, name) as image:
+        return to_photo(image)
 
-    Returns
-    -------
-    NDArray, shape (H, W, 3), uint8, RGB
 
-    Raises
-    ------
-    PhotoError
-        The bytes are empty, truncated, no image, or of more than `LARGEST_PHOTO_PIXELS`.
+def decode_ordinary(
+    data: bytes, name: str, *, smallest_side: int | None = None, as_stored: bool = False
+) -> NDArray[np.uint8] | None:
+    """Decode an ordinary JPEG or PNG, shape (H, W, 3), uint8, RGB; None for all that Pillow must be asked for.
+
+    `as_stored` leaves EXIF's rotation alone, and palettes to Pillow, which turns them grey by a rounding of their own.
     """
     if not data:
         raise PhotoError(f"{name}: empty file (zero bytes)")
-    header = read_header(data)
+    header = _read_header(data)
     if header is None:
-        return _decode_with_pillow(data, name)
+        return None
     _refuse_bomb(header.width, header.height, name)
     if header.damage:
         raise PhotoError(f"{name}: {header.damage}")
-    if not header.is_ordinary:
-        return _decode_with_pillow(data, name)
+    if not header.is_ordinary or (as_stored and header.has_palette):
+        return None
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION if as_stored else _flags(header, smallest_side)
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _flags(header, smallest_side))
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise PhotoError(f"{name}: damaged, it cannot be decoded") from error
-    if pixels is None:
-        return _decode_with_pillow(data, name)
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)  # type: ignore[return-value]
+    return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)  # type: ignore[return-value]
+
+
+@contextmanager
+def opened_with_pillow(data: bytes, name: str) -> Iterator[Image.Image]:
+    """Give the bytes of a photo as a Pillow image; whatever goes wrong with it, opened or used, is a `PhotoError`."""
+    try:
+        # Pillow speaks in warnings, whose filters belong to the whole process: one photo at a time, hence the lock.
+        with _with_pillow, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
+                _refuse_bomb(*image.size, name)
+                yield image
+    except PhotoError:
+        raise
+    except UnidentifiedImageError as error:
+        raise PhotoError(f"{name}: not an image, or of a kind that is not read here") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PhotoError(f"{name}: decompression bomb, over {LARGEST_PHOTO_PIXELS / 1e6:.0f} megapixels") from error
+    except Exception as error:  # Pillow's parsers raise what they please on damaged files
+        reason = _TRUNCATED if "truncated" in str(error) else f"damaged ({str(error) or type(error).__name__})"
+        raise PhotoError(f"{name}: {reason}") from error
 
 
 def to_photo(image: Image.Image) -> NDArray[np.uint8]:
-    """Return a Pillow image of any mode as a photo: upright, on white where it was transparent.
-
-    Returns
-    -------
-    NDArray, shape (H, W, 3), uint8, RGB
+    """Return a Pillow image of any mode as a photo: shape (H, W, 3), uint8, RGB, upright, on white.
 
     Raises
     ------
@@ -136,25 +181,6 @@ def to_photo(image: Image.Image) -> NDArray[np.uint8]:
     return np.array(image.convert("RGB"))
 
 
-def _decode_with_pillow(data: bytes, name: str) -> NDArray[np.uint8]:
-    try:
-        # Pillow speaks in warnings, whose filters belong to the whole process: one photo at a time, hence the lock.
-        with _with_pillow, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
-                _refuse_bomb(*image.size, name)
-                return to_photo(image)
-    except UnidentifiedImageError as error:
-        raise PhotoError(f"{name}: not an image, or of a kind that is not read here") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PhotoError(f"{name}: decompression bomb, over {LARGEST_PHOTO_PIXELS / 1e6:.0f} megapixels") from error
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
-        # What Pillow's parsers raise on damaged files is documented nowhere; these are what fuzzing them gave.
-        reason = "truncated, the end of the picture is missing" if "truncated" in str(error) else f"damaged ({error})"
-        raise PhotoError(f"{name}: {reason}") from error
-
-
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
@@ -170,9 +196,59 @@ def _refuse_bomb(width: int, height: int, name: str) -> None:
         )
 
 
-def _flags(header: Header, smallest_side: int | None) -> int:
+def _flags(header: _Header, smallest_side: int | None) -> int:
     if header.is_jpeg and smallest_side:
         for factor, flag in _REDUCED_FLAGS:
             if min(header.width, header.height) >= factor * smallest_side:
                 return flag
     return cv2.IMREAD_COLOR
+
+
+def _read_header(data: bytes) -> _Header | None:
+    """Return what a JPEG or PNG says of itself; None for every other kind and for headers that make no sense."""
+    try:
+        if data.startswith(b"\xff\xd8\xff"):
+            return _read_jpeg_header(data)
+        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+            return _read_png_header(data)
+    except (struct.error, IndexError):
+        pass  # it ends within the header
+    return None
+
+
+def _read_jpeg_header(data: bytes) -> _Header | None:
+    position = 2
+    frame: tuple[int, int, int, int] | None = None
+    while True:
+        while data[position] == 0xFF and data[position + 1] == 0xFF:
+            position += 1  # fill bytes are allowed before a marker
+        if data[position] != 0xFF:
+            return None
+        marker = data[position + 1]
+        if marker in _FRAME_MARKERS:
+            frame = struct.unpack_from(">BHHB", data, position + 4)
+        if marker == _START_OF_SCAN:
+            break
+        position += 2 + struct.unpack_from(">H", data, position + 2)[0]
+    if frame is None:
+        return None
+    bits, height, width, channels = frame
+    # FF D9 cannot stand inside coded pixels; one before them may belong to a thumbnail.
+    is_whole = data.endswith(_END_OF_IMAGE) or data.find(_END_OF_IMAGE, position) > 0
+    return _Header(width, height, "" if is_whole else _TRUNCATED, bits == 8 and channels in (1, 3), is_jpeg=True)
+
+
+def _read_png_header(data: bytes) -> _Header:
+    width, height, bits, kind = struct.unpack_from(">IIBB", data, 16)
+    is_ordinary = bits == 8 and kind in (0, 2, _PALETTE)
+    position, name, damage = 8, b"", ""
+    while name != b"IEND" and position + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        is_ordinary &= name not in _SPECIAL_CHUNKS
+        if data[end - 4 : end] != struct.pack(">I", zlib.crc32(data[position + 4 : end - 4])):
+            damage = "damaged, a checksum is wrong"
+        position = end
+    if name != b"IEND" or position > len(data):
+        damage = _TRUNCATED
+    return _Header(width, height, damage, is_ordinary, has_palette=kind == _PALETTE)

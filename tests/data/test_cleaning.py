@@ -13,7 +13,7 @@ from agegender.data.cleaning import clean
 from agegender.data.faces_table import FacesTable, make_table
 from agegender.data.twins import near_pairs
 from agegender.errors import UsageError
-from agegender.photos.fingerprints import hash_numbers
+from agegender.photos.hashing import hash_numbers
 
 
 def picture(seed):

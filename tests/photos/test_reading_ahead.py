@@ -101,7 +101,7 @@ def test_processes_end_with_a_parent_that_was_killed(tmp_path):
     script.write_text(
         "import os\n"
         "from pathlib import Path\n"
-        "from agegender.photos.fingerprints import fingerprint_files\n"
+        "from agegender.photos.hashing import fingerprint_files\n"
         "results = fingerprint_files([Path(f'{n}.jpg') for n in range(100_000)], workers=2)\n"
         "next(results)\n"
         "tasks = Path('/proc/self/task').glob('*/children')\n"
