@@ -189,7 +189,7 @@ def _moved_notes(notes: Mapping[str, Any], old_root: Path, new_root: Path) -> di
 
 
 def _assess_quality(faces: FacesTable, detector: FaceDetector | None) -> FacesTable:
-    from agegender.photos.quality import assess_quality
+    from agegender.data.photo_quality import assess_quality
 
     return assess_quality(faces, detector=detector)
 

@@ -1,32 +1,34 @@
-"""Owns what can be wrong with a photo by its pixels alone, as columns `<check>_score` and `is_<check>`.
+"""What can be wrong with a photo by its pixels alone, as scores between 0 and 1 of which low ones are suspicious.
 
-A score lies between 0 and 1, and low is suspicious. A check is a hint where to look and never a reason to drop a photo
-by itself: dark skin makes a photo darker, and soft focus is common in old and in childhood portraits. It knows no
-labels. `dataset.preparing` calls it, and the dataset report shows the extremes.
+A check is a hint where to look and never a reason to drop a photo by itself: dark skin makes a photo darker, and soft
+focus is common in old and in childhood portraits. Thresholds are those at which UTKFace photos began to look wrong to
+the eye. BRISQUE, a learnt verdict on how natural a photo looks, comes from the optional package `brisque`; packages
+that carry this name differ by tens of points on the same photo, so its values go with the library and version that
+made them, and are judged by their rank within one table only.
 
-Thresholds are those at which UTKFace photos began to look wrong to the eye; BRISQUE, whose values mean little by
-themselves, is judged by rank.
+References
+----------
+Mittal, Moorthy, Bovik: No-reference image quality assessment in the spatial domain, TIP 2012.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import atexit
+import importlib.util
+import pickletools
+import threading
+import warnings
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.data.faces_table import FacesTable
-from agegender.errors import PhotoError
-from agegender.photos.brisque_score import brisque_value, brisque_version, is_brisque_installed
-from agegender.photos.face_detection import FaceDetector, HaarDetector
-from agegender.photos.reading import read_photo
-from agegender.photos.reading_ahead import read_ahead
-from agegender.progress import track
+from agegender.errors import MissingExtraError
+from agegender.photos.face_detection import FaceDetector
 
 # A photo is suspicious when its score lies below this.
 THRESHOLDS = {
@@ -46,7 +48,13 @@ _COARSE_CYCLES = 1 / 64  # below lies the light of the scene
 _JUDGED_SIDE = 128  # pixels; larger photos are shrunk, so that blur means the same at every size
 _TINY_SIDE = 64
 _FIRST_LOOK_SIDE = 112
-_FEWEST_RANKED = 100
+
+_BRISQUE = "brisque"
+_SMALLEST_BRISQUE_SIDE = 16  # pixels; below, there are too few for statistics of two scales
+# What a pickle needs to call code; a plain dictionary of numbers needs none of it.
+_CALLING_OPCODES = {"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD", "EXT1", "EXT2"}
+# libsvm reads a model into a buffer that all threads share: two that load at once crash the interpreter.
+_loading = threading.Lock()
 
 
 def quality_scores(photo: NDArray[np.uint8]) -> dict[str, float]:
@@ -76,67 +84,8 @@ def quality_scores(photo: NDArray[np.uint8]) -> dict[str, float]:
     }
 
 
-def assess_quality(
-    faces: FacesTable, *, detector: FaceDetector | None = None, brisque: bool | None = None
-) -> FacesTable:
-    """Add `<check>_score` and `is_<check>` for every check to the kept rows; nothing is dropped.
-
-    Parameters
-    ----------
-    faces : FacesTable
-    detector : FaceDetector, optional
-        Who says whether there is a face; OpenCV's cascade by default.
-    brisque : bool, optional
-        Whether to score BRISQUE, at about 30 ms a photo; by default when its package is installed.
-
-    Returns
-    -------
-    FacesTable
-        Scores are missing for rows that were left out and photos that cannot be read; `brisque_value` is the
-        library's own value. The notes say under "quality" which thresholds, detector and library were used, and how
-        many photos each check suspects.
-
-    Raises
-    ------
-    MissingExtraError
-        BRISQUE is asked for and not installed.
-    """
-    detector = detector or HaarDetector()
-    with_brisque = is_brisque_installed() if brisque is None else brisque
-    table = faces.table.copy()
-    kept = table.index[table["dropped_because"].isna()]
-    paths = [faces.photo_path(path) for path in table.loc[kept, "path"]]
-    rows = list(track(_score_all(paths, detector, with_brisque), "scoring quality", total=len(paths)))
-    scores = pd.DataFrame(rows, index=kept, columns=[*(set(CHECKS) - {"brisque"}), "brisque_value"], dtype="float64")
-    scores["brisque"] = _rank(scores["brisque_value"])
-    for check in CHECKS:
-        table[f"{check}_score"] = scores[check].reindex(table.index)
-        suspicious = (scores[check] < THRESHOLDS[check]).astype("boolean").where(scores[check].notna())
-        table[f"is_{check}"] = suspicious.reindex(table.index)
-    table["brisque_value"] = scores["brisque_value"].reindex(table.index)
-    counts = {check: int(table[f"is_{check}"].sum()) for check in CHECKS}
-    library = brisque_version() if with_brisque else "not scored: the package brisque is not installed"
-    facts: dict[str, Any] = {"thresholds": THRESHOLDS, "detector": detector.name, "brisque": library, "counts": counts}
-    return FacesTable(table, faces.root, {**faces.notes, "quality": facts})
-
-
-def _score_all(paths: list[Path], detector: FaceDetector, with_brisque: bool) -> Iterator[dict[str, float]]:
-    return read_ahead(lambda path: _score(path, detector, with_brisque), paths)
-
-
-def _score(path: Path, detector: FaceDetector, with_brisque: bool) -> dict[str, float]:
-    try:
-        photo = read_photo(path)
-    except PhotoError:
-        return {}
-    scores = quality_scores(photo)
-    scores["no_face"] = float(_has_face(photo, detector))
-    if with_brisque:
-        scores["brisque_value"] = brisque_value(photo)
-    return scores
-
-
-def _has_face(photo: NDArray[np.uint8], detector: FaceDetector) -> bool:
+def has_face(photo: NDArray[np.uint8], detector: FaceDetector) -> bool:
+    """Return whether the detector finds a face in a photo of shape (height, width, 3), uint8 RGB."""
     # Most photos show one large face, which a small copy shows as well and in a fraction of the time.
     scale = _FIRST_LOOK_SIDE / max(photo.shape[:2])
     if scale < 1 and min(photo.shape[:2]) * scale >= _FIRST_LOOK_SIDE / 2:
@@ -144,6 +93,37 @@ def _has_face(photo: NDArray[np.uint8], detector: FaceDetector) -> bool:
         if detector.detect(copy.astype(np.uint8, copy=False)):
             return True
     return bool(detector.detect(photo))
+
+
+def is_brisque_installed() -> bool:
+    """Return whether the optional package can be imported."""
+    return all(importlib.util.find_spec(name) is not None for name in (_BRISQUE, "libsvm"))
+
+
+def brisque_version() -> str:
+    """Return the library and its version, as notes store it."""
+    return f"{_BRISQUE} {version(_BRISQUE)}"
+
+
+def brisque_value(photo: NDArray[np.uint8]) -> float:
+    """Return the BRISQUE value of a photo: about 0 for natural ones, 100 for spoilt ones; NaN where it is undefined.
+
+    Parameters
+    ----------
+    photo : ndarray, shape (height, width, 3), uint8 RGB
+
+    Raises
+    ------
+    MissingExtraError
+        The package is not installed, or its data file is not the plain one that it should be.
+    """
+    if min(photo.shape[:2]) < _SMALLEST_BRISQUE_SIDE:
+        return float("nan")
+    with _loading:
+        scorer = _brisque_scorer()
+    with np.errstate(all="ignore"):
+        value = float(scorer.score(photo))
+    return value if np.isfinite(value) else float("nan")
 
 
 def _judged_grey(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -183,9 +163,40 @@ def _spectrum_masks(side: int) -> tuple[NDArray[np.float32], NDArray[np.bool_], 
     return window, cycles > _FINE_CYCLES, cycles > _COARSE_CYCLES
 
 
-def _rank(values: pd.Series) -> pd.Series:
-    """Return 0 for the worst BRISQUE value and 1 for the best; missing where there are too few to rank."""
-    count = int(values.notna().sum())
-    if count < _FEWEST_RANKED:
-        return pd.Series(np.nan, index=values.index)
-    return (values.rank(ascending=False) - 1) / (count - 1)
+@lru_cache(maxsize=1)
+def _brisque_scorer() -> Any:
+    if not is_brisque_installed():
+        raise MissingExtraError('BRISQUE needs the package brisque: pip install "agegender[quality]".')
+    _check_pickle()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from brisque import BRISQUE
+
+    class _Scorer(BRISQUE):
+        """The library's own score to 1e-10, mended for numpy 2.4, with its convolutions through OpenCV."""
+
+        def scale_features(self, features: Any) -> NDArray[np.float64]:
+            scaled: NDArray[np.float64] = super().scale_features([float(np.ravel(value)[0]) for value in features])
+            return scaled
+
+        def local_mean(self, image: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+            return cv2.filter2D(image, cv2.CV_64F, kernel, borderType=cv2.BORDER_CONSTANT)  # type: ignore[return-value]
+
+        def local_deviation(self, image: Any, local_mean: Any, kernel: Any) -> NDArray[np.float64]:
+            deviation: NDArray[np.float64] = np.sqrt(np.abs(local_mean**2 - self.local_mean(image**2, kernel)))
+            return deviation
+
+    # libsvm frees its model with a function that is gone when the interpreter ends: let go of it before.
+    atexit.register(_brisque_scorer.cache_clear)
+    return _Scorer()
+
+
+def _check_pickle() -> None:
+    """Refuse the package's pickle unless it is nothing but numbers and texts."""
+    package = importlib.util.find_spec(_BRISQUE)
+    data = (Path(str(package and package.origin)).parent / "models" / "normalize.pickle").read_bytes()
+    used = {opcode.name for opcode, _, _ in pickletools.genops(data)}
+    if used & _CALLING_OPCODES:
+        raise MissingExtraError(
+            f"{brisque_version()} brings a pickle that would call code, which is not loaded. Version 0.2.0 does not."
+        )
