@@ -26,8 +26,7 @@ import numpy as np
 from photo_benchmark import run
 
 from agegender.errors import AgeGenderError, PhotoError
-from agegender.photos.face_crops import face_square
-from agegender.photos.face_detection import FaceBox, HaarDetector
+from agegender.photos.face_detection import FaceBox, HaarDetector, face_square
 from agegender.photos.finding import find_photos
 from agegender.photos.reading import read_photo
 

@@ -26,8 +26,15 @@ from numpy.typing import NDArray
 
 from agegender.data.faces_table import FacesTable, check_table
 from agegender.errors import OutputError, PhotoError, UsageError
-from agegender.photos.face_crops import Square, centre_square, check_margin, crop_square, face_square
-from agegender.photos.face_detection import FaceDetector, YuNetDetector
+from agegender.photos.face_detection import (
+    FaceDetector,
+    Square,
+    YuNetDetector,
+    centre_square,
+    check_margin,
+    crop_square,
+    face_square,
+)
 from agegender.photos.reading import read_photo
 from agegender.photos.reading_ahead import read_ahead
 from agegender.progress import track

@@ -150,8 +150,7 @@ def _detector(settings: PreparationSettings) -> FaceDetector | None:
     """Return the face detector, so that one that cannot be had is found out before the photos are read."""
     if settings.crop == "none":
         return None
-    from agegender.photos.face_crops import LARGEST_MARGIN
-    from agegender.photos.face_detection import make_detector
+    from agegender.photos.face_detection import LARGEST_MARGIN, make_detector
 
     if not 0 <= settings.crop_margin <= LARGEST_MARGIN:
         raise UsageError(f"--crop-margin {settings.crop_margin:g} is no share from 0 to {LARGEST_MARGIN:g}.")

@@ -19,8 +19,7 @@ from agegender.model.checkpoint import heads_of, image_of, load_network
 from agegender.model.face_network import FaceNetwork
 from agegender.model.outputs import head_columns, head_scores
 from agegender.model.precision import autocast, choose_device, choose_precision
-from agegender.photos.face_crops import crop_largest_face
-from agegender.photos.face_detection import FaceDetector, make_detector
+from agegender.photos.face_detection import FaceDetector, crop_largest_face, make_detector
 from agegender.photos.warping import fit_square
 
 BATCH_SIZE = 64

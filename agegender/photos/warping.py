@@ -1,39 +1,57 @@
-"""Owns the one way from a photo of any shape to the model's square: a single affine warp, the same in every part.
+"""The one way from a photo of any shape to the model's square, and the random changes that a training photo sees.
 
 Training warps with random turns, everything else with none, and both go through the same filter, so that a network
-never sees sharper or softer photos than it learned from. It knows nothing of files, labels or random numbers.
+never sees sharper or softer photos than it learned from. Changes are drawn for a whole batch from one generator: the
+same generator gives the same changes, whoever applies them and in how many threads.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-UNTURNED = ((1.0, 0.0), (0.0, 1.0))
+from agegender.settings import AugmentationSettings
+
+Turn = tuple[tuple[float, float], tuple[float, float]]
+_UNTURNED: Turn = ((1.0, 0.0), (0.0, 1.0))
 # Bilinear sampling skips pixels when it shrinks; above this ratio they are averaged first.
 _SMOOTHED_FROM = 1.2
+_DARKEST = 1 / 1024  # the logarithm of black itself is infinite
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What happens to each of N photos.
+
+    Attributes
+    ----------
+    turns : ndarray, shape (N, 2, 2), float64
+        Zoom, rotation and flip, as `warp_square` takes them.
+    shifts : ndarray, shape (N, 2), float64
+        Across and down, shares of the side.
+    tables : ndarray, shape (N, 256), uint8
+        Light.
+    """
+
+    turns: NDArray[np.float64]
+    shifts: NDArray[np.float64]
+    tables: NDArray[np.uint8]
+
+    def apply(self, photo: NDArray[np.uint8], number: int, out: NDArray[np.uint8]) -> None:
+        """Write the photo, changed as that `number` of the N is, into `out`, uint8 (S, S, 3)."""
+        (a, b), (c, d) = self.turns[number].tolist()
+        across, down = self.shifts[number].tolist()
+        warp_square(photo, len(out), turn=((a, b), (c, d)), shift=(across, down), out=out)
+        cv2.LUT(out, self.tables[number], dst=out)
 
 
 def fit_square(photo: NDArray[np.uint8], size: int, *, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """Return the central square of a photo, resized: what validation, prediction and explanation see.
 
-    Parameters
-    ----------
-    photo : ndarray, shape (H, W, 3), uint8
-    size : int
-        Pixels of the square's side.
-    out : ndarray, shape (size, size, 3), uint8, optional
-        Where to write, for instance one place of a batch.
-
-    Returns
-    -------
-    NDArray, shape (size, size, 3), uint8
-
-    Examples
-    --------
     >>> fit_square(np.full((200, 300, 3), 7, np.uint8), 96)[0, 0].tolist()
     [7, 7, 7]
     """
@@ -44,7 +62,7 @@ def warp_square(
     photo: NDArray[np.uint8],
     size: int,
     *,
-    turn: tuple[tuple[float, float], tuple[float, float]] = UNTURNED,
+    turn: Turn = _UNTURNED,
     shift: tuple[float, float] = (0.0, 0.0),
     out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
@@ -60,6 +78,7 @@ def warp_square(
     shift : (across, down)
         Where in the photo the result's centre lies, from the photo's centre, as shares of the central square's side.
     out : ndarray, shape (size, size, 3), uint8, optional
+        Where to write, for instance one photo of a batch.
 
     Returns
     -------
@@ -74,7 +93,7 @@ def warp_square(
     side = min(height, width)
     if out is None:
         out = np.empty((size, size, 3), np.uint8)
-    if turn == UNTURNED and shift == (0.0, 0.0) and side == size:
+    if turn == _UNTURNED and shift == (0.0, 0.0) and side == size:
         top, left = (height - size) // 2, (width - size) // 2
         np.copyto(out, photo[top : top + size, left : left + size])
         return out
@@ -90,6 +109,47 @@ def warp_square(
     return out
 
 
+def draw_changes(generator: np.random.Generator, count: int, settings: AugmentationSettings) -> Changes:
+    """Draw the changes of `count` photos, uniform within the ranges of `settings`, zoom and contrast on a log scale."""
+    # All numbers are drawn, used or not, so that switching one change off leaves the others as they were.
+    drawn = generator.uniform(-1, 1, size=(count, 7))
+    angles = np.radians(settings.rotation_degrees) * drawn[:, 0]
+    scales = np.exp(-math.log(settings.zoom) * drawn[:, 1])
+    mirrors = np.where(settings.flip & (drawn[:, 4] < 0), -1.0, 1.0)
+    turns = np.empty((count, 2, 2))
+    turns[:, 0, 0] = mirrors * scales * np.cos(angles)
+    turns[:, 0, 1] = -scales * np.sin(angles)
+    turns[:, 1, 0] = mirrors * scales * np.sin(angles)
+    turns[:, 1, 1] = scales * np.cos(angles)
+    tables = lighting_tables(settings.lighting * drawn[:, 5], -math.log(1 - settings.lighting) * drawn[:, 6])
+    return Changes(turns, settings.shift * drawn[:, 2:4], tables)
+
+
+def lighting_tables(brightness: NDArray[np.float64], log_contrast: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return brightness and contrast as one table of bytes per photo: shape (N, 256), old value -> new value.
+
+    Both act on log-odds of the value, as fastai's lighting transforms do, so nothing is clipped at white or black.
+
+    Parameters
+    ----------
+    brightness : ndarray, shape (N,), in (-1, 1)
+        0 changes nothing; b moves middle grey from 0.5 to 0.5 (1 + b).
+    log_contrast : ndarray, shape (N,)
+        0 changes nothing; the slope at middle grey is its exponential.
+
+    Examples
+    --------
+    >>> table = lighting_tables(np.zeros(1), np.zeros(1))[0]
+    >>> bool((table == np.arange(256)).all())
+    True
+    """
+    values = np.linspace(0, 1, 256).clip(_DARKEST, 1 - _DARKEST)
+    log_odds = np.log(values / (1 - values))
+    shifts = np.log((1 + brightness) / (1 - brightness))
+    changed = (log_odds[None] + shifts[:, None]) * np.exp(log_contrast)[:, None]
+    return np.round(255 / (1 + np.exp(-changed))).astype(np.uint8)
+
+
 def _smoothed(photo: NDArray[np.uint8], shrinking: float) -> tuple[NDArray[np.uint8], int]:
     """Return the photo without what is too fine for the result, and by which whole factor it was reduced."""
     reduction = max(1, int(shrinking + 1e-6))
@@ -103,9 +163,7 @@ def _smoothed(photo: NDArray[np.uint8], shrinking: float) -> tuple[NDArray[np.ui
     return photo, reduction
 
 
-def _pixel_matrix(
-    turn: tuple[tuple[float, float], tuple[float, float]], ratio: float, size: int, across: float, down: float
-) -> NDArray[np.float64]:
+def _pixel_matrix(turn: Turn, ratio: float, size: int, across: float, down: float) -> NDArray[np.float64]:
     """Return the map from the result's pixel numbers to the photo's, whose centres lie half a pixel further."""
     (a, b), (c, d) = turn
     a, b, c, d = a * ratio, b * ratio, c * ratio, d * ratio

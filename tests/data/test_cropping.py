@@ -10,8 +10,7 @@ from PIL import Image
 from agegender.data.cropping import MARKER, RECORD, crop_faces, remove_other_crops
 from agegender.data.faces_table import FacesTable, make_table, read_faces, write_faces
 from agegender.errors import UsageError
-from agegender.photos.face_crops import crop_largest_face
-from agegender.photos.face_detection import FaceBox, YuNetDetector
+from agegender.photos.face_detection import FaceBox, YuNetDetector, crop_largest_face
 from agegender.photos.reading import read_photo
 
 

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agegender.errors import UsageError
-from agegender.photos.face_crops import Square, centre_square, crop_photo, crop_square, face_square
-from agegender.photos.face_detection import FaceBox
+from agegender.photos.face_detection import FaceBox, Square, centre_square, crop_square, face_square
 
 
 def numbered(height, width):
@@ -43,7 +42,7 @@ def test_every_pixel_of_a_crop_is_the_nearest_of_the_photo(height, width, left, 
 
 def test_a_crop_within_the_photo_is_the_piece_itself():
     photo = numbered(100, 100)
-    assert np.array_equal(crop_photo(photo, FaceBox(30, 40, 20, 20, 1.0), 0.5), photo[30:70, 20:60])
+    assert np.array_equal(crop_square(photo, face_square(FaceBox(30, 40, 20, 20, 1.0), 0.5)), photo[30:70, 20:60])
 
 
 def test_the_middle_of_a_long_photo_is_its_square():

@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agegender.photos.augmenting import draw_changes
-from agegender.photos.lighting import lighting_tables
-from agegender.photos.warping import fit_square, warp_square
+from agegender.photos.warping import draw_changes, fit_square, lighting_tables, warp_square
 from agegender.settings import AugmentationSettings
 
 NOTHING = AugmentationSettings(rotation_degrees=0, zoom=1, shift=0, lighting=0, flip=False)

@@ -19,8 +19,7 @@ from fastai.data.core import TfmdDL
 from numpy.typing import NDArray
 
 from agegender.data.batches.photos import ReadPhoto, TensorPhoto
-from agegender.photos.augmenting import draw_changes
-from agegender.photos.warping import fit_square
+from agegender.photos.warping import draw_changes, fit_square
 from agegender.settings import AugmentationSettings, ImageSettings
 
 Given = TypeVar("Given")
