@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> Result:
 
     model = load_model(folder, device=options.device, precision=options.precision)
     split = options.split or ("all" if options.data else "test")
-    predictions = evaluate_faces(model, _faces(options, folder), split=split)
+    predictions = evaluate_faces(model, _faces(options, folder, split), split=split)
     metrics = evaluation_metrics(predictions)
     if options.out:
         write_predictions(predictions, options.out)
@@ -77,14 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return execute(build_parser(), run, arguments)
 
 
-def _faces(options: argparse.Namespace, folder: Path) -> FacesTable:
-    from agegender.api.gathering import Wanted, gather_faces
+def _faces(options: argparse.Namespace, folder: Path, split: str) -> FacesTable:
+    from agegender.data.preparing import gather
     from agegender.model.model_folder import FACES_FILE
 
     if options.source and not options.data:
         raise UsageError(f"--source {options.source} needs --data FOLDER: where are its photos?")
     table = options.faces or (None if options.data else folder / FACES_FILE)
-    return gather_faces(Wanted(table, options.source, options.data, options.limit))
+    return gather(faces=table, source=options.source, folders=options.data, limit=options.limit, splits=split != "all")
 
 
 def _text(document: dict[str, Any]) -> str:

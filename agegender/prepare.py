@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Any
 from agegender.console import Result, command_parser, execute
 from agegender.data.sources import DESCRIPTIONS, choices
 from agegender.errors import OutputError, UsageError
+from agegender.settings import (
+    CROPS,
+    NEAR_RADIUS_BITS,
+    NEAR_TWINS,
+    ON_CONFLICT,
+    WHEN_NO_FACE,
+    WHEN_SEVERAL_FACES,
+    PreparationSettings,
+)
 
 if TYPE_CHECKING:
-    from agegender.data.preparation_settings import PreparationSettings
+    from agegender.data.preparing import Dataset
 
-ON_CONFLICT = ("drop", "keep-first", "median")
-CROPS = ("none", "haar", "yunet")
-NEAR_TWINS = ("keep-one", "drop-all")
 _LISTED_NAMES = 5
 EPILOG = """\
 sources:
@@ -28,10 +34,15 @@ examples:
   agegender prepare --source appa-real --data appa-real-release --option target=real --out faces.parquet
   agegender prepare --source csv --data photos --columns path=img age_years=age --option male=0 --option female=1 \\
                     --source fairface --data FairFace --out both.parquet
+  agegender prepare --source masked-faces --data mask --age-classes 30,60 --combine mask age_class gender \
+                    --out masks.parquet
 
 --option, --columns and further --data belong to the --source before them. Options: appa-real target=apparent|real
 photos=crops|whole ignore_list=FILE; afad ages=15-40; fairface margin=025|125 open_range_age_years=N; all-age-faces
-photos=aligned|original; masked-faces corrections=yes; csv table=FILE male=LABEL female=LABEL."""
+photos=aligned|original; masked-faces corrections=yes eval=yes; csv table=FILE male=LABEL female=LABEL.
+
+--age-classes 30,60 writes the column age_class ("<30", "30–59", "≥60"); --combine mask age_class gender writes one
+column of the three, mask_age_gender, and may be given several times. Both can be learnt and grouped by."""
 
 
 class DatasetOption(argparse.Action):
@@ -78,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--quality", action="store_true", help="score blur, light, contrast, size and whether a face is found"
     )
     data.add_argument("--limit", metavar="N", type=int, help="use a random N of the photos")
+    _add_derived_labels(parser.add_argument_group("derived labels"))
     _add_cleaning(parser.add_argument_group("twins"))
     _add_splitting(parser.add_argument_group("split"))
     _add_cropping(parser.add_argument_group("face crops"))
@@ -88,12 +100,25 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_derived_labels(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--age-classes", metavar="EDGES", help="write the column age_class, with these edges: 30,60")
+    group.add_argument(
+        "--combine",
+        metavar="COLUMN",
+        nargs="+",
+        action="append",
+        default=[],
+        help="write one column of these labels, named after them; may be given several times",
+    )
+
+
 def _add_cleaning(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--near-duplicates",
         metavar="BITS",
-        default="5",
-        help="Hamming radius of 64-bit pHashes within which photos are near twins, or none (default: 5)",
+        default=str(NEAR_RADIUS_BITS),
+        help=f"Hamming radius of 64-bit pHashes within which photos are near twins, or none "
+        f"(default: {NEAR_RADIUS_BITS})",
     )
     group.add_argument(
         "--on-conflict", choices=ON_CONFLICT, default="drop", help="twins with contradictory labels (default: drop all)"
@@ -138,10 +163,10 @@ def _add_cropping(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--crop-model", metavar="FILE", type=Path, help="face_detection_yunet_*.onnx, for yunet")
     group.add_argument("--crops", metavar="FOLDER", type=Path, help="where crops go (default: beside --out)")
     group.add_argument(
-        "--no-face", choices=("centre", "skip"), default="centre", help="cut the middle, or drop (default: centre)"
+        "--no-face", choices=WHEN_NO_FACE, default="centre", help="cut the middle, or drop (default: centre)"
     )
     group.add_argument(
-        "--several-faces", choices=("largest", "skip"), default="largest", help="take one, or drop (default: largest)"
+        "--several-faces", choices=WHEN_SEVERAL_FACES, default="largest", help="take one, or drop (default: largest)"
     )
 
 
@@ -149,8 +174,6 @@ def run(options: argparse.Namespace) -> Result:
     """Prepare, write the table and, when asked, the page."""
     started = time.monotonic()
     settings = _settings(options)
-    from agegender.api.naming_datasets import name_datasets
-
     datasets = name_datasets(options.steps)
     from agegender.data.faces_table import write_faces
     from agegender.data.preparing import prepare_datasets
@@ -164,12 +187,54 @@ def run(options: argparse.Namespace) -> Result:
         remove_other_crops(settings.crops, faces.notes["cropping"]["folder"])
     report = None
     if options.report is not None:
-        from agegender.api.dataset_report import report_dataset
+        from agegender.pages.dataset_page import write_dataset_page
 
-        report = str(report_dataset(options.report, faces, counts, hide_faces=options.no_faces))
+        report = str(write_dataset_page(options.report, faces, counts, hide_faces=options.no_faces))
     places = {"out": str(options.out), "report": report, "seconds": round(time.monotonic() - started, 3)}
     document = {**counts, **places}
     return Result(document, _text(document))
+
+
+def name_datasets(steps: Sequence[tuple[str, Any]]) -> list[Dataset]:
+    """Return what --source, --data, --option and --columns name; the last three belong to the source before them."""
+    from agegender.data.preparing import Dataset
+
+    datasets = []
+    for source, given in _steps_by_source(steps):
+        options: dict[str, Any] = dict(_pair(value, option) for option, value in given if option == "--option")
+        columns = [_pair(pair, option) for option, value in given if option == "--columns" for pair in value]
+        if columns:
+            options["columns"] = dict(columns)
+        folders = [Path(value) for option, value in given if option == "--data"]
+        if not folders:
+            raise UsageError(f"--source {source} has no --data FOLDER after it.")
+        datasets += [Dataset(source, folder, options) for folder in folders]
+    return datasets
+
+
+def _steps_by_source(steps: Sequence[tuple[str, Any]]) -> list[tuple[str, list[tuple[str, Any]]]]:
+    """Return each source with the options that stand behind it; with a single source the order does not matter."""
+    sources = [value for option, value in steps if option == "--source"]
+    if not sources:
+        raise UsageError("nothing to prepare: name a dataset with --source NAME --data FOLDER.")
+    if len(sources) == 1:
+        return [(sources[0], [step for step in steps if step[0] != "--source"])]
+    if steps[0][0] != "--source":
+        raise UsageError(f"{steps[0][0]} stands before any of the {len(sources)} sources: to which does it belong?")
+    by_source: list[tuple[str, list[tuple[str, Any]]]] = []
+    for step in steps:
+        if step[0] == "--source":
+            by_source.append((step[1], []))
+        else:
+            by_source[-1][1].append(step)
+    return by_source
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not (name and separator and value):
+        raise UsageError(f"{option} {text} is not of the form name=value.")
+    return name, value
 
 
 def _check_outputs(*places: Path | None) -> None:
@@ -187,12 +252,17 @@ def _settings(options: argparse.Namespace) -> PreparationSettings:
     radius = _radius(options.near_duplicates)
     if options.seed < 0:
         raise UsageError(f"--seed {options.seed} is below 0.")
-    from agegender.data.preparation_settings import PreparationSettings
+    edges: tuple[float, ...] = ()
+    if options.age_classes is not None:
+        from agegender.data.derived_labels import parse_age_edges
 
+        edges = parse_age_edges(options.age_classes)
     return PreparationSettings(
         near_duplicates=radius,
         on_conflict=options.on_conflict,
         near_twins=options.near_twins,
+        age_classes=edges,
+        combine=options.combine,
         split="official" if options.official_split else options.split or "auto",
         folds=options.folds,
         seed=options.seed,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 # Size -> timm or torchvision body.
 SIZES = {
@@ -21,6 +23,16 @@ PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 # What is trained: everything, the last block of the body and the heads, or the heads alone (feature extraction).
 TRAINABLE = ("all", "last-block", "heads")
 GENDER_CLASSES = ("male", "female")
+
+SMALL_GROUP = 30  # photos; below, an accuracy of 93 % is known to ±10 points at best
+# What becomes of photos that show the same; the first one is the default.
+NEAR_RADIUS_BITS = 5  # of 64
+ON_CONFLICT = ("drop", "keep-first", "median")
+NEAR_TWINS = ("keep-one", "drop-all")
+# Face detectors, and what becomes of a photo in which they find no face, or several.
+CROPS = ("none", "haar", "yunet")
+WHEN_NO_FACE = ("centre", "skip")
+WHEN_SEVERAL_FACES = ("largest", "skip")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -108,3 +120,27 @@ class Places:
     reports: Path = Path("reports")
     runs: Path = Path("runs")
     data: Path = Path("data")
+
+
+@dataclass(frozen=True)
+class PreparationSettings:
+    """How labelled folders become a faces table."""
+
+    near_duplicates: int | None = NEAR_RADIUS_BITS  # bits between the hashes of near twins; None looks for none
+    on_conflict: Literal["drop", "keep-first", "median"] = "drop"
+    near_twins: Literal["keep-one", "drop-all"] = "keep-one"
+    age_classes: Sequence[float] = ()  # rising edges in years; the column `age_class` is made with them
+    combine: Sequence[Sequence[str]] = ()  # label columns to be joined to one, as often as wanted
+    # "auto" (the official one where every source has it, 70/15/15 otherwise), "official", "none", or three parts.
+    split: str | Sequence[float] = "auto"
+    folds: int | None = None  # this many grouped stratified folds instead of a split
+    seed: int = 7
+    limit: int | None = None  # only this many photos, drawn by `seed` before any is opened
+    quality: bool = False  # score the quality of every kept photo, before it is cropped
+    crop: str = "none"  # one of CROPS
+    crop_margin: float = 0.4  # share of the face's longer side, added on every side
+    crop_model: Path | None = None  # the file that YuNet needs
+    crops: Path | None = None  # the folder that the crops go to
+    no_face: Literal["centre", "skip"] = "centre"
+    several_faces: Literal["largest", "skip"] = "largest"
+    cache: Path | None = None  # where hashes are remembered between runs

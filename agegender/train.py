@@ -51,12 +51,18 @@ def run(options: argparse.Namespace) -> Result:
     folders = [options.models_dir, options.runs_dir] + ([] if options.no_report else [options.reports_dir])
     for folder in folders:
         check_writable(folder)
-    from agegender.api.gathering import Wanted, gather_faces
     from agegender.api.reporting import report_model
     from agegender.api.training import train_model
+    from agegender.data.preparing import gather
 
-    wanted = Wanted(options.faces, options.source, options.data, options.limit, options.seed, options.fold)
-    faces = gather_faces(wanted)
+    faces = gather(
+        faces=options.faces,
+        source=options.source,
+        folders=options.data,
+        limit=options.limit,
+        seed=options.seed,
+        fold=options.fold,
+    )
     model, predictions = train_model(faces, plan, models=options.models_dir, runs=options.runs_dir)
     model_folder = options.models_dir / plan.name
     pages: dict[str, Path] = {}

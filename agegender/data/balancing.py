@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.audit.bias import age_group
 from agegender.errors import UsageError
+from agegender.heads.age_bands import age_group
 
 MOST_REPEATS = 10.0  # beyond that a handful of faces is learnt by heart
 BALANCE_COLUMNS = ("age_group", "gender", "ethnicity", "expression", "mask", "source")

@@ -12,24 +12,21 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from agegender.data.faces_table import FacesTable, check_table
+from agegender.data.faces_table import FacesTable, check_table, label_columns
 from agegender.data.twins import Twins, find_twins
 from agegender.errors import UsageError
 from agegender.photos.hashing import Fingerprint, fingerprint_files
 from agegender.progress import track
+from agegender.settings import NEAR_RADIUS_BITS, NEAR_TWINS, ON_CONFLICT
 from agegender.writing import replaced_file
 
-NEAR_RADIUS_BITS = 5
-ON_CONFLICT = ("drop", "keep-first", "median")
-NEAR_TWINS = ("keep-one", "drop-all")
-LABELS = ("age_years", "gender", "ethnicity")
 MOST_NOTED_CONFLICTS = 1000  # notes travel with every copy of the table
 UNREADABLE = "unreadable"
 EXACT = "exact duplicate"
@@ -101,7 +98,7 @@ def clean(
         "conflict_groups": len(conflicts),
     }
     notes = {**faces.notes, "cleaning": {**facts, **counted}}
-    return FacesTable(table, faces.root, notes), counts
+    return replace(faces, table=table, notes=notes), counts
 
 
 def _check_options(near_duplicates: int | None, on_conflict: str, near_twins: str) -> None:
@@ -132,7 +129,7 @@ def _leave_out(
 ) -> list[dict[str, Any]]:
     """Write the reasons (and a median's labels) into `table`; return the groups that contradict themselves."""
     groups = pd.Series(twins.file_group if drop_near else twins.confirmed_group, index=photos.index)
-    labels = photos[list(LABELS)]
+    labels = photos[label_columns(photos)]
     is_contradicted = (labels.groupby(groups).transform("nunique") > 1).any(axis=1)
     completeness = labels.notna().sum(axis=1)
     # Photos come sorted by path, and a stable sort keeps that order among equally complete ones.
@@ -163,26 +160,33 @@ def _reasons(photos: pd.DataFrame, twins: Twins, stays: pd.Series) -> pd.Series:
 
 
 def _settle_by_median(table: pd.DataFrame, contradicted: pd.DataFrame, groups: pd.Series) -> None:
+    columns = label_columns(contradicted)
     for _, group in contradicted.groupby(groups[contradicted.index]):
-        first = group.index[0]
-        table.loc[first, "age_years"] = group["age_years"].median()
-        for column in ("gender", "ethnicity"):
-            votes = group[column].value_counts()
-            is_clear = len(votes) == 1 or (len(votes) > 1 and votes.iloc[0] > votes.iloc[1])
-            table.loc[first, column] = votes.index[0] if is_clear else None
+        for column in columns:
+            table.loc[group.index[0], column] = _settled(group[column])
+
+
+def _settled(labels: pd.Series) -> Any:
+    """Return the median of measures, the majority of classes (whole numbers may be classes too), missing at a tie."""
+    if pd.api.types.is_float_dtype(labels):
+        return labels.median()
+    votes = labels.value_counts()
+    is_clear = len(votes) == 1 or (len(votes) > 1 and votes.iloc[0] > votes.iloc[1])
+    return votes.index[0] if is_clear else None
 
 
 def _list_conflicts(contradicted: pd.DataFrame, groups: pd.Series) -> list[dict[str, Any]]:
     members: dict[int, list[dict[str, Any]]] = defaultdict(list)
     files: dict[int, set[str]] = defaultdict(set)
+    columns = label_columns(contradicted)
     for group, digest, path, *labels in zip(
         groups[contradicted.index],
         contradicted["file_sha512"],
         contradicted["path"],
-        *(contradicted[column].astype(object).where(contradicted[column].notna(), None) for column in LABELS),
+        *(contradicted[column].astype(object).where(contradicted[column].notna(), None) for column in columns),
         strict=True,
     ):
-        members[group].append({"path": path, **dict(zip(LABELS, labels, strict=True))})
+        members[group].append({"path": path, **dict(zip(columns, labels, strict=True))})
         files[group].add(digest)
     return [
         {"kind": "exact" if len(files[group]) == 1 else "near", "photos": photos} for group, photos in members.items()
@@ -193,7 +197,7 @@ def _count(
     table: pd.DataFrame, photos: pd.DataFrame, twins: Twins, unreadable: int, conflicts: list[dict[str, Any]]
 ) -> CleaningCounts:
     files = pd.Series(twins.file_group, index=photos.index)
-    variety = photos[list(LABELS)].groupby(files).nunique()
+    variety = photos[label_columns(photos)].groupby(files).nunique()
     return CleaningCounts(
         files=len(table),
         unreadable=unreadable,

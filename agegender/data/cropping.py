@@ -15,7 +15,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -38,10 +38,9 @@ from agegender.photos.face_detection import (
 from agegender.photos.reading import read_photo
 from agegender.photos.reading_ahead import read_ahead
 from agegender.progress import track
+from agegender.settings import WHEN_NO_FACE, WHEN_SEVERAL_FACES
 from agegender.writing import check_writable, replaced_folder, write_text
 
-WHEN_NONE = ("centre", "skip")
-WHEN_SEVERAL = ("largest", "skip")
 FACTS = ["face_count", "face_score", "crop_left", "crop_top", "crop_side"]
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 # One more when the same photos are cut differently, so that old crops are not taken for new ones.
@@ -115,13 +114,13 @@ def crop_faces(
     table.loc[kept[is_cut], "path"] = [_below(root, crop) for crop in crops]
     choices = {"when_none": when_none, "when_several": when_several, "folder": name, **_counts(found)}
     notes = {**faces.notes, "crop": detector.name, "crop_margin": margin, "cropping": choices}
-    return FacesTable(check_table(table), root, notes)
+    return replace(faces, table=check_table(table), root=root, notes=notes)
 
 
 def _check(faces: FacesTable, folder: Path, when_none: str, when_several: str) -> None:
-    if when_none not in WHEN_NONE or when_several not in WHEN_SEVERAL:
+    if when_none not in WHEN_NO_FACE or when_several not in WHEN_SEVERAL_FACES:
         raise UsageError(
-            f"without a face: {' or '.join(WHEN_NONE)}, with several: {' or '.join(WHEN_SEVERAL)}; "
+            f"without a face: {' or '.join(WHEN_NO_FACE)}, with several: {' or '.join(WHEN_SEVERAL_FACES)}; "
             f"not {when_none!r} and {when_several!r}."
         )
     photos, crops = Path(os.path.realpath(faces.root)), Path(os.path.realpath(folder))

@@ -18,11 +18,12 @@ import numpy as np
 import pandas as pd
 
 from agegender.errors import FolderError, TableError, UsageError
+from agegender.heads import AGE, GENDER
 from agegender.writing import plain, replaced_file
 
-GENDERS = ("male", "female")
+GENDERS = GENDER.classes
 SPLITS = ("train", "valid", "test")
-OLDEST_AGE_YEARS = 122.0  # the longest documented life, Jeanne Calment's, was 122 years
+OLDEST_AGE_YEARS = AGE.high
 
 # Every faces table has these columns, in this order; further columns (quality scores, real ages) may follow.
 COLUMNS = (
@@ -40,26 +41,23 @@ COLUMNS = (
     "dropped_because",
 )
 TEXT_COLUMNS = tuple(name for name in COLUMNS if name != "age_years")
+USUAL_LABELS = ("age_years", "gender", "ethnicity")
+# What a table says of a photo besides its labels. Every other column is a label: it may be learnt and counted.
+BOOKKEEPING = frozenset(
+    {"path", "source", "subject_id", "split", "fold", "file_sha512", "phash", "twin_cluster", "dropped_because"}
+    | {"is_malformed_name", "rating_count", "apparent_age_std_years", "brisque_value"}
+    | {"original_path", "face_count", "face_score", "crop_left", "crop_top", "crop_side"}
+)
 _METADATA_KEY = b"agegender"
 
 
 @dataclass(frozen=True)
 class FacesTable:
-    """A faces table, the folder its paths start from, and notes on how it was made.
+    """A faces table, the folder its paths start from, and notes on how it was made."""
 
-    Attributes
-    ----------
-    table : DataFrame
-        One row per photo, columns `COLUMNS` first. `path` is relative to `root`, with forward slashes.
-    root : Path
-        Absolute folder.
-    notes : mapping
-        JSON-able facts about the making: sources, seeds, crop margin, counts.
-    """
-
-    table: pd.DataFrame
-    root: Path
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    table: pd.DataFrame  # one row per photo, columns `COLUMNS` first; `path` is below `root`, with forward slashes
+    root: Path  # absolute
+    notes: Mapping[str, Any] = field(default_factory=dict)  # JSON-able: sources, seeds, crop margin, counts
 
     def kept(self) -> pd.DataFrame:
         """Return the rows that were not left out."""
@@ -79,9 +77,24 @@ class FacesTable:
 
     def fingerprint(self) -> str:
         """Return a SHA-256 over paths, labels and splits of the kept rows: the same data, the same fingerprint."""
-        columns = ["path", "age_years", "gender", "ethnicity", "split"]
-        rows = self.kept()[columns].sort_values("path", kind="stable")
+        kept = self.kept()
+        further = sorted(set(label_columns(kept)) - set(USUAL_LABELS))
+        rows = kept[["path", *USUAL_LABELS, "split", *further]].sort_values("path", kind="stable")
         return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()
+
+
+def label_columns(table: pd.DataFrame) -> list[str]:
+    """Return the columns that hold labels, in their order: the usual three, and every further one with a known label.
+
+    >>> label_columns(make_table([{"path": "a.jpg", "source": "csv", "gender": "female", "hat": "none"}]))
+    ['age_years', 'gender', 'ethnicity', 'hat']
+    """
+    names = [str(name) for name in table.columns]
+    scored = {name.removesuffix("_score") for name in names if name.endswith("_score")}
+    checks = {check for check in scored if f"is_{check}" in names}  # of quality: `<check>_score` and `is_<check>`
+    aside = BOOKKEEPING | {f"{check}_score" for check in checks} | {f"is_{check}" for check in checks}
+    labels = [name for name in names if name not in aside]
+    return [name for name in labels if name in USUAL_LABELS or table[name].notna().any()]
 
 
 def make_table(rows: Mapping[str, Any] | list[dict[str, Any]]) -> pd.DataFrame:
@@ -95,14 +108,9 @@ def make_table(rows: Mapping[str, Any] | list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def check_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with all `COLUMNS`, their dtypes set and their values checked.
+    """Return the table with all `COLUMNS` first, dtypes set and values checked; further columns stay as they are.
 
     Text columns hold str or missing values (an empty string becomes missing), `age_years` is float64 in years.
-
-    Raises
-    ------
-    TableError
-        A needed column is absent, a path stands twice, or a label lies outside its range.
     """
     missing = {"path", "source"} - set(table.columns)
     if missing:
@@ -126,13 +134,7 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_faces(faces: FacesTable, path: Path) -> None:
-    """Write the table as Parquet, root and notes in its metadata; whole or not at all.
-
-    Raises
-    ------
-    OutputError
-        The place cannot be written to.
-    """
+    """Write the table as Parquet, root and notes in its metadata; whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -144,13 +146,7 @@ def write_faces(faces: FacesTable, path: Path) -> None:
 
 
 def read_faces(path: Path, *, root: Path | None = None) -> FacesTable:
-    """Read a faces table; `root` replaces the stored folder when the photos have moved.
-
-    Raises
-    ------
-    TableError
-        The file is missing, is no Parquet, or breaks a rule of `check_table`.
-    """
+    """Read a faces table; `root` replaces the stored folder when the photos have moved."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

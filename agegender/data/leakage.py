@@ -14,8 +14,8 @@ import pandas as pd
 from agegender.data.faces_table import SPLITS
 from agegender.data.twins import cluster, near_pairs
 from agegender.photos.hashing import hash_numbers
+from agegender.settings import NEAR_RADIUS_BITS
 
-NEAR_RADIUS_BITS = 5
 TWIN_REASONS = ("exact duplicate", "near duplicate", "conflicting labels")
 # Column -> what equal values in it are. Subjects are persons of one source.
 CHECKS = {"file_sha512": "byte-identical photos", "twin_cluster": "exact and near twins", "subject_id": "persons"}
@@ -24,19 +24,10 @@ CHECKS = {"file_sha512": "byte-identical photos", "twin_cluster": "exact and nea
 def leakage_table(rows: pd.DataFrame, *, as_published: bool = False) -> pd.DataFrame:
     """Return what is shared between every two sides of the split; zeros everywhere prove that nothing leaks.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Rows of a faces table; those without a side, or left out, are not looked at.
-    as_published : bool
-        Whether to count twins that cleaning left out too: what a split leaked before anybody cleaned it.
-
-    Returns
-    -------
-    DataFrame
-        Columns `check`, `split_a`, `split_b`, `known_photo_count` (photos on the two sides for which the check knows
-        something; 0 means that nothing could be checked), `shared_count` (twins or persons on both sides) and
-        `photo_count` (photos on the two sides that belong to them).
+    Rows that were left out or have no side are not looked at; `as_published` counts twins that cleaning left out too:
+    what a split leaked before anybody cleaned it. Columns: `check`, `split_a`, `split_b`, `known_photo_count` (photos
+    on the two sides for which the check knows something; 0 means that nothing could be checked), `shared_count` (twins
+    or persons on both sides) and `photo_count` (photos on the two sides that belong to them).
     """
     used = rows[rows["split"].notna()]
     if "dropped_because" in used:
@@ -50,6 +41,11 @@ def leakage_table(rows: pd.DataFrame, *, as_published: bool = False) -> pd.DataF
             facts = _shared(known[known["split"].isin([side_a, side_b])], column)
             records.append({"check": check, "split_a": side_a, "split_b": side_b, **facts})
     return pd.DataFrame(records)
+
+
+def has_published_twins(rows: pd.DataFrame) -> bool:
+    """Return whether twins that were left out had a side, so that a split as published may have leaked more."""
+    return bool((rows["split"].notna() & rows["dropped_because"].isin(TWIN_REASONS)).any())
 
 
 def leak_count(table: pd.DataFrame) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,25 +33,9 @@ def assess_quality(
 ) -> FacesTable:
     """Add `<check>_score` and `is_<check>` for every check to the kept rows; nothing is dropped.
 
-    Parameters
-    ----------
-    faces : FacesTable
-    detector : FaceDetector, optional
-        Who says whether there is a face; OpenCV's cascade by default.
-    brisque : bool, optional
-        Whether to score BRISQUE, at about 30 ms a photo; by default when its package is installed.
-
-    Returns
-    -------
-    FacesTable
-        Scores are missing for rows that were left out and photos that cannot be read; `brisque_value` is the
-        library's own value. The notes say under "quality" which thresholds, detector and library were used, and how
-        many photos each check suspects.
-
-    Raises
-    ------
-    MissingExtraError
-        BRISQUE is asked for and not installed.
+    Scores are missing for rows that were left out and photos that cannot be read; `brisque_value` is the library's own
+    value, by default where its package is installed, at about 30 ms a photo. The notes say under "quality" which
+    thresholds, detector and library were used, and how many photos each check suspects.
     """
     detector = detector or HaarDetector()
     with_brisque = is_brisque_installed() if brisque is None else brisque
@@ -69,7 +54,7 @@ def assess_quality(
     counts = {check: int(table[f"is_{check}"].sum()) for check in CHECKS}
     library = brisque_version() if with_brisque else "not scored: the package brisque is not installed"
     facts: dict[str, Any] = {"thresholds": THRESHOLDS, "detector": detector.name, "brisque": library, "counts": counts}
-    return FacesTable(table, faces.root, {**faces.notes, "quality": facts})
+    return replace(faces, table=table, notes={**faces.notes, "quality": facts})
 
 
 def _scores(path: Path, detector: FaceDetector, with_brisque: bool) -> dict[str, float]:

@@ -1,61 +1,121 @@
-"""Owns the way from folders to a finished faces table: read, combine, clean, split, score, crop, count.
+"""The way from folders to a finished faces table: read, combine, clean, derive labels, score, crop, split, count.
 
-Each step is another module's; this one only puts them in order and adds up what was lost. The command `prepare` calls
-it and writes the table; `train` calls it for folders that nobody prepared.
+Each step is another module's; this one puts them in order and adds up what was lost. `prepare_datasets` makes a table
+of folders; `gather` gets one in whatever way a command was told to: a table, folders, or faces that are drawn.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from agegender.data.cleaning import clean
-from agegender.data.faces_table import SPLITS, FacesTable, combine_faces
-from agegender.data.leakage import leak_count, leakage_table
-from agegender.data.preparation_settings import Dataset, PreparationSettings
-from agegender.data.sources import find_source
-from agegender.data.splitting import fold_faces, has_official_split, keep_official_split, split_faces
-from agegender.errors import FolderError, OutputError, UsageError, WeightsError
+from agegender.data.derived_labels import add_age_class, combine_labels
+from agegender.data.faces_table import SPLITS, FacesTable, combine_faces, read_faces
+from agegender.data.leakage import has_published_twins, leak_count, leakage_table
+from agegender.data.sources import find_source, source_name
+from agegender.data.splitting import fold_faces, has_official_split, keep_official_split, split_faces, use_fold
+from agegender.errors import FolderError, OutputError, TableError, UsageError, WeightsError
 from agegender.photos.finding import MALFORMED
 from agegender.progress import say
+from agegender.settings import PreparationSettings
 from agegender.writing import check_writable
 
 if TYPE_CHECKING:
     from agegender.photos.face_detection import FaceDetector
 
 MALFORMED_COLUMN = "is_malformed_name"
+WORKING_FOLDER = Path("data")  # where faces are drawn, and hashes remembered
+DRAWN_FACE_COUNT = 1200
+DRAWN_SEED = 7
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One folder, the source whose layout it has, and options for that source."""
+
+    source: str
+    folder: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def gather(
+    *,
+    faces: Path | None = None,
+    source: str | None = None,
+    folders: Sequence[Path] = (),
+    limit: int | None = None,
+    seed: int = 7,
+    fold: int | None = None,
+    splits: bool = True,
+) -> FacesTable:
+    """Return a faces table: the one in the file `faces`, one of `folders` of a source, or one of drawn faces.
+
+    With `splits`, every kept photo is in a split; a table in a file must have one, folders get one. Without, folders
+    get none: a model is judged on all of their photos and has seen none of them.
+    """
+    if faces is not None:
+        if folders:
+            raise UsageError("give either --faces or --data, not both: a faces table knows its own folder.")
+        table = read_faces(faces)
+        if splits and table.kept()["split"].isna().all():
+            raise TableError(f"{faces} has no splits. `agegender prepare --split 70/15/15` makes a table with them.")
+        return limit_faces(table if fold is None else use_fold(table, fold), limit, seed=seed)
+    if fold is not None:
+        raise UsageError("--fold needs --faces FILE: a table that `agegender prepare --folds 5` made.")
+    settings = PreparationSettings(limit=limit, seed=seed, split="auto" if splits else "none")
+    if folders and source is None:
+        raise UsageError("--data needs --source: say which layout the folder has, for example --source utkface.")
+    if folders and source is not None:
+        settings = replace(settings, cache=WORKING_FOLDER / "hashes.parquet")
+        datasets = [Dataset(source, folder) for folder in folders]
+    else:
+        # Drawn faces have no near twins to find: their likeness is in the drawing.
+        settings = replace(settings, near_duplicates=None)
+        datasets = [Dataset("drawn_faces", _drawn_folder(source))]
+    prepared, _ = prepare_datasets(datasets, settings)
+    say(_losses(prepared))
+    return prepared
+
+
+def _drawn_folder(source: str | None) -> Path:
+    if source is not None and source_name(source) != "drawn_faces":
+        raise UsageError(f"--source {source} needs --data FOLDER: where are its photos?")
+    from agegender.data.sources.drawn_faces import draw_faces
+
+    folder = WORKING_FOLDER / f"drawn-faces-{DRAWN_FACE_COUNT}-seed{DRAWN_SEED}"
+    say(f"no --data given: using faces drawn by agegender itself, in {folder}")
+    draw_faces(folder, face_count=DRAWN_FACE_COUNT, seed=DRAWN_SEED)
+    return folder
+
+
+def _losses(faces: FacesTable) -> str:
+    """Return one line on what was kept and what was left out, and why."""
+    kept, file_count = faces.kept(), len(faces.table)
+    sides = kept["split"].value_counts()
+    splits = f" ({', '.join(f'{sides.get(side, 0)} {side}' for side in SPLITS)})" if len(sides) else ""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in faces.dropped().items())
+    lost = file_count - len(kept)
+    return f"{file_count} photos, {len(kept)} kept{splits}" + (f"; dropped {lost}: {reasons}" if lost else "")
 
 
 def prepare_faces(source: str, folders: Sequence[Path], **settings: Any) -> tuple[FacesTable, dict[str, Any]]:
-    """Prepare folders of one source; `settings` are the fields of `PreparationSettings`.
-
-    Returns
-    -------
-    FacesTable
-        The finished table, dropped rows included.
-    dict
-        Counts, as `prepare --json` prints them.
-    """
+    """Prepare folders of one source; `settings` are the fields of `PreparationSettings`."""
     return prepare_datasets([Dataset(source, folder) for folder in folders], PreparationSettings(**settings))
 
 
 def prepare_datasets(datasets: Sequence[Dataset], settings: PreparationSettings) -> tuple[FacesTable, dict[str, Any]]:
-    """Prepare several datasets as one table.
-
-    Raises
-    ------
-    FolderError
-        A folder is missing, empty or of the wrong kind, or no photo in it can be used.
-    UsageError
-        Settings that make no sense, or a split that a source does not have.
-    """
+    """Return several datasets as one table, dropped rows included, and the counts that `prepare --json` prints."""
     detector = _detector(settings)
     faces = combine_faces([_read(dataset) for dataset in datasets])
     faces = limit_faces(faces, settings.limit, seed=settings.seed)
+    _derive_labels(faces, settings)  # a label that is not there is found out before the photos are read
     faces, cleaning = clean(
         faces,
         near_duplicates=settings.near_duplicates,
@@ -64,6 +124,7 @@ def prepare_datasets(datasets: Sequence[Dataset], settings: PreparationSettings)
         cache=_usable_cache(settings.cache),
     )
     _check_something_is_left(faces)
+    faces = _derive_labels(faces, settings)
     if settings.quality:
         faces = _assess_quality(faces, detector)
     if detector is not None:
@@ -85,13 +146,7 @@ def _usable_cache(cache: Path | None) -> Path | None:
 
 
 def limit_faces(faces: FacesTable, limit: int | None, *, seed: int = 7) -> FacesTable:
-    """Return a random `limit` of the rows, the same ones for the same seed, in their old order.
-
-    Raises
-    ------
-    UsageError
-        The limit is below 1.
-    """
+    """Return a random `limit` of the rows, the same ones for the same seed, in their old order."""
     if limit is None or limit >= len(faces.table):
         return faces
     if limit < 1:
@@ -116,7 +171,18 @@ def _read(dataset: Dataset) -> FacesTable:
     return read(dataset.folder, **dataset.options)
 
 
+def _derive_labels(faces: FacesTable, settings: PreparationSettings) -> FacesTable:
+    if settings.age_classes:
+        faces = add_age_class(faces, settings.age_classes)
+    for columns in settings.combine:
+        faces = combine_labels(faces, columns)
+    return faces
+
+
 def _split(faces: FacesTable, settings: PreparationSettings) -> FacesTable:
+    if settings.split == "none":
+        nobody = pd.Series(None, index=faces.table.index, dtype=object)
+        return replace(faces, table=faces.table.assign(split=nobody))
     if settings.folds is not None:
         return fold_faces(faces, folds=settings.folds, seed=settings.seed)
     if settings.split == "official" or (settings.split == "auto" and has_official_split(faces)):
@@ -133,11 +199,6 @@ def parse_shares(text: str) -> tuple[float, float, float]:
 
     >>> parse_shares("80/10/10")
     (80.0, 10.0, 10.0)
-
-    Raises
-    ------
-    UsageError
-        The text is not three numbers between slashes.
     """
     try:
         train, valid, test = (float(part) for part in text.split("/"))
@@ -205,11 +266,15 @@ def _check_something_is_left(faces: FacesTable) -> None:
     raise FolderError(f"none of the {file_count} photos in {faces.root} can be used ({reasons}).")
 
 
-def count_faces(faces: FacesTable, cleaning: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what became of the files, JSON-able: what cleaning counted, reasons, sides and leaks."""
-    kept = faces.kept()
-    table = faces.table
+def count_faces(faces: FacesTable, cleaning: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what became of the files, JSON-able: what cleaning counted (or noted), reasons, sides and leaks."""
+    if cleaning is None:
+        cleaning = faces.notes.get("cleaning", {})
+    kept, table = faces.kept(), faces.table
     leakage = leakage_table(table)
+    leaks = leaks_as_published = leak_count(leakage)
+    if has_published_twins(table):
+        leaks_as_published = leak_count(leakage_table(table, as_published=True))
     malformed = table["dropped_because"] == MALFORMED
     if MALFORMED_COLUMN in table:
         malformed |= table[MALFORMED_COLUMN].eq(True).fillna(False)
@@ -220,8 +285,8 @@ def count_faces(faces: FacesTable, cleaning: Mapping[str, Any]) -> dict[str, Any
         "dropped": {str(reason): int(count) for reason, count in faces.dropped().items()},
         "kept": len(kept),
         "malformed": list(faces.notes.get("malformed_names", [])),
-        "leaks": leak_count(leakage),
-        "leaks_as_published": leak_count(leakage_table(table, as_published=True)),
+        "leaks": leaks,
+        "leaks_as_published": leaks_as_published,
         "leakage": leakage.to_dict("records"),
         "split": {side: int((kept["split"] == side).sum()) for side in SPLITS},
     }

@@ -1,6 +1,6 @@
 """What is worth knowing about a finished faces table: where its photos went, and what to be wary of.
 
-Plain counting on the table, no page and no photo. The dataset report shows it, and `prepare` may print it.
+Plain counting on the table, without a page or a photo.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from agegender.data.faces_table import SPLITS, FacesTable
-from agegender.data.leakage import leakage_table
+from agegender.heads import AGE, GENDER
+from agegender.settings import SMALL_GROUP
 
-SMALL_CELL = 30  # test photos; below, an accuracy of 93 % is known to ±10 points at best
 MOST_LOST_SHARE = 0.2
 LEAST_GROUP_SHARE = 0.05
 LARGEST_GENDER_SHARE = 0.6
@@ -52,16 +52,10 @@ def count_steps(faces: FacesTable) -> list[Step]:
 
 
 def warnings_of(faces: FacesTable, counts: Mapping[str, Any]) -> list[str]:
-    """Return what to be wary of, in plain sentences, most serious first.
-
-    Parameters
-    ----------
-    counts : mapping
-        What `prepare_faces` counted.
-    """
+    """Return what to be wary of, in plain sentences, most serious first; `counts` are those of `count_faces`."""
     kept = faces.kept()
     return [
-        *_leaks(kept),
+        *_leaks(counts),
         *_published_leaks(counts),
         *_absent_sides(kept),
         *_absent_labels(kept),
@@ -74,13 +68,12 @@ def warnings_of(faces: FacesTable, counts: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _leaks(kept: pd.DataFrame) -> list[str]:
-    table = leakage_table(kept)
-    leaks = table[table["shared_count"] > 0]
+def _leaks(counts: Mapping[str, Any]) -> list[str]:
     return [
-        f"{row.shared_count} {row.check} stand in both {row.split_a} and {row.split_b} ({row.photo_count} photos): "
-        "figures on the test side flatter a model that remembers them."
-        for row in leaks.itertuples()
+        f"{leak['shared_count']} {leak['check']} stand in both {leak['split_a']} and {leak['split_b']} "
+        f"({leak['photo_count']} photos): figures on the test side flatter a model that remembers them."
+        for leak in counts.get("leakage", [])
+        if leak["shared_count"] > 0
     ]
 
 
@@ -124,7 +117,7 @@ def _losses(faces: FacesTable, counts: Mapping[str, Any]) -> list[str]:
 
 def _small_groups(kept: pd.DataFrame) -> list[str]:
     said = []
-    shares = kept["gender"].value_counts(normalize=True)
+    shares = kept[GENDER.column].value_counts(normalize=True)
     if len(shares) and shares.iloc[0] > LARGEST_GENDER_SHARE:
         said.append(f"{shares.iloc[0]:.0%} of the labelled photos are labelled {shares.index[0]}.")
     ethnicities = kept["ethnicity"].value_counts()
@@ -134,7 +127,7 @@ def _small_groups(kept: pd.DataFrame) -> list[str]:
 
 
 def _age_gaps(kept: pd.DataFrame) -> list[str]:
-    ages = kept["age_years"].dropna()
+    ages = kept[AGE.column].dropna()
     if ages.empty:
         return []
     said = []
@@ -142,8 +135,8 @@ def _age_gaps(kept: pd.DataFrame) -> list[str]:
         said.append(f"Nobody is older than {ages.max():g} years; what a model says of older people is a guess.")
     if ages.min() >= 10:
         said.append(f"Nobody is younger than {ages.min():g} years; children will be given adult ages.")
-    means = kept.groupby("gender")["age_years"].mean()
-    if {"male", "female"} <= set(means.index) and abs(means["male"] - means["female"]) > LARGEST_AGE_GAP_YEARS:
+    means = kept.groupby(GENDER.column)[AGE.column].mean()
+    if len(means) > 1 and means.max() - means.min() > LARGEST_AGE_GAP_YEARS:
         younger = means.idxmin()
         said.append(
             f"People labelled {younger} are {means.max() - means.min():.1f} years younger on average: a model can use "
@@ -154,12 +147,12 @@ def _age_gaps(kept: pd.DataFrame) -> list[str]:
 
 def _small_cells(kept: pd.DataFrame) -> list[str]:
     test = kept[kept["split"] == "test"]
-    sizes = test.groupby(["gender", "ethnicity"]).size().tolist()
-    small_count = sum(size < SMALL_CELL for size in sizes)
+    sizes = test.groupby([GENDER.column, "ethnicity"]).size().tolist()
+    small_count = sum(size < SMALL_GROUP for size in sizes)
     if not small_count:
         return []
     return [
-        f"{small_count} of {len(sizes)} groups by gender and ethnicity have fewer than {SMALL_CELL} test photos; what "
+        f"{small_count} of {len(sizes)} groups by gender and ethnicity have fewer than {SMALL_GROUP} test photos; what "
         "is found about them will be unsure."
     ]
 

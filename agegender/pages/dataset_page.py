@@ -1,76 +1,95 @@
-"""Owns what `dataset.html` shows of a `DatasetReport`: pyramids, splits, sparsest cells, galleries."""
+"""The dataset page: what became of the files, who is in the data, what to be wary of, and the photos to look at.
+
+Everything is chosen here from a finished faces table and the counts of its making, and drawn. Counting, searching for
+twins and scoring quality happened before.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
-from agegender.audit.bias import age_decade, age_group
-from agegender.data.faces_table import SPLITS
+from agegender.data.faces_table import SPLITS, USUAL_LABELS, FacesTable, label_columns
+from agegender.data.preparing import count_faces
+from agegender.data.summary import count_steps, warnings_of
+from agegender.heads import AGE, GENDER, KNOWN_HEADS, Classification
+from agegender.heads.age_bands import DECADES, age_decade, age_group
 from agegender.pages.charts import bar_chart, captioned, pyramid_chart
-from agegender.pages.dataset import CountStep, DatasetReport, PhotoGroup
 from agegender.pages.galleries import Photo
+from agegender.pages.page_writing import write_page
 from agegender.pages.tables import Column, Row, Table, table_of_frame
 from agegender.pages.thumbnails import thumbnail
 from agegender.pages.words import count, flattened
+from agegender.settings import SMALL_GROUP
 
 MOST_GROUPS_SHOWN = 24
 MOST_PHOTOS_IN_GROUP = 6
 MOST_SPARSE_CELLS = 20
+MOST_VALUES = 24  # a column of texts with more is no label to count by
+_MOST_MEANS = 3
 _MOST_PYRAMIDS = 8
-_DECADES = [*(f"{ten}0–{ten}9" if ten else "0–9" for ten in range(9)), "90+"]
+_CELL_COLUMNS = ("ethnicity", GENDER.column)  # and the age bands
 
 
-def dataset_context(content: DatasetReport, *, hide_faces: bool) -> dict[str, Any]:
+def write_dataset_page(
+    path: Path, faces: FacesTable, counts: Mapping[str, Any] | None = None, *, hide_faces: bool = False
+) -> Path:
+    """Write the page to `path`, one offline file, whole or not at all; return the path.
+
+    `counts` are those that `prepare_datasets` made; without them they are counted again, as far as the table knows.
+    """
+    context = dataset_context(faces, count_faces(faces) if counts is None else counts, hide_faces=hide_faces)
+    return write_page(path, "dataset.html", **context)
+
+
+def dataset_context(faces: FacesTable, counts: Mapping[str, Any], *, hide_faces: bool = False) -> dict[str, Any]:
     """Return everything that the template of the page names."""
-    kept = content.faces.kept()
+    kept = faces.kept()
+    leakage = _leakage(counts["leakage"])
+    galleries = [
+        {"anchor": "twins", "title": "Twins", **_twins(faces, hide_faces)},
+        {"anchor": "conflicts", "title": "Conflicts", **_conflicts(faces, hide_faces)},
+        {"anchor": "quality", "title": "Extremes of quality", **_quality_extremes(faces, hide_faces)},
+    ]
     return {
-        "title": content.title,
-        "is_drawn": content.faces.is_drawn(),
+        "title": f"Dataset: {', '.join(faces.notes.get('sources', ['unknown source']))}",
+        "is_drawn": faces.is_drawn(),
         "kept_count": count(len(kept)),
-        "file_count": count(_file_count(content)),
-        "warnings": content.warnings,
-        "counts": _counts_table(content.counts),
+        "file_count": count(len(faces.table)),
+        "warnings": warnings_of(faces, counts),
+        "counts": _counts_table(faces),
         "split_counts": _split_table(kept),
+        "label_counts": _label_table(kept),
         "pyramids": _pyramids(kept),
-        "ethnicities": _ethnicities(kept),
+        "bars": _bars(kept),
         "sparsest": _sparsest(kept),
-        "leakage": _leakage(content.leakage),
-        "galleries": [
-            _gallery(content, hide_faces, "twins", "Twins", content.twin_groups, content.twin_group_count),
-            _gallery(
-                content, hide_faces, "conflicts", "Conflicts", content.conflict_groups, content.conflict_group_count
-            ),
-            _gallery(content, hide_faces, "quality", "Extremes of quality", content.quality_extremes),
-        ],
-        "tables": [
-            table_of_frame(f"table-{place}", name, frame) for place, (name, frame) in enumerate(content.tables.items())
-        ],
-        "notes": flattened(content.notes),
+        "leakage": leakage,
+        "galleries": galleries,
+        "tables": [table_of_frame("table-sources", "Sources", _sources(faces))],
+        "notes": flattened(_notes(faces)),
         "hide_faces": hide_faces,
-        "sections": _sections(content),
+        "sections": _sections(leakage is not None, galleries),
     }
 
 
-def _file_count(content: DatasetReport) -> int:
-    totals = [step.photo_count for step in content.counts if step.is_total]
-    return totals[0] if totals else len(content.faces.table)
+def _sections(has_leakage: bool, galleries: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    sections = [("warnings", "Warnings"), ("from-files", "From files to photos"), ("who", "Who is in it")]
+    sections += [("leaks", "Leaks")] if has_leakage else []
+    sections += [
+        (one["anchor"], one["title"].removeprefix("Extremes of ").capitalize()) for one in galleries if one["groups"]
+    ]
+    return [*sections, ("how", "How it was made")]
 
 
-def _counts_table(steps: Sequence[CountStep]) -> Table:
+def _counts_table(faces: FacesTable) -> Table:
     columns = (Column("step", "Step"), Column("photos", "Photos", 0), Column("meaning", "What it means"))
     rows = [
-        Row(
-            {
-                "step": step.name,
-                "photos": step.photo_count if step.is_total else -step.photo_count,
-                "meaning": step.explanation,
-            }
-        )
-        for step in steps
+        Row({"step": name, "photos": number if is_total else -number, "meaning": explanation})
+        for name, number, explanation, is_total in count_steps(faces)
     ]
     return Table("counts", "From files to kept photos", columns, rows)
 
@@ -79,35 +98,90 @@ def _split_table(kept: pd.DataFrame) -> Table | None:
     names = [name for name in SPLITS if (kept["split"] == name).any()]
     if not names:
         return None
+    means, second_classes = _number_columns(kept)[:_MOST_MEANS], _second_classes(kept)
     rows = []
     for name in names:
         part = kept[kept["split"] == name]
-        known = part["gender"].dropna()
-        rows.append(
-            Row(
-                {
-                    "split": name,
-                    "n": len(part),
-                    "share": len(part) / len(kept),
-                    "age": part["age_years"].mean(),
-                    "female": (known == "female").mean() if len(known) else None,
-                    "unlabelled": int(part[["age_years", "gender"]].isna().any(axis=1).sum()),
-                }
-            )
-        )
+        known = {column: part[column].dropna() for column in second_classes}
+        shares = {
+            f"share_{column}": (known[column] == value).mean() if len(known[column]) else None
+            for column, value in second_classes.items()
+        }
+        lacks_label = part[[head.column for head in KNOWN_HEADS]].isna().any(axis=1)
+        counted = {"split": name, "n": len(part), "share": len(part) / len(kept), "unlabelled": int(lacks_label.sum())}
+        rows.append(Row(counted | {f"mean_{column}": part[column].mean() for column in means} | shares))
     columns = (
         Column("split", "Split"),
         Column("n", "Photos", 0),
         Column("share", "Share", 1, is_percent=True),
-        Column("age", "Mean age, years", 1),
-        Column("female", "Labelled female", 1, is_percent=True),
+        *(Column(f"mean_{column}", f"Mean {_words(column)}", 1) for column in means),
+        *(
+            Column(f"share_{column}", f"Labelled {value}", 1, is_percent=True)
+            for column, value in second_classes.items()
+        ),
         Column("unlabelled", "Lacking a label", 0),
     )
     return Table("split-counts", "Photos per split", columns, rows)
 
 
+def _label_table(kept: pd.DataFrame) -> Table | None:
+    """Return how many photos of each split have each label, for every label of few values and the age bands."""
+    sides = [name for name in SPLITS if (kept["split"] == name).any()]
+    rows = []
+    for name, values in _counted_labels(kept).items():
+        texts = values.astype(object).where(values.notna(), "unknown").astype(str)
+        by_value = pd.crosstab(texts, kept["split"].fillna("")).reindex(columns=sides, fill_value=0)
+        sizes = texts.value_counts(sort=False).sort_index()
+        for value in sorted(sizes.index, key=lambda value: (value == "unknown", value)):
+            size = int(sizes[value])
+            counted = {side: int(by_value.loc[value, side]) for side in sides}
+            rows.append(Row({"label": name, "value": value, "n": size, "share": size / len(kept), **counted}))
+    columns = (
+        Column("label", "Label"),
+        Column("value", "Value"),
+        Column("n", "Photos", 0),
+        Column("share", "Share", 1, is_percent=True),
+        *(Column(side, f"In {side}", 0) for side in sides),
+    )
+    return Table("label-counts", "Labels per split", columns, rows) if rows else None
+
+
+def _counted_labels(kept: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return what to count by, name -> values: bands of age, and every label column of few values."""
+    counted = {}
+    if kept[AGE.column].notna().any():
+        counted["Age"] = pd.Series(age_group(kept[AGE.column]), index=kept.index, dtype=object)
+    numbers = _number_columns(kept)
+    for column in label_columns(kept):
+        if column not in numbers and 0 < kept[column].nunique() <= MOST_VALUES:
+            counted[_words(column).capitalize()] = kept[column]
+    return counted
+
+
+def _number_columns(kept: pd.DataFrame) -> list[str]:
+    return [
+        name for name in label_columns(kept) if pd.api.types.is_float_dtype(kept[name]) and kept[name].notna().any()
+    ]
+
+
+def _second_classes(kept: pd.DataFrame) -> dict[str, str]:
+    """Return column -> the second of its classes, for the heads that know two."""
+    pairs = {head.column: head.classes for head in KNOWN_HEADS if isinstance(head, Classification)}
+    return {column: classes[1] for column, classes in pairs.items() if len(classes) == 2 and column in kept}
+
+
+def _words(column: str) -> str:
+    """Return a column as a heading has it.
+
+    >>> _words("age_years"), _words("mask")
+    ('age, years', 'mask')
+    """
+    words = column.removesuffix("_years").replace("_", " ")
+    return f"{words}, years" if column.endswith("_years") else words
+
+
 def _pyramids(kept: pd.DataFrame) -> list[Markup]:
-    rows = kept.dropna(subset=["age_years", "gender"])
+    rows = kept.dropna(subset=[AGE.column, GENDER.column])
     if not len(rows):
         return []
     parts = [("Everybody", rows)]
@@ -118,39 +192,43 @@ def _pyramids(kept: pd.DataFrame) -> list[Markup]:
 
 
 def _pyramid(name: str, rows: pd.DataFrame) -> Markup:
-    decades = pd.Series(age_decade(rows["age_years"]), index=rows.index)
-    sides = [
-        decades[rows["gender"] == side].value_counts().reindex(_DECADES, fill_value=0) for side in ("male", "female")
-    ]
-    told = "; ".join(f"{decade}: {sides[0][decade]} male, {sides[1][decade]} female" for decade in _DECADES)
+    decades = pd.Series(age_decade(rows[AGE.column]), index=rows.index)
+    left, right = (
+        decades[rows[GENDER.column] == side].value_counts().reindex(DECADES, fill_value=0) for side in GENDER.classes
+    )
+    first, second = GENDER.classes
+    told = "; ".join(f"{decade}: {left[decade]} {first}, {right[decade]} {second}" for decade in DECADES)
     return pyramid_chart(
-        _DECADES,
-        sides[0].tolist(),
-        sides[1].tolist(),
-        sides=("labelled male", "labelled female"),
+        DECADES,
+        left.tolist(),
+        right.tolist(),
+        sides=(f"labelled {first}", f"labelled {second}"),
         title=f"{name} ({count(len(rows))})",
-        description=f"Photos by age and gender label, {name}. {told}",
+        description=f"Photos by {AGE.name} and {GENDER.name} label, {name}. {told}",
     )
 
 
-def _ethnicities(kept: pd.DataFrame) -> list[Markup]:
-    counts = kept["ethnicity"].value_counts()
-    if not len(counts):
-        return []
-    shown = counts.head(24)
+def _bars(kept: pd.DataFrame) -> list[Markup]:
+    """Return a chart for every column of classes but the one that the pyramids show."""
+    columns = [name for name in label_columns(kept) if name not in (*_number_columns(kept), AGE.column, GENDER.column)]
+    return [_bar(column, kept[column].value_counts()) for column in columns if kept[column].nunique() > 0]
+
+
+def _bar(column: str, counts: pd.Series) -> Markup:
+    shown = counts.head(MOST_VALUES)
     told = "; ".join(f"{name}: {number}" for name, number in shown.items())
     names = [f"{name} ({count(number)})" for name, number in shown.items()]
-    drawing = bar_chart(names, shown.tolist(), title="Ethnicity labels", x_label="photos", description=told)
-    return [captioned(drawing, f"The {len(counts) - 24} rarest are left out." if len(counts) > 24 else "")]
+    title = f"{_words(column).capitalize()} labels"
+    drawing = bar_chart(names, shown.tolist(), title=title, x_label="photos", description=told)
+    left_out = len(counts) - len(shown)
+    return captioned(drawing, f"The {left_out} rarest are left out." if left_out else "")
 
 
 def _sparsest(kept: pd.DataFrame) -> Table | None:
     """Return the cells of ethnicity × gender × age band with the fewest photos, empty ones first."""
-    bands = pd.Series(age_group(kept["age_years"]), index=kept.index, dtype=object)
-    keys = [kept["gender"], bands.rename("age")]
-    if kept["ethnicity"].notna().any():
-        keys.insert(0, kept["ethnicity"])
-    labels = pd.concat(keys, axis=1).dropna()
+    bands = pd.Series(age_group(kept[AGE.column]), index=kept.index, dtype=object, name=AGE.name)
+    keys = [key for key in (*(kept[column] for column in _CELL_COLUMNS), bands) if key.notna().any()]
+    labels = pd.concat(keys, axis=1).dropna() if len(keys) > 1 else kept.iloc[:0]
     if not len(labels):
         return None
     names = [str(name) for name in labels.columns]
@@ -158,15 +236,15 @@ def _sparsest(kept: pd.DataFrame) -> Table | None:
     cells = labels.value_counts().reindex(every, fill_value=0).sort_values(kind="stable").head(MOST_SPARSE_CELLS)
     columns = [*(Column(name, name.capitalize()) for name in names), Column("photos", "Photos", 0)]
     rows = [
-        Row(dict(zip(names, list(key), strict=True)) | {"photos": int(n)}, n < 30)
+        Row(dict(zip(names, list(key), strict=True)) | {"photos": int(n)}, n < SMALL_GROUP)
         for key, n in zip(cells.index, cells, strict=True)
     ]
     note = "What a model rarely sees it rarely learns, and what a test rarely holds can't be judged."
     return Table("sparsest", "Sparsest cells", columns, rows, note)
 
 
-def _leakage(leakage: pd.DataFrame | None) -> Table | None:
-    if leakage is None or not len(leakage):
+def _leakage(records: Sequence[Mapping[str, Any]]) -> Table | None:
+    if not records:
         return None
     columns = (
         Column("check", "What is compared"),
@@ -176,50 +254,122 @@ def _leakage(leakage: pd.DataFrame | None) -> Table | None:
         Column("shared_count", "On both sides", 0),
         Column("photo_count", "Their photos", 0),
     )
-    rows = [Row({str(name): value for name, value in record.items()}) for record in leakage.to_dict("records")]
     note = "Photos or people that stand on two sides would flatter every figure; each count should be 0."
-    if (leakage["known_photo_count"] == 0).any():
+    if any(record["known_photo_count"] == 0 for record in records):
         note += " Where no photo was compared, the table knows nothing of the kind."
-    return Table("leakage", "What is shared between splits", columns, rows, note)
+    return Table("leakage", "What is shared between splits", columns, [Row(record) for record in records], note)
 
 
-def _gallery(
-    content: DatasetReport,
-    hide_faces: bool,
-    anchor: str,
-    name: str,
-    groups: Sequence[PhotoGroup],
-    found: int | None = None,
-) -> dict[str, Any]:
-    is_drawn = content.faces.is_drawn()
-    group_count = len(groups) if found is None else found
-    shown = [
-        {"title": group.title, "note": group.note, "photos": _photos(group, hide_faces, is_drawn)}
-        for group in groups[:MOST_GROUPS_SHOWN]
-    ]
-    left_out = max(group_count - len(shown), 0)
-    found_words = {"is_counted": anchor != "quality", "found": count(group_count), "left_out": left_out}
-    return {"anchor": anchor, "title": name, "groups": shown} | found_words
+def _gallery(groups: Sequence[Mapping[str, Any]], group_count: int, *, is_counted: bool = True) -> dict[str, Any]:
+    left_out = max(group_count - len(groups), 0)
+    return {"groups": groups, "is_counted": is_counted, "found": count(group_count), "left_out": left_out}
 
 
-def _photos(group: PhotoGroup, hide_faces: bool, is_drawn: bool) -> list[Photo]:
-    what = "A drawn face" if is_drawn else "A face"
-    return [
-        Photo(
-            thumbnail(photo.path, hide_faces=hide_faces),
-            f"{what}{', blurred' if hide_faces else ''}; in the data: {photo.caption or 'no label'}",
-            "",
-            (photo.caption,),
-            photo.path.name,
+def _twins(faces: FacesTable, hide_faces: bool) -> dict[str, Any]:
+    """Return the twin groups that cost photos and then those that are alike by hash alone."""
+    table = faces.table
+    twins = table[table["twin_cluster"].notna()] if "twin_cluster" in table else table.iloc[:0]
+    if twins.empty:
+        return _gallery([], 0)
+    is_lost = twins["dropped_because"].isin(["exact duplicate", "near duplicate"])
+    by_cluster = is_lost.groupby(twins["twin_cluster"])
+    sizes = pd.DataFrame({"lost": by_cluster.sum(), "size": by_cluster.size()})
+    chosen = sizes.sort_values(["lost", "size"], ascending=False, kind="stable").index[:MOST_GROUPS_SHOWN]
+    groups = [_twin_group(faces, twins[twins["twin_cluster"] == name], hide_faces) for name in chosen]
+    return _gallery(groups, len(sizes))
+
+
+def _twin_group(faces: FacesTable, rows: pd.DataFrame, hide_faces: bool) -> dict[str, Any]:
+    distinct = rows["file_sha512"].nunique()
+    kind = "identical files" if distinct == 1 else f"{distinct} different files"
+    fates = rows["dropped_because"].fillna("kept").value_counts()
+    all_stay = "; alike by hash alone, so all stay, on one side of the split" if list(fates.index) == ["kept"] else ""
+    return {
+        "title": f"{len(rows)} photos, {kind}",
+        "note": ", ".join(f"{number} {fate}" for fate, number in fates.items()) + all_stay,
+        "photos": [
+            _photo(faces, row["path"], _caption(row, USUAL_LABELS), hide_faces)
+            for row in rows.head(MOST_PHOTOS_IN_GROUP).to_dict("records")
+        ],
+    }
+
+
+def _conflicts(faces: FacesTable, hide_faces: bool) -> dict[str, Any]:
+    cleaning = faces.notes.get("cleaning", {})
+    conflicts = cleaning.get("conflicts", [])
+    groups = [_conflict_group(faces, conflict, hide_faces) for conflict in conflicts[:MOST_GROUPS_SHOWN]]
+    return _gallery(groups, cleaning.get("conflict_groups", len(conflicts)))
+
+
+def _conflict_group(faces: FacesTable, conflict: Mapping[str, Any], hide_faces: bool) -> dict[str, Any]:
+    rows = conflict["photos"]
+    kind = "identical files" if conflict["kind"] == "exact" else "near twins"
+    further = [name for name in rows[0] if name not in ("path", *USUAL_LABELS)]
+    shown = [*USUAL_LABELS, *(name for name in further if len({row[name] for row in rows}) > 1)]
+    return {
+        "title": f"{len(rows)} {kind} with different labels",
+        "note": "",
+        "photos": [_photo(faces, row["path"], _caption(row, shown), hide_faces) for row in rows[:MOST_PHOTOS_IN_GROUP]],
+    }
+
+
+def _quality_extremes(faces: FacesTable, hide_faces: bool) -> dict[str, Any]:
+    """Return, for every quality check that marked a photo, the photos with the lowest scores."""
+    kept = faces.kept()
+    groups = []
+    checks = [name[3:] for name in map(str, kept.columns) if name.startswith("is_") and f"{name[3:]}_score" in kept]
+    for check in checks:
+        column, marked = f"{check}_score", kept[kept[f"is_{check}"].eq(True).fillna(False)]
+        if marked.empty:
+            continue
+        worst = marked.nsmallest(MOST_PHOTOS_IN_GROUP, column)
+        groups.append(
+            {
+                "title": f"{check.replace('_', ' ').capitalize()}: {len(marked)} of {len(kept)} photos",
+                "note": "lowest scores first; a hint, not a verdict",
+                "photos": [
+                    _photo(faces, path, f"{score:.3g}", hide_faces)
+                    for path, score in zip(worst["path"], worst[column], strict=True)
+                ],
+            }
         )
-        for photo in group.photos[:MOST_PHOTOS_IN_GROUP]
-    ]
+    return _gallery(groups, len(groups), is_counted=False)
 
 
-def _sections(content: DatasetReport) -> list[tuple[str, str]]:
-    sections = [("warnings", "Warnings"), ("from-files", "From files to photos"), ("who", "Who is in it")]
-    sections += [("leaks", "Leaks")] if content.leakage is not None else []
-    named = (("twins", "Twins", content.twin_groups), ("conflicts", "Conflicts", content.conflict_groups))
-    sections += [(anchor, name) for anchor, name, groups in named if groups]
-    sections += [("quality", "Quality")] if content.quality_extremes else []
-    return [*sections, ("how", "How it was made")]
+def _photo(faces: FacesTable, path: str, caption: str, hide_faces: bool) -> Photo:
+    what = f"{'A drawn face' if faces.is_drawn() else 'A face'}{', blurred' if hide_faces else ''}"
+    place = faces.photo_path(path)
+    alt = f"{what}; in the data: {caption or 'no label'}"
+    return Photo(thumbnail(place, hide_faces=hide_faces), alt, "", (caption,), place.name)
+
+
+def _caption(row: Mapping[Any, Any], columns: Sequence[str]) -> str:
+    """Return a photo's labels; an unknown age is said, since most photos have one."""
+    words = []
+    for column in columns:
+        value = row.get(column)
+        if isinstance(value, str):
+            words.append(value)
+        elif value is not None and not pd.isna(value):
+            words.append(f"{value:g} years" if column.endswith("_years") else f"{value:g}")
+        elif column.endswith("_years"):
+            words.append(f"{_words(column).partition(',')[0]} unknown")
+    return ", ".join(words)
+
+
+def _sources(faces: FacesTable) -> pd.DataFrame:
+    """Return photos and labels by source."""
+    table = faces.table.assign(is_kept=faces.table["dropped_because"].isna())
+    with_labels = {f"with_{name.removesuffix('_years')}": (name, "count") for name in USUAL_LABELS}
+    by_source = table.groupby("source").agg(
+        files=("path", "size"), kept=("is_kept", "sum"), **with_labels, with_subject=("subject_id", "count")
+    )
+    return by_source.reset_index()
+
+
+def _notes(faces: FacesTable) -> dict[str, Any]:
+    """Return how the table was made, without the long lists that the page shows elsewhere."""
+    notes = {key: value for key, value in faces.notes.items() if key not in ("malformed_names", "parts")}
+    cleaning = notes.pop("cleaning", {})
+    options = ("near_duplicates", "on_conflict", "near_twins")
+    return {**notes, **{name: cleaning[name] for name in options if name in cleaning}}

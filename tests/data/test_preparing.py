@@ -3,10 +3,10 @@
 import pytest
 from dataset_layouts import write_fairface, write_utkface
 
-from agegender.data.preparation_settings import Dataset, PreparationSettings
-from agegender.data.preparing import limit_faces, parse_shares, prepare_datasets, prepare_faces
+from agegender.data.preparing import Dataset, limit_faces, parse_shares, prepare_datasets, prepare_faces
 from agegender.data.sources import find_source
 from agegender.errors import UsageError, WeightsError
+from agegender.settings import PreparationSettings
 
 
 def test_folders_of_one_source_are_prepared_in_one_call(tmp_path):

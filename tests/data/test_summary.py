@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from agegender.data.faces_table import FacesTable, make_table
+from agegender.data.preparing import count_faces
 from agegender.data.splitting import split_faces
 from agegender.data.summary import count_steps, warnings_of
 
@@ -23,8 +24,12 @@ def sound_faces(count=4_000, **columns) -> FacesTable:
     return split_faces(FacesTable(make_table(table), Path("/photos")))
 
 
+def warned(faces: FacesTable, **counts: int) -> list[str]:
+    return warnings_of(faces, {**count_faces(faces), **counts})
+
+
 def test_a_sound_dataset_has_no_warning():
-    assert warnings_of(sound_faces(), {}) == []
+    assert warned(sound_faces()) == []
 
 
 @pytest.mark.parametrize(
@@ -48,14 +53,14 @@ def test_a_sound_dataset_has_no_warning():
     ],
 )
 def test_a_planted_trouble_is_said(columns, said):
-    assert any(said in warning for warning in warnings_of(sound_faces(**columns), {}))
+    assert any(said in warning for warning in warned(sound_faces(**columns)))
 
 
 def test_leaks_come_first_and_are_counted():
     faces = sound_faces()
     faces.table["split"] = ["train", "test"] * 2_000
     faces.table["subject_id"] = [str(number // 2) if number < 10 else None for number in range(4_000)]
-    first, second = warnings_of(faces, {"exact_conflicts": 3})[:2]
+    first, second = warned(faces, exact_conflicts=3)[:2]
     assert first.startswith("5 persons stand in both train and test (10 photos)")
     assert second == "No photo is in valid."
 
@@ -63,7 +68,7 @@ def test_leaks_come_first_and_are_counted():
 def test_contradictions_among_twins_and_a_limit_are_said():
     faces = sound_faces()
     limited = FacesTable(faces.table, faces.root, {"limit": 4_000, "photos_before_limit": 9_000})
-    said = warnings_of(limited, {"exact_conflicts": 3})
+    said = warned(limited, exact_conflicts=3)
     assert said[0].startswith("3 groups of identical files carry contradictory labels")
     assert said[-1] == "Only a random 4,000 of 9,000 photos were taken."
 

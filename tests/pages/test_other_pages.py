@@ -1,4 +1,4 @@
-"""Comparison, dataset and explanations: what each page must say."""
+"""Comparison and explanations: what each page must say."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from agegender.audit.comparison import compare_pair, leaderboard
 from agegender.audit.judged import make_audit
 from agegender.pages.bias_scores import chalearn_table
 from agegender.pages.compare_page import write_comparison
-from agegender.pages.dataset import CountStep, DatasetReport, GalleryPhoto, PhotoGroup, write_dataset
 from agegender.pages.lime_page import write_lime
-from pages.report_inputs import make_explanations, make_photos, make_predictions
+from pages.report_inputs import make_explanations, make_predictions
 
 
 @pytest.fixture(scope="module")
@@ -77,35 +76,6 @@ def test_explanations_survive_what_could_not_be_known(tmp_path):
     visible = re.sub(r"<(style|script|svg)\b.*?</\1>|<[^>]*>", " ", page, flags=re.S)
     assert "the photo has one colour" in visible
     assert not re.search(r"\b(nan|None)\b", visible)
-
-
-def test_dataset_page_puts_warnings_first_and_counts_what_it_left_out(tmp_path):
-    predictions = make_predictions(80)
-    photos = make_photos(tmp_path / "photos", predictions)
-    twin = PhotoGroup("Twins <1>", (GalleryPhoto(photos.photo_path(predictions["path"][0]), "12, male"),) * 2)
-    content = DatasetReport(
-        photos,
-        (
-            CountStep("files", 100, is_total=True),
-            CountStep("exact duplicates", 20),
-            CountStep("kept", 80, is_total=True),
-        ),
-        warnings=("Nobody over 80.",),
-        twin_groups=(twin,) * 30,
-        twin_group_count=400,
-    )
-    page = write_dataset(tmp_path / "dataset.html", content, hide_faces=True).read_text()
-    assert page.index("Nobody over 80.") < page.index("exact duplicates")
-    assert "−20" in page
-    assert "400 found; the first 24 are shown" in page
-    assert "Twins &lt;1&gt;" in page
-
-
-def test_dataset_page_of_photos_without_labels_says_so(tmp_path):
-    predictions = make_predictions(20).assign(age_years=np.nan, gender=None, ethnicity=None, split=None)
-    photos = make_photos(tmp_path / "photos", predictions)
-    page = write_dataset(tmp_path / "dataset.html", DatasetReport(photos, ())).read_text()
-    assert "there is no pyramid" in page
 
 
 def test_bias_score_stands_beside_what_chance_makes():

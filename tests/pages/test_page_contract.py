@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from agegender.pages.dataset import CountStep, DatasetReport, GalleryPhoto, PhotoGroup, write_dataset
+from agegender.pages.dataset_page import write_dataset_page
 
 PAGES = ("index", "bias", "lime", "card", "dataset")
 
@@ -39,13 +39,7 @@ class Scan(HTMLParser):
 
 @pytest.fixture(scope="module")
 def texts(report, photos, predictions, tmp_path_factory):
-    content = DatasetReport(
-        photos,
-        (CountStep("files", 900, is_total=True), CountStep("unreadable", 3)),
-        warnings=("No photo over 95 years.",),
-        twin_groups=(PhotoGroup("Twins", (GalleryPhoto(photos.photo_path(predictions["path"][0]), "12, male"),)),),
-    )
-    dataset = write_dataset(tmp_path_factory.mktemp("dataset") / "dataset.html", content)
+    dataset = write_dataset_page(tmp_path_factory.mktemp("dataset") / "dataset.html", photos)
     return {name: path.read_text() for name, path in {**report.pages, "dataset": dataset}.items()}
 
 
