@@ -1,4 +1,4 @@
-"""The painter of drawn faces: labels to causes (`person`), causes to pixels (`portrait`), and which pixels are which.
+"""The painter of drawn faces: labels become signs (`person`), signs become pixels (`painting`), of known `causes`.
 
 It knows no folders and no file names; `agegender.data.sources.drawn_faces` calls it and writes what it paints.
 """

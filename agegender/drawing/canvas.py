@@ -1,6 +1,6 @@
-"""Owns the paint: soft-edged shapes on a picture, and the feature map that grows with it.
+"""The paint: curves through points, soft-edged shapes on a picture, and the feature map that grows with it.
 
-Points come in pixels of the canvas, x before y. It knows nothing of faces.
+Points come in pixels of the canvas, x before y.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agegender.drawing.causes import feature_number
+from agegender.drawing.causes import FEATURES
 
 Points = NDArray[np.float64]  # (points, 2), x before y
 Mask = NDArray[np.float32]  # (height, width) of a window, 0..1
@@ -97,12 +97,12 @@ class Canvas:
 
     def mark(self, mask: Mask, feature: str, *, over: Sequence[str]) -> None:
         """Call pixels of `mask` `feature` where they have been one of `over`."""
-        self.features[mask * self.where(*over) > 0.5] = feature_number(feature)
+        self.features[mask * self.where(*over) > 0.5] = FEATURES.index(feature)
 
     def where(self, *features: str) -> Mask:
         """Return a mask of the pixels that are one of `features` by now."""
         wanted = np.zeros(256, np.float32)
-        wanted[[feature_number(name) for name in features]] = 1.0
+        wanted[[FEATURES.index(name) for name in features]] = 1.0
         return np.asarray(cv2.LUT(self.features, wanted), np.float32)
 
     def _lay(
@@ -126,7 +126,7 @@ class Canvas:
             window = plane[rows, columns]
             window += (level - window) * paint
         if feature is not None:
-            self.features[rows, columns][part > (0.5 if width is None else 0.25)] = feature_number(feature)
+            self.features[rows, columns][part > (0.5 if width is None else 0.25)] = FEATURES.index(feature)
 
     def _shape(self, lines: list[Points], width: float | None, softness: float) -> tuple[slice, slice, Mask] | None:
         """Return the window that the shape touches and its mask there, or None off the canvas."""
@@ -169,3 +169,41 @@ def moved(mask: Mask, x: float, y: float) -> Mask:
 def _window_of(mask: Mask) -> tuple[slice, slice]:
     left, top, width, height = cv2.boundingRect((mask > 0.002).view(np.uint8))
     return slice(top, top + height), slice(left, left + width)
+
+
+def smooth(points: ArrayLike, *, closed: bool = True, steps: int = 8) -> Points:
+    """Return a Catmull-Rom curve through `points`, `steps` points for each of them, shape (n, 2)."""
+    corners = np.asarray(points, float)
+    if closed:
+        around = np.concatenate([corners[-1:], corners, corners[:2]])
+    else:
+        around = np.concatenate([corners[:1], corners, corners[-1:]])
+    before, start, end, after = around[:-3, None], around[1:-2, None], around[2:-1, None], around[3:, None]
+    t = np.linspace(0.0, 1.0, steps, endpoint=False)[None, :, None]
+    curve = 0.5 * (
+        2 * start
+        + (end - before) * t
+        + (2 * before - 5 * start + 4 * end - after) * t**2
+        + (3 * start - before - 3 * end + after) * t**3
+    )
+    flat = curve.reshape(-1, 2)
+    return flat if closed else np.concatenate([flat, corners[-1:]])
+
+
+def ellipse(x: float, y: float, width: float, height: float, *, steps: int = 28) -> Points:
+    """Return an ellipse by its centre and half axes, shape (steps, 2)."""
+    angles = np.linspace(0.0, 2 * np.pi, steps, endpoint=False)
+    return np.stack([x + width * np.cos(angles), y + height * np.sin(angles)], axis=1)
+
+
+def mirrored(points: ArrayLike) -> Points:
+    """Return the shape on the other side of the face."""
+    return np.asarray(points, float) * [-1.0, 1.0]
+
+
+def closed_by_mirror(right: ArrayLike) -> Points:
+    """Return the whole outline of a symmetric shape from its right half, given from top to bottom."""
+    half = np.asarray(right, float)
+    other = mirrored(half[::-1])
+    keep = np.abs(other[:, 0]) > 1e-9
+    return np.concatenate([half, other[keep]])

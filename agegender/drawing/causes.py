@@ -1,6 +1,6 @@
-"""Owns what can be seen in a drawn face and why: the features of its map and the label that each of them carries.
+"""What can be seen in a drawn face and why: the features of its map, and the label that each of them carries.
 
-The truth of the drawing stands here once; explanations are tested against it. It knows nothing of pixels.
+The truth of the drawing stands here once; explanations are tested against it.
 """
 
 from __future__ import annotations
@@ -54,15 +54,6 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "ethnicity": ("skin", "forehead", "jaw", "nose", "neck", "ears", "hair", "eyes"),
     "expression": ("lips",),
 }
-
-
-def feature_number(feature: str) -> int:
-    """Return the number that stands for `feature` in a feature map.
-
-    >>> feature_number("background"), feature_number("hair")
-    (0, 5)
-    """
-    return FEATURES.index(feature)
 
 
 def age_strengths(person: Person) -> dict[str, float]:

@@ -1,18 +1,17 @@
-"""Owns who is drawn: the labels of face number `index`, and how they come to show.
+"""Who is drawn: the labels of face number `index`, and how they come to show.
 
 Labels are spread evenly over the indices (Sobol's sequence), so that any number of faces is a balanced sample and
-face number 7 is the same person whether 10 or 10,000 are drawn. It knows nothing of pixels; `portrait` paints it.
+face number 7 is the same person whether 10 or 10,000 are drawn. Nothing here knows of pixels.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from agegender.drawing.sequence import sobol_point
 
 GENDERS = ("male", "female")
 ETHNICITIES = ("White", "Black", "Asian", "Indian", "Others")
@@ -49,6 +48,7 @@ _TONES = {  # mean and standard deviation of skin tone
     "Others": (0.40, 0.15),
 }
 _LABELS_STREAM, _PERSON_STREAM = 0, 1
+_LEAST_BITS = 11  # enough for the 1,200 faces of the default
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ class Person:
 def sample_labels(seed: int, index: int) -> Labels:
     """Return the labels of face number `index`: independent of each other and of how many faces are drawn."""
     offsets = np.random.default_rng((seed, _LABELS_STREAM)).random(4)
-    age, gender, ethnicity, expression = (offsets + sobol_point(index)) % 1.0
+    points = _sobol_points(max(index.bit_length(), _LEAST_BITS))
+    age, gender, ethnicity, expression = (offsets + points[index]) % 1.0
     return Labels(
         _age(age),
         GENDERS[int(gender >= 0.5)],
@@ -169,6 +170,16 @@ def age_signs(looks_years: float, scatter: NDArray[np.float64]) -> dict[str, Any
         "droop": _ramp(ages[6], 28, 88),
         "jowls": _ramp(ages[7], 42, 85),
     }
+
+
+@lru_cache(maxsize=2)
+def _sobol_points(bits: int) -> NDArray[np.float64]:
+    """Return the first 2**bits points of Sobol's sequence in the order of the plain binary code: shape (2**bits, 4)."""
+    from scipy.stats import qmc
+
+    numbers, points = np.arange(2**bits), np.empty((2**bits, 4))
+    points[numbers ^ (numbers >> 1)] = qmc.Sobol(4, scramble=False).random_base2(bits)  # SciPy's order is Gray's code
+    return points
 
 
 def _age(quantile: float) -> int:

@@ -2,22 +2,27 @@
 
 The folder holds UTKFace-named JPEG files, `drawing.json` (the plan, with the planted group) and `causes/`: for every
 photo a feature map (PNG, one number per pixel) and a JSON document that says which feature shows which label how
-strongly. The painting itself is `agegender.drawing`. Commands call it where no `--data` is given; tests and
-benchmarks use its causes as the known answer.
+strongly. Commands draw it where no `--data` is given; tests and benchmarks use its causes as the known answer.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from agegender.data.faces_table import FacesTable, make_table
-from agegender.drawing.causes import CAUSES, FEATURES
+from agegender.drawing.causes import CAUSES, FEATURES, age_strengths, gender_strengths
+from agegender.drawing.painting import draw_portrait
 from agegender.drawing.person import (
     ETHNICITIES,
     GENDERS,
@@ -25,36 +30,60 @@ from agegender.drawing.person import (
     PLANTED_ETHNICITY,
     PLANTED_FULLY_FROM_YEARS,
     Labels,
+    Person,
     sample_labels,
     sample_person,
 )
-from agegender.drawing.portrait import draw_portrait
-from agegender.drawing.scene import sample_scene
-from agegender.drawing.side_files import (
-    CAUSES_FOLDER,
-    PHOTO_ENDING,
-    Causes,
-    read_causes,
-    read_document,
-    write_side_files,
-)
-from agegender.errors import FolderError, UsageError
+from agegender.drawing.portrait import Scene, sample_scene
+from agegender.errors import FolderError, PhotoError, UsageError
+from agegender.photos.reading_ahead import spread
 from agegender.progress import track
 from agegender.writing import plain, replaced_folder, to_json
-
-__all__ = ["Causes", "draw_faces", "photo_name", "read", "read_causes", "read_plan"]
 
 SOURCE = "drawn_faces"
 FACE_COUNT = 1200
 IMAGE_SIZE = 200
 SEED = 7
 PLAN_FILE = "drawing.json"
+CAUSES_FOLDER = "causes"
+PHOTO_ENDING = ".jpg.chip.jpg"
 # Raise it whenever the same seed draws another picture: an older folder is then drawn anew.
 DRAWING_VERSION = 1
 
 _FIRST_TIME = datetime(2026, 1, 1)
 _JPEG_QUALITY = 93
 _SMALLEST_IMAGE, _LARGEST_IMAGE = 32, 1024
+_FACES_AT_ONCE = 16
+_FACES_WORTH_A_PROCESS = 300  # a second or more of drawing, which is what it takes to start
+
+
+@dataclass(frozen=True)
+class Causes:
+    """What can be seen in one drawn face, and why.
+
+    Attributes
+    ----------
+    masks : mapping of str to ndarray, shape (height, width), bool
+        For every feature of `FEATURES` its pixels, each pixel in one mask; empty where the face has none.
+    causes : mapping of str to tuple of str
+        For "age", "gender", "ethnicity" and "expression" the features that show it in drawn faces.
+    strengths : mapping of str to mapping of str to float
+        For "age" and "gender" how strongly each feature shows it in this face, 0..1.
+    """
+
+    masks: Mapping[str, NDArray[np.bool_]]
+    causes: Mapping[str, tuple[str, ...]]
+    strengths: Mapping[str, Mapping[str, float]]
+
+    def mask_of(self, cause: str, *, least_strength: float = 0.0) -> NDArray[np.bool_]:
+        """Return the pixels of the features that show `cause`, shape (height, width).
+
+        Features that show it less than `least_strength` in this face are left out; a cause without strengths keeps all.
+        """
+        strengths = self.strengths.get(cause, {})
+        shown = [name for name in self.causes[cause] if strengths.get(name, 1.0) >= least_strength]
+        nothing = np.zeros_like(self.masks["background"])
+        return np.logical_or.reduce([nothing, *(self.masks[name] for name in shown)])
 
 
 def draw_faces(folder: Path, *, face_count: int = FACE_COUNT, image_size: int = IMAGE_SIZE, seed: int = SEED) -> None:
@@ -87,8 +116,10 @@ def draw_faces(folder: Path, *, face_count: int = FACE_COUNT, image_size: int = 
     _check_replaceable(folder)
     with replaced_folder(folder) as temporary:
         (temporary / CAUSES_FOLDER).mkdir()
-        for index in track(range(face_count), "drawing faces", total=face_count, unit="face"):
-            _draw_one(temporary, index, image_size, seed)
+        draw = partial(_draw_some, temporary, image_size, seed)
+        drawn = spread(draw, range(face_count), at_once=_FACES_AT_ONCE, worth_a_process=_FACES_WORTH_A_PROCESS)
+        for _ in track(drawn, "drawing faces", total=face_count, unit="face"):
+            pass
         (temporary / PLAN_FILE).write_text(to_json(plan) + "\n", encoding="utf-8")
 
 
@@ -144,17 +175,79 @@ def photo_name(labels: Labels, index: int) -> str:
     return f"{labels.age_years}_{gender}_{ethnicity}_{stamp}{PHOTO_ENDING}"
 
 
-def _draw_one(folder: Path, index: int, image_size: int, seed: int) -> None:
+def read_causes(photo: Path) -> Causes:
+    """Return what can be seen in a drawn photo, and which label it shows.
+
+    Raises
+    ------
+    PhotoError
+        The photo has no side files, so it is not drawn or has been moved without them.
+    """
+    document = _read_document(photo)
+    try:
+        coded = np.frombuffer(_beside(photo, ".png").read_bytes(), np.uint8)
+        numbers = np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.uint8)
+    except (OSError, cv2.error, TypeError) as error:
+        raise _without_side_files(photo) from error
+    masks = {feature: np.asarray(numbers == number) for number, feature in enumerate(FEATURES)}
+    return Causes(masks, dict(CAUSES), document["strengths"])
+
+
+def _draw_some(folder: Path, image_size: int, seed: int, indices: Sequence[int]) -> list[str]:
+    return [_draw_one(folder, image_size, seed, index) for index in indices]
+
+
+def _draw_one(folder: Path, image_size: int, seed: int, index: int) -> str:
     person, scene = sample_person(seed, index), sample_scene(seed, index)
     photo, features = draw_portrait(person, scene, image_size, seed=seed, index=index)
-    place = folder / photo_name(person.labels, index)
+    path = folder / photo_name(person.labels, index)
     coded = cv2.imencode(".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
-    place.write_bytes(coded.tobytes())
-    write_side_files(place, person, scene, features)
+    path.write_bytes(coded.tobytes())
+    _beside(path, ".png").write_bytes(cv2.imencode(".png", features)[1].tobytes())
+    _beside(path, ".json").write_text(to_json(_rounded(_document(person, scene))) + "\n", encoding="utf-8")
+    return path.name
+
+
+def _document(person: Person, scene: Scene) -> dict[str, Any]:
+    return {
+        "labels": vars(person.labels),
+        "strengths": {"age": age_strengths(person), "gender": gender_strengths(person)},
+        "signs": {name: value for name, value in vars(person).items() if name != "labels"},
+        "scene": vars(scene),
+    }
+
+
+def _read_document(photo: Path) -> dict[str, Any]:
+    try:
+        document = dict(json.loads(_beside(photo, ".json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise _without_side_files(photo) from error
+    if not {"labels", "strengths"} <= set(document):
+        raise _without_side_files(photo)
+    return document
+
+
+def _beside(photo: Path, ending: str) -> Path:
+    return photo.parent / CAUSES_FOLDER / f"{photo.name.removesuffix(PHOTO_ENDING)}{ending}"
+
+
+def _without_side_files(photo: Path) -> PhotoError:
+    return PhotoError(
+        f"{photo.name} has no readable side files in {photo.parent / CAUSES_FOLDER}. Only drawn faces have them; "
+        "keep that folder beside the photos."
+    )
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_rounded(item) for item in value]
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def _row(root: Path, name: str) -> dict[str, Any]:
-    return {"path": name, "source": SOURCE, **read_document(root / name)["labels"]}
+    return {"path": name, "source": SOURCE, **_read_document(root / name)["labels"]}
 
 
 def _plan(face_count: int, image_size: int, seed: int) -> dict[str, Any]:
