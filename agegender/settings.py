@@ -113,16 +113,6 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where runs write."""
-
-    models: Path = Path("models")
-    reports: Path = Path("reports")
-    runs: Path = Path("runs")
-    data: Path = Path("data")
-
-
-@dataclass(frozen=True)
 class PreparationSettings:
     """How labelled folders become a faces table."""
 

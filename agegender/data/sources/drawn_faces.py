@@ -75,15 +75,10 @@ class Causes:
     causes: Mapping[str, tuple[str, ...]]
     strengths: Mapping[str, Mapping[str, float]]
 
-    def mask_of(self, cause: str, *, least_strength: float = 0.0) -> NDArray[np.bool_]:
-        """Return the pixels of the features that show `cause`, shape (height, width).
-
-        Features that show it less than `least_strength` in this face are left out; a cause without strengths keeps all.
-        """
-        strengths = self.strengths.get(cause, {})
-        shown = [name for name in self.causes[cause] if strengths.get(name, 1.0) >= least_strength]
+    def mask_of(self, cause: str) -> NDArray[np.bool_]:
+        """Return the pixels of the features that show `cause`, shape (height, width)."""
         nothing = np.zeros_like(self.masks["background"])
-        return np.logical_or.reduce([nothing, *(self.masks[name] for name in shown)])
+        return np.logical_or.reduce([nothing, *(self.masks[name] for name in self.causes[cause])])
 
 
 def draw_faces(folder: Path, *, face_count: int = FACE_COUNT, image_size: int = IMAGE_SIZE, seed: int = SEED) -> None:
