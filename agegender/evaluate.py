@@ -52,8 +52,8 @@ def run(options: argparse.Namespace) -> Result:
     if options.out:
         check_writable(options.out.parent)
     from agegender.api.evaluating import evaluate_faces
+    from agegender.audit.metrics_document import evaluation_metrics
     from agegender.audit.predictions_table import write_predictions
-    from agegender.audit.standard import evaluation_metrics
     from agegender.model.predictor import load_model
 
     model = load_model(folder, device=options.device, precision=options.precision)

@@ -18,7 +18,8 @@ SIZES = {
 TORCHVISION_BODIES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 # The first one is the default (docs/decisions/0005).
 AGE_LOSSES = ("soft-labels", "smooth-l1", "l1", "mse", "huber")
-SPLIT_CHOICES = ("train", "valid", "test", "all")
+SPLITS = ("train", "valid", "test")
+SPLIT_CHOICES = (*SPLITS, "all")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 # What is trained: everything, the last block of the body and the heads, or the heads alone (feature extraction).
 TRAINABLE = ("all", "last-block", "heads")

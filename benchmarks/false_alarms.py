@@ -20,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from agegender.audit.findings import find
+from agegender.audit.old_findings import find
 
 MAE_YEARS = 5.2
 PLANTED_YEARS = 2.0

@@ -14,8 +14,8 @@ import pandas as pd
 
 from agegender import __version__
 from agegender.api.evaluating import evaluate_faces
+from agegender.audit.metrics_document import evaluation_metrics
 from agegender.audit.predictions_table import write_predictions
-from agegender.audit.standard import evaluation_metrics
 from agegender.data.balancing import balancing_weights
 from agegender.data.batches import make_dataloaders
 from agegender.data.faces_table import SPLITS, FacesTable, write_faces

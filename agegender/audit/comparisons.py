@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agegender.audit.groups import compare_many, group_columns
 from agegender.audit.judged import Audit
+from agegender.audit.old_groups import compare_many, group_columns
 from agegender.audit.results import Estimate, Group, GroupResult
 from agegender.audit.rows import is_known
 from agegender.pages.words import Interval

@@ -1,4 +1,4 @@
-"""Owns which rows belong together: the columns one can group by, and the group of every row.
+"""Which rows belong together: the columns one can group by, and the group of every row.
 
 A missing value is no group of its own. A column with more than `MOST_VALUES` values keeps the most frequent ones as
 groups; its other rows stay in every rest, and the notes say so.
@@ -8,28 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.audit.bias import AGE_GROUPS, age_group
 from agegender.errors import TableError
+from agegender.heads.age_bands import AGE_GROUPS, with_age_group
 
 MOST_VALUES = 30  # more values than this are no grouping but an identity
 MOST_GROUPS = 120  # of an intersection
+SMALLEST_RANKED_GROUP = 30  # below this an interval is so wide that a rank would be noise
 LABEL_COLUMNS = ("gender", "ethnicity", "age_group", "expression", "mask", "source")
-_NO_GROUPS = {
-    "path",
-    "subject_id",
-    "split",
-    "file_sha512",
-    "phash",
-    "dropped_because",
-    "predicted_gender",
-    "fold",
-    "root",
-}
+CROSSED_COLUMNS = ("gender", "ethnicity", "age_group")
+TITLES = {"gender": "gender label", "age_group": "age"}
+_NO_GROUPS = {"path", "subject_id", "split", "file_sha512", "phash", "dropped_because", "fold", "root"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,7 @@ class Grouping:
     values : tuple of tuples of str
         The groups' values in each column, in natural order.
     codes : array, shape (rows,), int
-        Place in `values`; `len(values)` for a known group beyond the most frequent ones; -1 where a value is missing.
+        Number in `values`; `len(values)` for a known group beyond the most frequent ones; -1 where a value is missing.
     notes : tuple of str
         What is not shown, as sentences.
     """
@@ -53,6 +47,11 @@ class Grouping:
     notes: tuple[str, ...] = ()
 
     @property
+    def counts(self) -> NDArray[np.int64]:
+        """Return the rows of each group, the left-over ones last."""
+        return np.bincount(self.codes[self.codes >= 0], minlength=self.size)
+
+    @property
     def size(self) -> int:
         """Return how many groups there are, the left-over rows counted as one where there are any."""
         return len(self.values) + int((self.codes == len(self.values)).any())
@@ -60,14 +59,6 @@ class Grouping:
     def of_rows(self, chosen: NDArray[np.bool_]) -> Grouping:
         """Return the same groups for some of the rows."""
         return replace(self, codes=self.codes[chosen])
-
-
-def with_age_group(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with `age_group` (bands of the labelled age), unless it is there or no age is known."""
-    if "age_group" in predictions or "age_years" not in predictions:
-        return predictions
-    ages = pd.to_numeric(predictions["age_years"], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    return predictions.assign(age_group=pd.Series(age_group(ages), index=predictions.index, dtype=object))
 
 
 def group_columns(predictions: pd.DataFrame) -> tuple[str, ...]:
@@ -83,6 +74,25 @@ def group_columns(predictions: pd.DataFrame) -> tuple[str, ...]:
         if name not in {*named, *_NO_GROUPS} and not name.startswith(("is_", "predicted_")) and _is_text(table[name])
     ]
     return tuple(name for name in (*named, *others) if 2 <= value_count(table, name) <= MOST_VALUES)
+
+
+def crossings(columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the intersections that are looked at, of the columns that there are.
+
+    >>> crossings(["age_group", "gender"])
+    [('gender', 'age_group')]
+    """
+    usable = [name for name in CROSSED_COLUMNS if name in columns]
+    return [names for size in (2, 3) for names in combinations(usable, size)]
+
+
+def title(columns: Sequence[str]) -> str:
+    """Return how a grouping is called.
+
+    >>> title(("ethnicity", "age_group"))
+    'ethnicity × age'
+    """
+    return " × ".join(TITLES.get(name, name.replace("_", " ")) for name in columns)
 
 
 def value_count(table: pd.DataFrame, column: str) -> int:
@@ -121,9 +131,9 @@ def _single(table: pd.DataFrame, column: str) -> Grouping:
     name_numbers = np.array([number_of[text] for text in texts], dtype=np.int64)[numbers]
     counts = np.bincount(name_numbers, minlength=len(names))
     kept = sorted((names[number] for number in np.argsort(-counts, kind="stable")[:MOST_VALUES]), key=_age_first)
-    place = {name: number for number, name in enumerate(kept)}
+    code_of = {name: number for number, name in enumerate(kept)}
     codes = np.full(len(cells), -1, dtype=np.int64)
-    codes[present] = np.array([place.get(name, len(kept)) for name in names], dtype=np.int64)[name_numbers]
+    codes[present] = np.array([code_of.get(name, len(kept)) for name in names], dtype=np.int64)[name_numbers]
     notes = _too_many(column, len(counts), MOST_VALUES) if len(counts) > MOST_VALUES else ()
     return Grouping((column,), tuple((name,) for name in kept), codes, notes)
 
@@ -134,12 +144,12 @@ def _crossed(singles: Sequence[Grouping]) -> Grouping:
     present = np.all([single.codes >= 0 for single in singles], axis=0)
     named = present & np.all([single.codes < len(single.values) for single in singles], axis=0)
     together = np.stack([single.codes for single in singles], axis=1)[named]
-    cells, place, counts = np.unique(together, axis=0, return_inverse=True, return_counts=True)
+    cells, cell_numbers, counts = np.unique(together, axis=0, return_inverse=True, return_counts=True)
     order = np.sort(np.argsort(-counts, kind="stable")[:MOST_GROUPS])
     codes = np.where(present, len(order), -1)
-    new_place = np.full(len(cells), len(order))
-    new_place[order] = np.arange(len(order))
-    codes[named] = new_place[place.reshape(-1)]
+    code_of_cell = np.full(len(cells), len(order))
+    code_of_cell[order] = np.arange(len(order))
+    codes[named] = code_of_cell[cell_numbers.reshape(-1)]
     values = tuple(
         tuple(single.values[code][0] for single, code in zip(singles, cell, strict=True)) for cell in cells[order]
     )

@@ -1,210 +1,214 @@
-"""Owns the comparison of groups: any row metric, any combination of columns, one `GroupResult`.
+"""The comparison of groups: any metric of rows, any combination of columns, one `GroupResult`.
 
-Pages and commands call it; it knows neither pages nor models. Which gaps may be *claimed* is decided in `findings`.
+It holds numbers and turns them into a table or a dictionary; how they look is the business of the pages. NaN always
+means "cannot be known from these rows", never zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.audit import grouping, permutation
-from agegender.audit.grouping import Grouping, group_columns, with_age_group
-from agegender.audit.measured import Sample, estimate_at, measure
-from agegender.audit.permutation import holm
-from agegender.audit.results import SMALLEST_RANKED_GROUP, UNKNOWN, Estimate, Group, GroupResult, LargestGap
-from agegender.audit.rows import METRICS, row_values, with_same_rows
+from agegender.audit.chance import GroupChances
+from agegender.audit.estimates import UNKNOWN, Estimate, mean_of, measure_groups
+from agegender.audit.grouping import SMALLEST_RANKED_GROUP, Grouping
 from agegender.audit.standardised import standardise
-from agegender.errors import UsageError
-
-__all__ = [
-    "SMALLEST_RANKED_GROUP",
-    "UNKNOWN",
-    "Estimate",
-    "Group",
-    "GroupResult",
-    "LargestGap",
-    "compare_groups",
-    "compare_many",
-    "group_columns",
-    "with_age_group",
-]
+from agegender.heads import RowMetric
 
 Floats = NDArray[np.float64]
-_MOST_DEALT_VALUES = 20_000_000
-_FEWEST_DEALS = 499
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group of rows and what is known about the metric in it.
+
+    Attributes
+    ----------
+    values : tuple of str
+        The group's value in each of the result's columns, in their order; plain text, not escaped for HTML.
+    n : int
+        Rows that count for the metric (label and prediction known).
+    estimate : Estimate
+        The metric in this group.
+    gap_to_rest : Estimate
+        This group minus all other rows whose group is known.
+    standardised : Estimate
+        The metric that the group would have, were its age bands mixed as in all rows (direct standardisation).
+    standardised_gap : Estimate
+        Gap to the rest at the same mix of age bands: what is left of the gap when age is held equal.
+    standardised_share : float
+        Share of all rows that lies in age bands which the group and the rest both have, 0..1.
+    p_value : float
+        Two-sided permutation p-value of the gap to the rest, for this group alone; NaN when the group is not ranked.
+    p_corrected : float
+        The same, corrected for every comparison of the audit; NaN for metrics that are not tested.
+    is_ranked : bool
+        Whether n is at least 30. Smaller groups are shown in grey and never called best or worst.
+    """
+
+    values: tuple[str, ...]
+    n: int
+    estimate: Estimate
+    gap_to_rest: Estimate = UNKNOWN
+    standardised: Estimate = UNKNOWN
+    standardised_gap: Estimate = UNKNOWN
+    standardised_share: float = float("nan")
+    p_value: float = float("nan")
+    p_corrected: float = float("nan")
+    is_ranked: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the values joined, such as `Black × female`."""
+        return " × ".join(self.values)
+
+
+@dataclass(frozen=True)
+class LargestGap:
+    """The distance between the highest and the lowest ranked group, beside what chance alone would make.
+
+    Attributes
+    ----------
+    value : float
+        Highest minus lowest estimate among ranked groups, in the metric's unit.
+    lowest, highest : str
+        Names of the two groups.
+    null_95 : float
+        95th percentile of the same distance when rows are dealt to the groups at random.
+    p_value : float
+        Share of random deals with at least this distance.
+    """
+
+    value: float
+    lowest: str
+    highest: str
+    null_95: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class GroupResult:
+    """One metric over the groups of one or more columns.
+
+    Attributes
+    ----------
+    metric : str
+        Full name, `age.mean_absolute_error`.
+    title, unit : str
+        For people: "mean absolute error", "years"; the unit of a rate is "share", 0..1.
+    better : str
+        "lower", "higher" or "zero" (signed errors).
+    columns : tuple of str
+    overall : Group
+        All rows that count, with values ().
+    groups : tuple of Group
+        In the natural order of the values (age bands by age, others by name); empty when it cannot be told.
+    worst : Group or None
+        The ranked group with the worst estimate; None with fewer than two ranked groups.
+    largest_gap : LargestGap or None
+        None with fewer than two ranked groups, or where no random deal was made.
+    notes : tuple of str
+        What was left out and why, as sentences.
+    """
+
+    metric: str
+    title: str
+    unit: str
+    better: str
+    columns: tuple[str, ...]
+    overall: Group
+    groups: tuple[Group, ...]
+    worst: Group | None = None
+    largest_gap: LargestGap | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ranked(self) -> list[Group]:
+        """Return the groups that are large enough to be compared."""
+        return [group for group in self.groups if group.is_ranked]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per group: its values, `group`, n, and every estimate as `x`, `x_low`, `x_high`."""
+        return pd.DataFrame([_flat(group, self.columns) for group in self.groups])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain dictionaries and lists."""
+        return asdict(self)
 
 
 def compare_groups(
-    predictions: pd.DataFrame,
-    metric: str,
-    columns: str | Sequence[str],
+    metric: RowMetric,
+    values: Floats,
+    groups: Grouping,
+    bands: NDArray[np.int64] | None = None,
     *,
-    reference: Sequence[str] | str | None = None,
+    chances: GroupChances | None = None,
     resample_count: int = 2000,
     seed: int = 7,
 ) -> GroupResult:
-    """Return `metric` overall and for every group of `columns`, with intervals, gaps and p-values.
+    """Return a metric overall and for every group, with intervals and gaps.
 
     Parameters
     ----------
-    predictions : DataFrame
-        A predictions table, usually the rows of one split. `age_group` is derived when it is asked for.
-    metric : str
-        Name in `rows.METRICS`.
-    columns : str or sequence of str
-        One column, or several for their intersections.
-    reference : str or sequence of str, optional
-        The group that the others are also compared with: one value per column.
-    resample_count : int
-        Bootstrap resamples, and random deals where the table is not too large for them.
-    seed : int
-
-    Returns
-    -------
-    GroupResult
-        Rows without a value of the metric, or without a group, are left out and counted in `notes`.
-
-    Raises
-    ------
-    TableError
-        A column is absent.
-    UsageError
-        There is no such metric or reference.
+    values : array, shape (rows,)
+        NaN where a row does not count; such rows are counted in `notes`.
+    groups : Grouping
+        Of the same rows.
+    bands : array, shape (rows,), int, optional
+        Age band of each row, -1 where unknown; without it nothing is told at equal ages.
+    chances : GroupChances, optional
+        What the ledger says of this metric and grouping; without it p-values are unknown.
     """
-    names = (columns,) if isinstance(columns, str) else tuple(columns)
-    wanted = (reference,) if isinstance(reference, str) else reference
-    table = with_age_group(predictions)
-    return _compare(table, [metric], [names], (resample_count, seed), wanted)[metric, names]
-
-
-def compare_many(
-    predictions: pd.DataFrame,
-    metrics: Sequence[str],
-    groupings: Sequence[Sequence[str]],
-    *,
-    resample_count: int = 2000,
-    seed: int = 7,
-) -> dict[tuple[str, tuple[str, ...]], GroupResult]:
-    """Return what `compare_groups` does for every metric and every combination of columns, in far less time.
-
-    The rows are shuffled once for all of them. The keys are (metric, columns).
-    """
-    names = [(one,) if isinstance(one, str) else tuple(one) for one in groupings]
-    return _compare(with_age_group(predictions), metrics, names, (resample_count, seed), None)
-
-
-def _compare(
-    table: pd.DataFrame,
-    metrics: Sequence[str],
-    groupings: Sequence[tuple[str, ...]],
-    numbers: tuple[int, int],
-    reference: Sequence[str] | None,
-) -> dict[tuple[str, tuple[str, ...]], GroupResult]:
-    values = {metric: row_values(table, metric) for metric in metrics}
-    groups = [grouping.make(table, columns) for columns in groupings]
-    results = {}
-    for names in with_same_rows(values):
-        known = np.isfinite(values[names[0]])
-        counted = [one.of_rows(known) for one in groups]
-        dealt = _deal([values[name][known] for name in names], counted, numbers)
-        for name, deals in zip(names, dealt, strict=True):
-            start = 0
-            for one in counted:
-                sample = Sample(METRICS[name], values[name][known], one, *numbers)
-                part = deals.part(slice(start, start + one.size))
-                start += one.size
-                results[name, one.columns] = _result(sample, part, table, known, reference)
-    return {(name, columns): results[name, columns] for name in metrics for columns in groupings}
-
-
-def _deal(values: Sequence[Floats], groups: Sequence[Grouping], numbers: tuple[int, int]) -> list[permutation.Deals]:
-    affordable = max(_MOST_DEALT_VALUES // max(values[0].size, 1), _FEWEST_DEALS)
-    codes, sizes = [one.codes for one in groups], [one.size for one in groups]
-    return permutation.deal(values, codes, sizes, deal_count=min(numbers[0], affordable), seed=numbers[1])
-
-
-def _result(
-    sample: Sample,
-    deals: permutation.Deals,
-    table: pd.DataFrame,
-    known: NDArray[np.bool_],
-    reference: Sequence[str] | None,
-) -> GroupResult:
-    groups, metric = sample.groups, sample.metric
-    wanted = _reference(groups, reference)
-    p_values, largest = _chance(sample, deals)
-    made = _make_groups(sample, wanted, _bands(table, groups.columns)[known], p_values)
+    known = np.isfinite(values)
+    counted, own_values = groups.of_rows(known), values[known]
+    own, gaps = measure_groups(
+        own_values, counted.codes, counted.size, is_rate=metric.is_rate, resample_count=resample_count, seed=seed
+    )
+    own_bands = np.full(own_values.size, -1) if bands is None else bands[known]
+    adjusted = standardise(own_values, counted.codes, counted.size, own_bands, is_rate=metric.is_rate)
+    counts, unknown = counted.counts, np.full(counted.size, np.nan)
+    p_values, p_corrected = (unknown, unknown) if chances is None else (chances.p_values, chances.p_corrected)
+    made = tuple(
+        Group(
+            values=names,
+            n=int(counts[number]),
+            estimate=own.of(number),
+            gap_to_rest=gaps.of(number),
+            standardised=adjusted.means.of(number),
+            standardised_gap=adjusted.gaps.of(number),
+            standardised_share=float(adjusted.shares[number]),
+            p_value=float(p_values[number]),
+            p_corrected=float(p_corrected[number]),
+            is_ranked=bool(counts[number] >= SMALLEST_RANKED_GROUP),
+        )
+        for number, names in enumerate(counted.values)
+    )
+    mean = mean_of(own_values, is_rate=metric.is_rate, resample_count=resample_count, seed=seed)
     return GroupResult(
         metric=metric.name,
         title=metric.title,
         unit=metric.unit,
         better=metric.better,
         columns=groups.columns,
-        overall=_overall(sample),
+        overall=Group((), own_values.size, mean, is_ranked=own_values.size >= SMALLEST_RANKED_GROUP),
         groups=made,
         worst=_worst(made, metric.better),
-        largest_gap=largest,
-        reference=None if wanted is None else groups.values[wanted],
-        notes=(*_left_out(known, groups), *groups.notes),
+        largest_gap=_largest_gap(made, chances),
+        notes=(*_left_out(known, counted), *groups.notes),
     )
 
 
-def _make_groups(
-    sample: Sample, reference: int | None, bands: NDArray[np.int64], p_values: Floats
-) -> tuple[Group, ...]:
-    own, gaps, to_reference = measure(sample, reference)
-    adjusted = standardise(sample.values, sample.groups.codes, sample.groups.size, bands, is_rate=sample.metric.is_rate)
-    corrected = holm(p_values)
-    return tuple(
-        Group(
-            values=values,
-            n=int(sample.counts[place]),
-            estimate=own[place],
-            gap_to_rest=gaps[place],
-            gap_to_reference=to_reference[place],
-            standardised=estimate_at(place, adjusted.means, adjusted.low, adjusted.high),
-            standardised_gap=estimate_at(place, adjusted.gaps, adjusted.gap_low, adjusted.gap_high),
-            standardised_share=float(adjusted.shares[place]),
-            p_value=float(p_values[place]),
-            p_corrected=float(corrected[place]),
-            is_ranked=bool(sample.is_ranked[place]),
-        )
-        for place, values in enumerate(sample.groups.values)
-    )
-
-
-def _chance(sample: Sample, deals: permutation.Deals) -> tuple[Floats, LargestGap | None]:
-    """Return the p-value of every ranked group's gap, and the largest gap beside its null."""
-    p_values, ranked = np.full(sample.groups.size, np.nan), sample.is_ranked
-    if ranked.sum() < 2 and not (ranked.any() and sample.groups.size > 1):
-        return p_values, None
-    t = np.abs(permutation.statistics(deals, permutation.kind_of(sample.values, is_rate=sample.metric.is_rate)))
-    p_values[ranked] = np.mean(t >= t[0] * (1 - 1e-6) - 1e-9, axis=0)[ranked]
-    if ranked.sum() < 2:
-        return p_values, None
-    means = deals.means()[:, ranked]
-    spans = means.max(axis=1) - means.min(axis=1)
-    names = [" × ".join(sample.groups.values[place]) for place in np.flatnonzero(ranked)]
-    return p_values, LargestGap(
-        value=float(spans[0]),
-        lowest=names[int(means[0].argmin())],
-        highest=names[int(means[0].argmax())],
-        null_95=float(np.quantile(spans[1:], 0.95)),
-        p_value=float(np.mean(spans >= spans[0] * (1 - 1e-6))),
-    )
-
-
-def _overall(sample: Sample) -> Group:
-    everyone = Grouping((), ((),), np.zeros(sample.values.size, dtype=np.int64))
-    one = replace(sample, groups=everyone)
-    if not sample.values.size:
-        return Group((), 0, UNKNOWN)
-    return Group((), int(sample.values.size), measure(one, None)[0][0], is_ranked=bool(one.is_ranked[0]))
+def _largest_gap(groups: Sequence[Group], chances: GroupChances | None) -> LargestGap | None:
+    if chances is None or chances.highest < 0:
+        return None
+    lowest, highest = groups[chances.lowest], groups[chances.highest]
+    gap = highest.estimate.value - lowest.estimate.value
+    return LargestGap(gap, lowest.name, highest.name, chances.largest_gap_null_95, chances.largest_gap_p_value)
 
 
 def _worst(groups: Sequence[Group], better: str) -> Group | None:
@@ -215,25 +219,6 @@ def _worst(groups: Sequence[Group], better: str) -> Group | None:
     return max(ranked, key=lambda group: badness(group.estimate.value))
 
 
-def _reference(groups: Grouping, reference: Sequence[str] | None) -> int | None:
-    if reference is None:
-        return None
-    wanted = tuple(reference)
-    if wanted not in groups.values:
-        raise UsageError(
-            f"there is no reference group {' × '.join(wanted)} in {' × '.join(groups.columns)}; "
-            f"there are {', '.join(' × '.join(values) for values in groups.values) or 'none'}."
-        )
-    return groups.values.index(wanted)
-
-
-def _bands(table: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.int64]:
-    # Groups of one age band cannot be mixed like everybody.
-    if "age_group" in columns or "age_group" not in table:
-        return np.full(len(table), -1, dtype=np.int64)
-    return grouping.make(table, ("age_group",)).codes
-
-
 def _left_out(known: NDArray[np.bool_], counted: Grouping) -> tuple[str, ...]:
     without_value, without_group = int((~known).sum()), int((counted.codes < 0).sum())
     notes = []
@@ -242,3 +227,13 @@ def _left_out(known: NDArray[np.bool_], counted: Grouping) -> tuple[str, ...]:
     if without_group:
         notes.append(f"{without_group} of {known.size} rows have no known {' × '.join(counted.columns)}.")
     return tuple(notes)
+
+
+def _flat(group: Group, columns: tuple[str, ...]) -> dict[str, Any]:
+    row: dict[str, Any] = {**dict(zip(columns, group.values, strict=True)), "group": group.name, "n": group.n}
+    for name in ("estimate", "gap_to_rest", "standardised", "standardised_gap"):
+        value: Estimate = getattr(group, name)
+        row |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+    for name in ("standardised_share", "p_value", "p_corrected", "is_ranked"):
+        row[name] = getattr(group, name)
+    return row

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agegender.audit.comparisons import Comparisons, compare_all
-from agegender.audit.findings import Finding, find
 from agegender.audit.judged import Audit
+from agegender.audit.old_findings import Finding, find
 from agegender.pages.split_tables import split_table
 from agegender.pages.tables import Table
 

@@ -1,64 +1,230 @@
-"""Owns the predictions table: what was predicted beside what is labelled, for any model, ours or somebody else's.
+"""The predictions table: what was predicted beside what is labelled, for any model, ours or somebody else's.
 
-It has the label columns of the faces table and the columns below. Errors are derived, never stored apart from what they
-derive from: `with_errors` computes them each time. Evaluation writes it; metrics, reports and comparisons read it.
+It has the label columns of the faces table and the prediction columns of each head; errors are derived each time they
+are needed, never stored. `complete_predictions` is the one check of a table that anybody may have made.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from agegender.errors import TableError
-from agegender.writing import replaced_file
-
-PREDICTION_COLUMNS = (
-    "predicted_age_years",  # float64, years
-    "age_low_years",  # float64, lower end of the 90 % interval, missing without calibration
-    "age_high_years",  # float64, upper end
-    "predicted_gender",  # male / female
-    "female_probability",  # float64 in [0, 1], calibrated where the model is
+from agegender.heads import (
+    FORMER_COLUMNS,
+    KNOWN_HEADS,
+    Classification,
+    Head,
+    head_from_dict,
+    head_to_dict,
+    heads_of_predictions,
 )
+from agegender.heads.age_bands import with_age_group
+from agegender.writing import plain, replaced_file
+
+TEXTS = ("path", "source", "ethnicity", "expression", "mask", "split")
+# What a foreign column can be mapped to: `report --columns OURS=THEIRS`.
+COLUMN_NAMES = (
+    *TEXTS,
+    *(name for head in KNOWN_HEADS for name in dict.fromkeys((head.column, *head.prediction_columns))),
+    *FORMER_COLUMNS,
+)
+_METADATA_KEY = b"agegender"
+# Until the model room asks its heads.
+PREDICTION_COLUMNS = (
+    "predicted_age_years",
+    "age_low_years",
+    "age_high_years",
+    "predicted_gender",
+    "female_probability",
+)
+_ATTRIBUTE = "heads"  # where a table in memory keeps the heads of its file
 
 
-def with_errors(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the predictions with their errors beside them.
-
-    Adds `age_error_years` (predicted minus labelled: above 0 is an over-estimate), `absolute_age_error_years` and
-    `is_gender_right` (1.0, 0.0, or missing where the label or the prediction is).
-    """
-    table = predictions.copy()
-    table["age_error_years"] = table["predicted_age_years"] - table["age_years"]
-    table["absolute_age_error_years"] = table["age_error_years"].abs()
-    known = table["gender"].notna() & table["predicted_gender"].notna()
-    table["is_gender_right"] = np.where(known, (table["gender"] == table["predicted_gender"]).astype(float), np.nan)
-    return table
-
-
-def write_predictions(predictions: pd.DataFrame, path: Path) -> None:
-    """Write the table as Parquet, or as CSV when the name ends in .csv; whole or not at all."""
-    with replaced_file(path) as temporary:
-        if path.suffix.lower() == ".csv":
-            predictions.to_csv(temporary, index=False)
-        else:
-            predictions.to_parquet(temporary, index=False)
-
-
-def read_predictions(path: Path) -> pd.DataFrame:
+def read_predictions(path: str | Path) -> pd.DataFrame:
     """Read a predictions table from Parquet or CSV, without judging its columns yet.
+
+    The heads that a Parquet file carries are kept in the table's `attrs`, where `complete_predictions` finds them.
 
     Raises
     ------
     TableError
         The file is missing or cannot be read as a table.
     """
+    import pyarrow.parquet as pq
+
+    path = Path(path)
     if not path.is_file():
         raise TableError(f"there is no predictions table at {path}. `agegender evaluate --out {path}` makes one.")
     try:
         if path.suffix.lower() == ".csv":
             return pd.read_csv(path, keep_default_na=True)
-        return pd.read_parquet(path)
+        arrow = pq.read_table(path)
+        table, facts = arrow.to_pandas(), json.loads((arrow.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
     except (OSError, ValueError) as error:  # pyarrow's and pandas' parse errors are ValueErrors
         raise TableError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
+    if isinstance(facts, dict) and isinstance(facts.get(_ATTRIBUTE), list):
+        table.attrs[_ATTRIBUTE] = facts[_ATTRIBUTE]
+    return table
+
+
+def write_predictions(predictions: pd.DataFrame, path: str | Path, heads: Sequence[Head] | None = None) -> None:
+    """Write the table as Parquet with its heads, or as CSV without when the name ends in .csv; whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    with replaced_file(path) as temporary:
+        if path.suffix.lower() == ".csv":
+            predictions.to_csv(temporary, index=False)
+            return
+        known = _own_heads(predictions) if heads is None else tuple(heads)
+        facts = {
+            _ATTRIBUTE: plain([head_to_dict(head) for head in known]),
+            # A column's name has only part of a class's name; here is the whole of it.
+            "classes": {
+                head.name: {column: name for name, column in head.probability_columns.items()}
+                for head in known
+                if isinstance(head, Classification)
+            },
+        }
+        bare = predictions.copy(deep=False)
+        bare.attrs = {name: value for name, value in predictions.attrs.items() if name != _ATTRIBUTE}
+        arrow = pa.Table.from_pandas(bare, preserve_index=False)
+        metadata = {**(arrow.schema.metadata or {}), _METADATA_KEY: json.dumps(facts).encode()}
+        pq.write_table(arrow.replace_schema_metadata(metadata), temporary)
+
+
+def complete_predictions(
+    predictions: pd.DataFrame, heads: Sequence[Head] | None = None
+) -> tuple[pd.DataFrame, tuple[Head, ...], tuple[str, ...]]:
+    """Return the table with every column that its heads have, its heads, and what is unusual as sentences.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Of anybody; columns of version 0.1 and other spellings of classes are understood.
+    heads : sequence of Head, optional
+        By default those that its file carried, or else those that its columns tell.
+
+    Returns
+    -------
+    rows : DataFrame
+        A copy with a new index: numbers as float64, NaN where they are none or out of range; classes as texts, None
+        where they are none; a missing predicted class filled from the probabilities; `age_group` where ages are known.
+    heads : tuple of Head
+        Whether any row can be judged by one is not asked here.
+    notices : tuple of str
+
+    Raises
+    ------
+    TableError
+        No head is given or found, or a column stands there twice.
+    """
+    own = _own_heads(predictions) if heads is None else tuple(heads)
+    if not own:
+        raise TableError(unjudgeable(predictions))
+    twice = predictions.columns[predictions.columns.duplicated()]
+    if len(twice):
+        raise TableError(f"the column {twice[0]} stands in the predictions table twice: keep one of them.")
+    others = [head for head in KNOWN_HEADS if head.column not in {one.column for one in own}]
+    if heads is None and _ATTRIBUTE not in predictions.attrs:
+        own = (*own, *(head for head in others if head.column in predictions))
+    filled, notices = (*own, *others), []
+    former = {old: new for old, new in FORMER_COLUMNS.items() if old in predictions and new not in predictions}
+    rows = predictions.reset_index(drop=True).rename(columns=former)
+    called = {new: old for old, new in former.items()}
+    for name in TEXTS:
+        rows[name] = _texts(rows, name)
+    for head in dict.fromkeys(filled):
+        for name in head.number_columns:
+            rows[name], lost = _numbers(rows, name, head)
+            if lost:
+                said = called.get(name, name)
+                notices.append(f"{lost:,} values of {said} are no numbers or out of range, and count as unknown.")
+    for head in dict.fromkeys(filled):
+        if isinstance(head, Classification):
+            notices += _fill_classes(rows, head)
+    for head in dict.fromkeys(filled):
+        notices += _missing_words(rows, head)
+    if any(rows[head.column].notna().any() for head in filled if _has_bands(head)):
+        rows = with_age_group(rows.drop(columns="age_group", errors="ignore"))
+    return rows, own, tuple(notices)
+
+
+def with_errors(rows: pd.DataFrame, heads: Sequence[Head] = KNOWN_HEADS) -> pd.DataFrame:
+    """Return completed rows with the derived columns of each head: errors, whether it is right, its confidence."""
+    for head in heads:
+        rows = head.with_errors(rows)
+    return rows
+
+
+def unjudgeable(predictions: pd.DataFrame, heads: Sequence[Head] = ()) -> str:
+    """Return what to say of a table in which no row has a label beside its prediction."""
+    pairs = [f"{head.column} and {head.predicted}" for head in dict.fromkeys((*KNOWN_HEADS, *heads))]
+    return (
+        f"the predictions table has neither {' nor '.join(pairs)}; its columns are "
+        f"{', '.join(map(str, predictions.columns[:20])) or 'none'}. Map them: "
+        f"--columns {KNOWN_HEADS[0].predicted}=NAME."
+    )
+
+
+def _own_heads(predictions: pd.DataFrame) -> tuple[Head, ...]:
+    stored = predictions.attrs.get(_ATTRIBUTE)
+    return heads_of_predictions(predictions) if stored is None else tuple(head_from_dict(one) for one in stored)
+
+
+def _has_bands(head: Head) -> bool:
+    return not isinstance(head, Classification) and head.has_bands
+
+
+def _texts(rows: pd.DataFrame, name: str) -> pd.Series:
+    if name not in rows:
+        return pd.Series(None, index=rows.index, dtype=object)
+    values = rows[name].astype(object)
+    return values.where(values.notna(), None).map(lambda value: None if value is None else str(value)).astype(object)
+
+
+def _numbers(rows: pd.DataFrame, name: str, head: Head) -> tuple[pd.Series, int]:
+    """Return a column as floats within their range, and how many values are none."""
+    if name not in rows:
+        return pd.Series(np.nan, index=rows.index), 0
+    numbers = pd.to_numeric(rows[name], errors="coerce").astype("float64").replace([np.inf, -np.inf], np.nan)
+    if isinstance(head, Classification):
+        numbers = numbers.where(numbers.between(0.0, 1.0))
+    elif name == head.column:
+        numbers = numbers.where(numbers.between(head.low, head.high))
+    return numbers, int((rows[name].notna() & numbers.isna()).sum())
+
+
+def _fill_classes(rows: pd.DataFrame, head: Classification) -> list[str]:
+    """Write a head's classes as they are spelt in the head, and fill what its other columns tell."""
+    notices = []
+    for name in (head.column, head.predicted):
+        given = _texts(rows, name) if name not in rows else rows[name]
+        rows[name] = head.classes_of(given)
+        lost = int((given.notna() & rows[name].isna()).sum())
+        if lost:
+            kinds = f"neither {' nor '.join(head.classes)}" if head.is_binary else f"none of {', '.join(head.classes)}"
+            notices.append(f"{lost:,} values of {name} are {kinds} and count as unknown.")
+    if head.is_binary:
+        first, second = head.number_columns
+        rows[first] = rows[first].fillna(1.0 - rows[second])
+        rows[second] = rows[second].fillna(1.0 - rows[first])
+    likeliest = pd.Series(head.likeliest(rows), index=rows.index, dtype=object)
+    rows[head.predicted] = rows[head.predicted].where(rows[head.predicted].notna(), likeliest)
+    return notices
+
+
+def _missing_words(rows: pd.DataFrame, head: Head) -> list[str]:
+    label, prediction = rows[head.column].notna(), rows[head.predicted].notna()
+    unpredicted, unlabelled, notices = int((label & ~prediction).sum()), int((~label).sum()), []
+    if unpredicted and prediction.any():
+        notices.append(f"{unpredicted:,} rows have no {head.predicted}: they don't count, which may flatter.")
+    if unlabelled and label.any():
+        notices.append(f"{unlabelled:,} of {len(rows):,} rows have no {head.column}; they can't be judged.")
+    return notices

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from agegender.audit import grouping, sentences
+from agegender.audit import grouping
+from agegender.audit import old_sentences as sentences
 from agegender.audit.claims import Trial
 from agegender.audit.results import SMALLEST_RANKED_GROUP, Finding
 from agegender.audit.rows import METRICS, is_known

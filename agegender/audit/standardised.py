@@ -1,4 +1,4 @@
-"""Owns direct standardisation: what a group's metric would be, were it mixed in age like everybody.
+"""Direct standardisation: what a group's metric would be, were it mixed in age like everybody.
 
 A gap between ethnicities is often a gap between ages, because the groups were photographed at different ages. Both the
 raw and the standardised gap are shown; neither is the true one.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.audit.rates import LEVEL, normal_quantile
+from agegender.audit.estimates import LEVEL, Estimates, normal_quantile
 
 Floats = NDArray[np.float64]
 _OWN_SPREAD_ROWS = 5  # with fewer rows a cell borrows the spread of its age band
@@ -23,14 +23,10 @@ _OWN_SPREAD_ROWS = 5  # with fewer rows a cell borrows the spread of its age ban
 
 @dataclass(frozen=True)
 class Standardised:
-    """Arrays of shape (groups,): the standardised mean and gap to the rest, their ends, and the share compared."""
+    """Every group's mean and gap to the rest at equal ages, and the share of all rows that this compares."""
 
-    means: Floats
-    low: Floats
-    high: Floats
-    gaps: Floats
-    gap_low: Floats
-    gap_high: Floats
+    means: Estimates
+    gaps: Estimates
     shares: Floats
 
 
@@ -52,7 +48,9 @@ def standardise(
     """
     known = (codes >= 0) & (bands >= 0)
     if not known.any():
-        return Standardised(*(np.full(group_count, np.nan) for _ in range(7)))
+        unknown = np.full(group_count, np.nan)
+        nothing = Estimates(unknown, unknown, unknown)
+        return Standardised(nothing, nothing, unknown)
     band_count = int(bands[known].max()) + 1
     n, total, squares = _cells(values[known], codes[known], bands[known], (group_count, band_count))
     others = n.sum(axis=0) - n
@@ -67,7 +65,8 @@ def standardise(
     gap_reach = normal_quantile(LEVEL) * np.hypot(own_error, rest_error)
     bounds = (0.0, 1.0) if is_rate else (-np.inf, np.inf)
     ends = np.clip(own - reach, *bounds), np.clip(own + reach, *bounds)
-    return Standardised(own, *ends, own - rest, own - rest - gap_reach, own - rest + gap_reach, shares)
+    gaps = Estimates(own - rest, own - rest - gap_reach, own - rest + gap_reach)
+    return Standardised(Estimates(own, *ends), gaps, shares)
 
 
 def _cells(

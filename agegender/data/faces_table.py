@@ -19,10 +19,10 @@ import pandas as pd
 
 from agegender.errors import FolderError, TableError, UsageError
 from agegender.heads import AGE, GENDER
+from agegender.settings import SPLITS
 from agegender.writing import plain, replaced_file
 
 GENDERS = GENDER.classes
-SPLITS = ("train", "valid", "test")
 OLDEST_AGE_YEARS = AGE.high
 
 # Every faces table has these columns, in this order; further columns (quality scores, real ages) may follow.

@@ -4,6 +4,7 @@ numpy, pandas and scipy only: a table is audited without torch.
 """
 
 from agegender.heads.choosing import (
+    FORMER_COLUMNS,
     KNOWN_HEADS,
     Head,
     choose_heads,
@@ -20,6 +21,7 @@ from agegender.heads.target import Target
 __all__ = [
     "AGE",
     "CLASSIFICATION_LOSSES",
+    "FORMER_COLUMNS",
     "GENDER",
     "KNOWN_HEADS",
     "REGRESSION_LOSSES",

@@ -17,6 +17,8 @@ from agegender.heads.regression import AGE, REGRESSION_LOSSES, Regression
 
 Head = Regression | Classification
 KNOWN_HEADS: tuple[Head, ...] = (AGE, GENDER)
+# Columns of version 0.1, and what they are called now; both are understood when a table is read.
+FORMER_COLUMNS = {"female_probability": GENDER.probability_columns["female"]}
 KINDS = (Regression.kind, Classification.kind)
 MOST_CLASSES = 100
 MOST_AMBIGUOUS_VALUES = 20  # whole numbers with at most so many values may be either kind
@@ -83,7 +85,8 @@ def heads_of_predictions(table: pd.DataFrame) -> tuple[Head, ...]:
         column = name.removeprefix("predicted_")
         known = next((head for head in KNOWN_HEADS if head.column == column), None)
         heads.append(known or _guessed_head(column, table))
-    if GENDER not in heads and {"female_probability", "gender_probability_female"} & set(table.columns):
+    told = {*GENDER.probability_columns.values(), *FORMER_COLUMNS} & set(map(str, table.columns))
+    if GENDER not in heads and told:
         heads.append(GENDER)
     order = {head.name: place for place, head in enumerate(KNOWN_HEADS)}
     return tuple(sorted(heads, key=lambda head: order.get(head.name, len(order))))

@@ -22,6 +22,8 @@ UNKNOWN = float("nan")
 CLASSIFICATION_LOSSES = ("cross-entropy", "focal")
 LEAST_CALIBRATION_ROWS = 30
 _UNKNOWN_CLASS = -1
+# Other spellings of a class that tables have, in lower case.
+_SPELLINGS = {"male": ("m", "man"), "female": ("f", "woman")}
 _SMALLEST_PROBABILITY = 1e-7
 
 
@@ -92,6 +94,12 @@ class Classification:
     def number_columns(self) -> tuple[str, ...]:
         """Columns that hold numbers: the probabilities."""
         return tuple(self.probability_columns.values())
+
+    @property
+    def spellings(self) -> dict[str, str]:
+        """How a class may be spelt, in lower case -> class."""
+        others = {text: name for name in self.classes for text in _SPELLINGS.get(name, ())}
+        return others | {name.strip().lower(): name for name in reversed(self.classes)}
 
     @property
     def right_column(self) -> str:
@@ -203,6 +211,25 @@ class Classification:
         if not all(name in rows for name in self.number_columns):
             return None
         return np.stack([numbers(rows, name) for name in self.number_columns], axis=1)
+
+    def classes_of(self, column: pd.Series) -> pd.Series:
+        """Return the class of each cell however it is spelt, None where it is missing or no class."""
+        spellings = self.spellings
+        texts = as_names(column).map(str, na_action="ignore")
+        known = {
+            text: text if text in self.classes else spellings.get(text.strip().lower())
+            for text in texts.dropna().unique()
+        }
+        return texts.map(known).astype(object).where(lambda cells: cells.notna(), None)
+
+    def likeliest(self, rows: pd.DataFrame) -> NDArray[np.object_]:
+        """Return each row's class of the highest probability, of equals the last; None where one is not known."""
+        probabilities = self.probabilities(rows)
+        if probabilities is None:
+            return np.full(len(rows), None, dtype=object)
+        last = len(self.classes) - 1 - np.nan_to_num(probabilities)[:, ::-1].argmax(axis=1)
+        names = np.array([*self.classes, None], dtype=object)
+        return names[np.where(np.isfinite(probabilities).all(axis=1), last, len(self.classes))]
 
     def label_words(self, value: Any) -> str:
         """Return a label or a prediction as a photo's caption has it; "" where it is missing."""

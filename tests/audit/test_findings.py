@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from metric_tables import simulated_predictions
 
-from agegender.audit.findings import find
+from agegender.audit.old_findings import find
 from agegender.errors import TableError
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from metric_tables import simulated_predictions
 
-from agegender.audit.groups import compare_groups, compare_many, group_columns
+from agegender.audit.old_groups import compare_groups, compare_many, group_columns
 from agegender.audit.representation import representation
 from agegender.audit.rows import METRICS, row_values
 from agegender.errors import TableError, UsageError

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from metric_tables import simulated_predictions
 
-from agegender.audit.standard import evaluation_metrics
+from agegender.audit.metrics_document import evaluation_metrics
 from agegender.errors import TableError
 from agegender.writing import to_json
 

@@ -1,0 +1,337 @@
+"""What is known about a model from its predictions: the judged rows, every group comparison, the findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from agegender.audit import grouping
+from agegender.audit.chalearn import chalearn_beside_chance
+from agegender.audit.chance import FAMILY_SHARES, Ledger
+from agegender.audit.findings import Finding, find, too_many_values, untold
+from agegender.audit.grouping import Grouping
+from agegender.audit.groups import Group, GroupResult, compare_groups
+from agegender.audit.predictions_table import complete_predictions, unjudgeable, with_errors
+from agegender.errors import TableError, UsageError
+from agegender.heads import Head, Regression, RowMetric
+from agegender.settings import SPLIT_CHOICES, SPLITS
+
+_MANY_ROWS = 20_000  # above it intervals are narrow, and resampling takes long
+ALL_ROWS = "all rows"
+Columns = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """All comparisons of one assessment: columns -> full name of a metric -> result."""
+
+    by_columns: Mapping[Columns, Mapping[str, GroupResult]]
+
+    def get(self, columns: Columns, metric: str) -> GroupResult | None:
+        """Return one result, or None where it was not made."""
+        return self.by_columns.get(columns, {}).get(metric)
+
+    @property
+    def single(self) -> list[Columns]:
+        """Groupings by one column."""
+        return [columns for columns in self.by_columns if len(columns) == 1]
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A model's predictions, judged; whatever is derived is computed when first asked for, and once.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        All rows, completed, with the errors of each head.
+    heads : tuple of Head
+        Those by which some judged row has a label and a prediction.
+    unjudged : tuple of Head
+        Those that the table speaks of and no judged row can tell about.
+    title : str
+    notices : tuple of str
+        What is unusual about the table, as sentences for the top of each page.
+    is_drawn : bool
+        Whether the faces are drawn, and no photos.
+    split : str or None
+        Which split is judged; by default test, else valid, else all rows.
+    columns : tuple of str or None
+        By what to group; by default every label column and other short text columns.
+    resample_count, deal_count, seed : int
+        Bootstrap resamples (at most 500 above 20,000 rows) and random deals.
+    """
+
+    rows: pd.DataFrame
+    heads: tuple[Head, ...]
+    unjudged: tuple[Head, ...] = ()
+    title: str = ""
+    notices: tuple[str, ...] = ()
+    is_drawn: bool = False
+    split: str | None = None
+    columns: tuple[str, ...] | None = None
+    resample_count: int = 2000
+    deal_count: int = 2000
+    seed: int = 7
+
+    @cached_property
+    def splits(self) -> dict[str, pd.DataFrame]:
+        """Rows of each split that has any, in the order train, valid, test."""
+        parts = {name: self.rows[self.rows["split"] == name] for name in SPLITS}
+        return {name: part for name, part in parts.items() if len(part)}
+
+    @cached_property
+    def judged_split(self) -> str:
+        """The split that is judged; "all rows" where there are no splits."""
+        if self.split is not None:
+            return self.split if self.split in self.splits else ALL_ROWS
+        return next((name for name in ("test", "valid") if name in self.splits), ALL_ROWS)
+
+    @cached_property
+    def judged(self) -> pd.DataFrame:
+        """The rows that every figure without another name is about."""
+        return self.splits.get(self.judged_split, self.rows).reset_index(drop=True)
+
+    @cached_property
+    def training(self) -> pd.DataFrame | None:
+        """Rows that the model was trained on, where the table holds them."""
+        return self.splits.get("train")
+
+    @cached_property
+    def metrics(self) -> dict[str, RowMetric]:
+        """The metrics of the heads by which some judged row can be told, by full name."""
+        every = [metric for head in self.heads for metric in head.metrics]
+        return {metric.name: metric for metric in every if metric.is_known(self.judged)}
+
+    @cached_property
+    def groupings(self) -> dict[Columns, Grouping]:
+        """The group of every judged row, by each column and each intersection that is looked at."""
+        single = grouping.group_columns(self.judged) if self.columns is None else self._columns(self.columns)
+        wanted = [*((name,) for name in single), *grouping.crossings(single)]
+        return {columns: grouping.make(self.judged, columns) for columns in wanted}
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """What chance does to every gap."""
+        values = {metric: self._values(metric.name) for metric in self.metrics.values()}
+        parts = [
+            [one for columns, one in self.groupings.items() if (len(columns) > 1) is crossed]
+            for crossed in (False, True)
+        ]
+        return Ledger(values, *parts, deal_count=self.deal_count, seed=self.seed)
+
+    @cached_property
+    def comparisons(self) -> Comparisons:
+        """Every comparison that the judged rows allow."""
+        return Comparisons(
+            {
+                columns: {
+                    name: self.compare(name, columns)
+                    for name, metric in self.metrics.items()
+                    if self._is_wanted(metric, columns)
+                }
+                for columns in self.groupings
+            }
+        )
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """What can be claimed about groups, strongest first, then what cannot."""
+        heads = {head.name: head for head in self.heads}
+        training = None if self.judged_split == "train" else self.training
+        found = find(self.ledger, heads, self.compare, self.judged, training)
+        wanted = self.columns or [name for name in grouping.LABEL_COLUMNS if name in self.judged]
+        many = [name for name in wanted if grouping.value_count(self.judged, name) > grouping.MOST_VALUES]
+        rows = [int(self.judged[name].notna().sum()) for name in many]
+        reason = "no row has both the label and the prediction"
+        return [
+            *found,
+            *(
+                untold(self.heads[0], (name,), n, too_many_values(self.judged, name))
+                for name, n in zip(many, rows, strict=True)
+            ),
+            *(untold(head, (), 0, reason) for head in self.unjudged),
+        ]
+
+    @cached_property
+    def chalearn(self) -> pd.DataFrame:
+        """The ChaLearn scores beside chance; no rows without a head that has age bands."""
+        banded = [head for head in self.heads if isinstance(head, Regression) and head.has_bands]
+        if not banded:
+            return pd.DataFrame()
+        return chalearn_beside_chance(self.judged, banded[0], self.ledger)
+
+    def has(self, *columns: str) -> bool:
+        """Return whether some judged row knows all of `columns`."""
+        if any(name not in self.judged for name in columns):
+            return False
+        return bool(self.judged[list(columns)].notna().all(axis=1).any())
+
+    def metric(self, name: str) -> RowMetric:
+        """Return a metric by its full name, or by a short one that only one head has.
+
+        Raises
+        ------
+        UsageError
+            There is none, or more than one head has it.
+        """
+        if name in self.metrics:
+            return self.metrics[name]
+        found = [metric for metric in self.metrics.values() if metric.short == name]
+        if len(found) == 1:
+            return found[0]
+        names = [metric.name for metric in found]
+        if not names:
+            shorts = {metric.short: metric.name for metric in self.metrics.values()}
+            names = list(
+                dict.fromkeys(shorts.get(near, near) for near in get_close_matches(name, [*shorts, *self.metrics]))
+            )
+        hint = f"did you mean {' or '.join(names)}?" if names else f"there are {', '.join(self.metrics)}."
+        raise UsageError(f"no one metric is called {name!r}; {hint}")
+
+    def compare(self, metric: str, columns: Sequence[str]) -> GroupResult:
+        """Return one metric over the groups of any columns; p-values only where the ledger has them.
+
+        Raises
+        ------
+        UsageError
+            There is no such metric.
+        TableError
+            A column is absent.
+        """
+        wanted, names = self.metric(metric), tuple(columns)
+        key = (wanted.name, names)
+        if key not in self._results:
+            groups = self.groupings.get(names) or grouping.make(self.judged, names)
+            few = self.resample_count if len(self.judged) <= _MANY_ROWS else min(self.resample_count, 500)
+            self._results[key] = compare_groups(
+                wanted,
+                self._values(wanted.name),
+                groups,
+                self._bands(names),
+                chances=self.ledger.get(*key) if names in self.groupings else None,
+                resample_count=few,
+                seed=self.seed,
+            )
+        return self._results[key]
+
+    def by(self, metric: str, *columns: str) -> pd.DataFrame:
+        """Return a metric by group, or overall without columns: `value`, `low`, `high`, `n` and `persons`.
+
+        Persons are told apart by `subject_id` where it is known; else every photo counts as one.
+        """
+        wanted = self.metric(metric)
+        if not columns:
+            everyone = Grouping((), ((),), np.zeros(len(self.judged), dtype=np.int64))
+            groups: tuple[Group, ...] = (compare_groups(wanted, self._values(wanted.name), everyone).overall,)
+        else:
+            everyone = grouping.make(self.judged, columns)
+            groups = self.compare(metric, columns).groups
+        counted = np.isfinite(self._values(wanted.name))
+        persons = [self._person_count(counted & (everyone.codes == number)) for number in range(len(groups))]
+        return pd.DataFrame(
+            [
+                {
+                    **dict(zip(columns, group.values, strict=True)),
+                    "value": group.estimate.value,
+                    "low": group.estimate.low,
+                    "high": group.estimate.high,
+                    "n": group.n,
+                    "persons": count,
+                }
+                for group, count in zip(groups, persons, strict=True)
+            ],
+            columns=[*columns, "value", "low", "high", "n", "persons"],
+        )
+
+    @cached_property
+    def _results(self) -> dict[tuple[str, Columns], GroupResult]:
+        return {}
+
+    @cached_property
+    def _all_values(self) -> dict[str, NDArray[np.float64]]:
+        return {name: metric.values(self.judged) for name, metric in self.metrics.items()}
+
+    def _values(self, name: str) -> NDArray[np.float64]:
+        return self._all_values[name]
+
+    def _columns(self, columns: Sequence[str]) -> tuple[str, ...]:
+        missing = [name for name in columns if name not in self.judged]
+        if missing:
+            raise TableError(
+                f"cannot look for findings by {', '.join(missing)}: the table has "
+                f"{', '.join(map(str, self.judged.columns))}."
+            )
+        return tuple(name for name in columns if grouping.value_count(self.judged, name) <= grouping.MOST_VALUES)
+
+    def _bands(self, columns: Columns) -> NDArray[np.int64] | None:
+        # Groups of one age band cannot be mixed like everybody.
+        if "age_group" in columns or "age_group" not in self.judged:
+            return None
+        return self._age_bands
+
+    @cached_property
+    def _age_bands(self) -> NDArray[np.int64]:
+        return grouping.make(self.judged, ("age_group",)).codes
+
+    def _is_wanted(self, metric: RowMetric, columns: Columns) -> bool:
+        """Whether a report shows a metric over a grouping: what is not tested only over single columns, within too."""
+        if metric.key in FAMILY_SHARES or metric.key.startswith("within_"):
+            return True
+        labels = {head.name: head.column for head in self.heads}
+        return len(columns) == 1 and labels[metric.head] not in columns
+
+    def _person_count(self, chosen: NDArray[np.bool_]) -> int:
+        if "subject_id" not in self.judged:
+            return int(chosen.sum())
+        persons = self.judged["subject_id"][chosen]
+        return int(persons.nunique() + persons.isna().sum())
+
+
+def assess(
+    predictions: pd.DataFrame,
+    *,
+    heads: Sequence[Head] | None = None,
+    title: str = "",
+    split: str | None = None,
+    is_drawn: bool = False,
+) -> Assessment:
+    """Return the assessment of a predictions table, its columns completed, its oddities counted and said.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Anybody's; see `complete_predictions`.
+    heads : sequence of Head, optional
+        By default those of the table.
+    split : str, optional
+        "train", "valid", "test" or "all"; by default test where there is one, else valid, else all rows.
+    is_drawn : bool
+        Also told by a `source` of "drawn_faces" in every row.
+
+    Raises
+    ------
+    TableError
+        It has no rows, or no row of the split has a label beside its prediction.
+    UsageError
+        There is no such split.
+    """
+    if split is not None and split not in SPLIT_CHOICES:
+        raise UsageError(f"there is no split {split!r}; there are {', '.join(SPLIT_CHOICES)}.")
+    rows, known, notices = complete_predictions(predictions, heads)
+    if not len(rows):
+        raise TableError("the predictions table has no rows, so there is nothing to report on.")
+    is_drawn = is_drawn or bool((rows["source"] == "drawn_faces").all())
+    made = Assessment(with_errors(rows, known), known, (), title, notices, is_drawn, split)
+    if split in SPLITS and split not in made.splits:
+        raise TableError(f"the predictions table has no row in the split {split!r}; judge another, or all rows.")
+    judged = tuple(head for head in known if head.metrics[0].is_known(made.judged))
+    if not judged:
+        raise TableError(unjudgeable(predictions, known))
+    return replace(made, heads=judged, unjudged=tuple(head for head in known if head not in judged))

@@ -1,0 +1,310 @@
+"""Models on the same faces: who is better, by how much, and on which faces, head by head.
+
+Everything is paired: two models see the same photos, and their errors rise and fall together, so a difference of
+errors face by face is known far better than two averages are.
+
+References
+----------
+McNemar, Psychometrika 1947 (here exact, by the binomial distribution).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from agegender.audit import grouping
+from agegender.audit.chalearn import chalearn_scores
+from agegender.audit.estimates import UNKNOWN, Estimate, mean_of
+from agegender.audit.predictions_table import complete_predictions, with_errors
+from agegender.errors import TableError
+from agegender.heads import Classification, Head, Regression
+
+# What ranks models where a head has age bands, as in the ChaLearn course; else every head's main score does.
+RANKED_SCORES = ("mae", "bias_gender", "bias_age", "bias_ethnicity", "bias_expression")
+_LARGE_SHARE = 0.25  # of the labels' standard deviation: a large change of an error where the head has no tolerance
+_WORDS = np.array(["broken", "", "mended", None], dtype=object)
+
+
+@dataclass(frozen=True)
+class NumberChange:
+    """What a second model changes in the errors of a regression.
+
+    Attributes
+    ----------
+    n : int
+        Faces with a label and both predictions.
+    error_difference : Estimate
+        Mean absolute error of the second minus that of the first, in the unit: below 0 the second is better.
+    by_group : DataFrame
+        Columns `column`, `group`, `n`, `error_difference`, `error_difference_low`, `error_difference_high`.
+        Not corrected for how many there are.
+    """
+
+    n: int
+    error_difference: Estimate
+    by_group: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class ClassChange:
+    """What a second model changes in the predictions of a classification.
+
+    Attributes
+    ----------
+    n : int
+        Faces with a label and both predictions.
+    mended, broken : int
+        Wrong in the first and right in the second; the other way round.
+    mcnemar_p_value : float
+        Two-sided and exact; NaN without a face.
+    by_group : DataFrame
+        Columns `column`, `group`, `n`, `mended`, `broken`, `mcnemar_p_value`. Not corrected for how many there are.
+    """
+
+    n: int
+    mended: int
+    broken: int
+    mcnemar_p_value: float
+    by_group: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """What a second model changes against a first one, on the faces that both have judged.
+
+    Attributes
+    ----------
+    heads : tuple of Head
+        Those that both models have.
+    changes : mapping of the head's name to NumberChange or ClassChange
+    faces : DataFrame
+        One row per shared face, most mended first, with the labels of the first table. Of each head
+        `<predicted>_first`, `<predicted>_second` and `<name>_change`: of a regression the absolute error of the second
+        minus that of the first, beside `<absolute error>_first` and `_second`; of a classification "mended", "broken",
+        "" or missing.
+    """
+
+    heads: tuple[Head, ...]
+    changes: Mapping[str, NumberChange | ClassChange]
+    faces: pd.DataFrame
+
+    def mended(self, head: Head, count: int = 12) -> pd.DataFrame:
+        """Return faces that the second model judges better: numbers by a tolerance or more, best first."""
+        change = self.faces[change_column(head)]
+        if isinstance(head, Classification):
+            return self.faces[change == "mended"].head(count)
+        return self.faces[change <= -self._large(head)].sort_values(change_column(head), kind="stable").head(count)
+
+    def broken(self, head: Head, count: int = 12) -> pd.DataFrame:
+        """Return faces that the second model judges worse: numbers by a tolerance or more, worst first."""
+        change = self.faces[change_column(head)]
+        if isinstance(head, Classification):
+            return self.faces[change == "broken"].head(count)
+        worst_last = self.faces.sort_values(change_column(head), kind="stable")
+        return worst_last[worst_last[change_column(head)] >= self._large(head)].iloc[::-1].head(count)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers of each head as plain dictionaries; the faces are left to their table."""
+        return {
+            name: {**asdict(change), "by_group": change.by_group.to_dict(orient="records")}
+            for name, change in self.changes.items()
+        }
+
+    def _large(self, head: Regression) -> float:
+        return head.tolerances[0] if head.tolerances else _LARGE_SHARE * float(self.faces[head.column].std())
+
+
+def change_column(head: Head) -> str:
+    """Return the column of `PairedComparison.faces` that says what became of a face."""
+    return f"{head.name}_change"
+
+
+def leaderboard(models: Mapping[str, pd.DataFrame], heads: Sequence[Head] | None = None) -> pd.DataFrame:
+    """Return the models ordered by their average rank.
+
+    Parameters
+    ----------
+    models : mapping of name to predictions table
+        Of the same rows (the test split).
+    heads : sequence of Head, optional
+        By default those of each table.
+
+    Returns
+    -------
+    DataFrame
+        `model`, `n`, the scores, a `rank_` of each ranked one, `average_rank`. Where a head has age bands its `mae` and
+        four bias scores are ranked, as the ChaLearn course does (`RANKED_SCORES`), and every other head's main score
+        stands beside them (`gender_accuracy`); else the main scores are ranked (`height_mae`). Equal scores share the
+        mean of their ranks; a score that no model has does not count, one that a model lacks ranks it last there.
+    """
+    if not models:
+        raise TableError("no predictions to compare: name at least one model.")
+    completed = {name: complete_predictions(table, heads)[:2] for name, table in models.items()}
+    judged: dict[str, Head] = {}
+    for rows, own in completed.values():
+        judged |= {head.name: head for head in own if head.metrics[0].is_known(rows) and head.name not in judged}
+    banded = next((head for head in judged.values() if isinstance(head, Regression) and head.has_bands), None)
+    scores = [{"model": name, **_scores(rows, judged, banded)} for name, (rows, _) in completed.items()]
+    board = pd.DataFrame(scores)
+    lower_is_better = {_score_name(head): head.metrics[0].better == "lower" for head in judged.values()}
+    ranked = dict.fromkeys(RANKED_SCORES, True) if banded else lower_is_better
+    for name, is_rising in ranked.items():
+        ranks = board[name].rank(method="average", na_option="bottom", ascending=is_rising)
+        board[f"rank_{name}"] = ranks if board[name].notna().any() else np.nan
+    counted = [f"rank_{name}" for name in ranked if board[name].notna().any()]
+    board["average_rank"] = board[counted].mean(axis=1) if counted else np.nan
+    order = ["average_rank", *list(ranked)[:1]]
+    others = [name for name in lower_is_better if name in board and name not in ranked]
+    columns = [*(name for name in board if name not in others), *others]
+    return board[columns].sort_values(order, kind="stable", ignore_index=True)
+
+
+def compare_pair(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    *,
+    heads: Sequence[Head] | None = None,
+    columns: Sequence[str] | None = None,
+    resample_count: int = 2000,
+    seed: int = 7,
+) -> PairedComparison:
+    """Return what the second model changes against the first, on the photos that both tables name in `path`.
+
+    Raises
+    ------
+    TableError
+        A table has no `path`, names a photo twice, the tables share no photo, or their labels disagree.
+    """
+    faces, judged = _shared(first, second, heads)
+    chosen = grouping.group_columns(faces[_first_columns(faces)]) if columns is None else tuple(columns)
+    groupings = [grouping.make(faces, (name,)) for name in chosen]
+    changes = {head.name: _change(head, faces, groupings, (resample_count, seed)) for head in judged}
+    by_number = [change_column(head) for head in judged if isinstance(head, Regression)]
+    if by_number:
+        faces = faces.sort_values(by_number[0], kind="stable", ignore_index=True)
+    return PairedComparison(judged, changes, faces)
+
+
+def mcnemar(mended: int, broken: int) -> float:
+    """Return the exact two-sided p-value of McNemar's test from the two counts of changes.
+
+    >>> mcnemar(10, 0), mcnemar(0, 0)
+    (0.001953125, 1.0)
+    """
+    from scipy.stats import binomtest
+
+    return float(binomtest(mended, mended + broken, 0.5).pvalue) if mended + broken else 1.0
+
+
+def _score_name(head: Head) -> str:
+    short = head.metrics[0].short
+    return short if isinstance(head, Regression) and head.has_bands else f"{head.name}_{short}"
+
+
+def _scores(rows: pd.DataFrame, heads: Mapping[str, Head], banded: Regression | None) -> dict[str, float]:
+    values = {_score_name(head): head.metrics[0].values(rows) if head.metrics[0].is_known(rows) else np.full(1, np.nan)
+              for head in heads.values()}  # fmt: skip
+    means = {
+        name: float(one[np.isfinite(one)].mean()) if np.isfinite(one).any() else np.nan for name, one in values.items()
+    }
+    count = int(np.isfinite(next(iter(values.values()), np.empty(0))).sum())
+    bias = {f"bias_{name}": score for name, score in chalearn_scores(rows, banded).items()} if banded else {}
+    return {"n": count, **means, **bias}
+
+
+def _first_columns(faces: pd.DataFrame) -> list[str]:
+    return [name for name in faces if not str(name).endswith(("_first", "_second", "_change"))]
+
+
+def _shared(
+    first: pd.DataFrame, second: pd.DataFrame, heads: Sequence[Head] | None
+) -> tuple[pd.DataFrame, tuple[Head, ...]]:
+    """Return the shared photos with the labels, both models' predictions and the change, and the heads of both."""
+    for name, table in (("first", first), ("second", second)):
+        if "path" not in table or table["path"].duplicated().any():
+            raise TableError(f"the {name} predictions table needs a column path that names every photo once.")
+    old, old_heads, _ = complete_predictions(first, heads)
+    new, new_heads, _ = complete_predictions(second, heads)
+    theirs = {head.name for head in new_heads if head.metrics[0].is_known(new)}
+    judged = tuple(head for head in old_heads if head.name in theirs and head.metrics[0].is_known(old))
+    old, new = with_errors(old, judged), with_errors(new, judged)
+    wanted = [name for head in judged for name in (head.column, head.predicted, *head.derived_columns)]
+    both = old.merge(new[["path", *wanted]], on="path", suffixes=("", "_second"), validate="one_to_one")
+    if both.empty:
+        raise TableError("the two predictions tables share no photo: their columns path have nothing in common.")
+    for head in judged:
+        both = _with_change(both, head)
+    return both, judged
+
+
+def _with_change(both: pd.DataFrame, head: Head) -> pd.DataFrame:
+    label, other = both[head.column], both[f"{head.column}_second"]
+    is_other = (
+        (label - other).abs() > 1e-6
+        if isinstance(head, Regression)
+        else label.notna() & other.notna() & (label != other)
+    )
+    if is_other.any():
+        raise TableError(
+            f"{int(is_other.sum())} photos have another {head.title} label in the second table, first "
+            f"{both['path'][is_other].iloc[0]!r}; compare models on the same labels."
+        )
+    kept = [head.predicted, *([head.absolute_error_column] if isinstance(head, Regression) else [])]
+    if isinstance(head, Regression):
+        own = head.absolute_error_column
+        change: Any = both[f"{own}_second"] - both[own]
+    else:
+        change = _class_change(both[f"{head.right_column}_second"] - both[head.right_column])
+    both = both.rename(columns={name: f"{name}_first" for name in kept}).assign(**{change_column(head): change})
+    gone = {head.column, *head.derived_columns} - set(kept)
+    return both.drop(columns=[f"{name}_second" for name in gone], errors="ignore")
+
+
+def _class_change(change: pd.Series) -> NDArray[np.object_]:
+    numbers = change.to_numpy(dtype=np.float64)
+    return _WORDS[np.where(np.isfinite(numbers), np.nan_to_num(numbers) + 1, 3).astype(int)]
+
+
+def _change(
+    head: Head, faces: pd.DataFrame, groupings: Sequence[grouping.Grouping], numbers: tuple[int, int]
+) -> NumberChange | ClassChange:
+    change = faces[change_column(head)].to_numpy()
+    everyone = np.ones(len(change), dtype=bool)
+    groups = [
+        ({"column": one.columns[0], "group": values[0]}, one.codes == number)
+        for one in groupings
+        for number, values in enumerate(one.values)
+    ]
+    if isinstance(head, Regression):
+        rows = [{**words, **_number_row(change[inside], numbers)} for words, inside in groups]
+        n, *ends = _number_row(change[everyone], numbers).values()
+        names = ["column", "group", "n", "error_difference", "error_difference_low", "error_difference_high"]
+        return NumberChange(int(n), Estimate(*ends), pd.DataFrame(rows, columns=names))
+    counted = [{**words, **_class_row(change[inside])} for words, inside in groups]
+    names = ["column", "group", "n", "mended", "broken", "mcnemar_p_value"]
+    return ClassChange(**_class_row(change), by_group=pd.DataFrame(counted, columns=names))
+
+
+def _number_row(change: NDArray[Any], numbers: tuple[int, int]) -> dict[str, float]:
+    known = change.astype(np.float64)
+    known = known[np.isfinite(known)]
+    mean = mean_of(known, is_rate=False, resample_count=numbers[0], seed=numbers[1]) if known.size else UNKNOWN
+    return {
+        "n": known.size,
+        "error_difference": mean.value,
+        "error_difference_low": mean.low,
+        "error_difference_high": mean.high,
+    }
+
+
+def _class_row(change: NDArray[Any]) -> dict[str, Any]:
+    known = int(pd.notna(change).sum())
+    mended, broken = (int((change == word).sum()) for word in ("mended", "broken"))
+    p_value = mcnemar(mended, broken) if known else float("nan")
+    return {"n": known, "mended": mended, "broken": broken, "mcnemar_p_value": p_value}
