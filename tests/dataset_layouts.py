@@ -1,5 +1,6 @@
 """Small datasets, each written out in its own published layout, with the oddities that the real ones have."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -113,7 +114,7 @@ def write_all_age_faces(root: Path) -> Path:
     return root
 
 
-def write_masked_faces(root: Path) -> Path:
+def write_masked_faces(root: Path, answers: Sequence[int] = (0, 0, 0)) -> Path:
     people = ["000001_female_Asian_45", "000004_male_Asian_54", "001498-1_female_Asian_23", "000020_female_Asian_50"]
     for person in people:
         folder = root / "train" / "images" / person
@@ -126,7 +127,11 @@ def write_masked_faces(root: Path) -> Path:
     text(
         root / "train/train.csv", "id,gender,race,age,path\n" + "\n".join(p.replace("_", ",") + f",{p}" for p in people)
     )
-    photo(root / "eval/images/cbc5c6e168e63498590db46022617123f1fe1268.jpg")
+    names = [f"{digit * 40}.jpg" for digit in "c0a"]
+    for name in names:
+        photo(root / "eval/images" / name)
+    rows = [f"{name},{answer}" for name, answer in zip(names, answers, strict=True)]
+    text(root / "eval/info.csv", "\n".join(["ImageID,ans", *rows]))
     return root
 
 

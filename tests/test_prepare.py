@@ -7,7 +7,15 @@ import sys
 import cv2
 import dataset_layouts
 import pytest
-from dataset_layouts import LAYOUTS, text, write_appa_real, write_fairface, write_folder, write_utkface
+from dataset_layouts import (
+    LAYOUTS,
+    text,
+    write_appa_real,
+    write_fairface,
+    write_folder,
+    write_masked_faces,
+    write_utkface,
+)
 from prepare_command import document, prepare, refusal
 
 from agegender.data.faces_table import read_faces
@@ -138,6 +146,23 @@ def test_a_limit_takes_the_same_random_photos_for_the_same_seed(tmp_path, capsys
         assert document(capsys, *given, "--seed", seed)["files"] == 6
         chosen.append(read_faces(tmp_path / "here" / "faces.parquet").table["path"].tolist())
     assert chosen[0] == chosen[1] != chosen[2]
+
+
+def test_derived_labels_are_columns_of_the_table(tmp_path, capsys):
+    given = ["--source", "masked-faces", "--data", write_masked_faces(tmp_path / "data")]
+    document(capsys, *given, "--age-classes", "30,60", "--combine", "mask", "age_class", "gender")
+    table = read_faces(tmp_path / "here" / "faces.parquet").table
+    assert table["age_class"].value_counts().to_dict() == {"30–59": 21, "<30": 7}
+    assert table["mask_age_gender"].nunique() == 3 * 3
+    assert "no labels age_class" in refusal(capsys, *given, "--combine", "mask", "age_class")
+    assert "write for example 30,60" in refusal(capsys, *given, "--age-classes", "60,30")
+
+
+def test_the_evaluation_photos_of_the_mask_competition_become_the_test_part(tmp_path, capsys):
+    root = write_masked_faces(tmp_path / "data", answers=[14, 0, 7])
+    counts = document(capsys, "--source", "masked-faces", "--data", root, "--option", "eval=yes")
+    assert counts["split"]["test"] == 3
+    assert counts["split"]["train"] + counts["split"]["valid"] == 28
 
 
 def test_the_text_says_what_was_lost_and_why(tmp_path, capsys):

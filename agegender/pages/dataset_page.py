@@ -6,6 +6,7 @@ twins and scoring quality happened before.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def dataset_context(faces: FacesTable, counts: Mapping[str, Any], *, hide_faces:
         {"anchor": "quality", "title": "Extremes of quality", **_quality_extremes(faces, hide_faces)},
     ]
     return {
-        "title": f"Dataset: {', '.join(faces.notes.get('sources', ['unknown source']))}",
+        "title": f"Dataset: {', '.join(map(str, faces.table['source'].unique()))}",
         "is_drawn": faces.is_drawn(),
         "kept_count": count(len(kept)),
         "file_count": count(len(faces.table)),
@@ -131,11 +132,9 @@ def _label_table(kept: pd.DataFrame) -> Table | None:
     for name, values in _counted_labels(kept).items():
         texts = values.astype(object).where(values.notna(), "unknown").astype(str)
         by_value = pd.crosstab(texts, kept["split"].fillna("")).reindex(columns=sides, fill_value=0)
-        sizes = texts.value_counts(sort=False).sort_index()
-        for value in sorted(sizes.index, key=lambda value: (value == "unknown", value)):
-            size = int(sizes[value])
+        for value, size in sorted(texts.value_counts().items(), key=lambda item: _rank(str(item[0]))):
             counted = {side: int(by_value.loc[value, side]) for side in sides}
-            rows.append(Row({"label": name, "value": value, "n": size, "share": size / len(kept), **counted}))
+            rows.append(Row({"label": name, "value": value, "n": int(size), "share": size / len(kept), **counted}))
     columns = (
         Column("label", "Label"),
         Column("value", "Value"),
@@ -144,6 +143,12 @@ def _label_table(kept: pd.DataFrame) -> Table | None:
         *(Column(side, f"In {side}", 0) for side in sides),
     )
     return Table("label-counts", "Labels per split", columns, rows) if rows else None
+
+
+def _rank(value: str) -> tuple[bool, int, float, str]:
+    """Return what values are sorted by: bands as they rise, texts by the alphabet, the unknown last."""
+    number = re.match(r"\d+", value.lstrip("<≥"))
+    return value == "unknown", {"<": 0, "≥": 2}.get(value[:1], 1), float(number[0]) if number else 0.0, value
 
 
 def _counted_labels(kept: pd.DataFrame) -> dict[str, pd.Series]:

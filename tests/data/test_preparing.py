@@ -1,11 +1,14 @@
 """The way from folders to a table, called from Python as `train` calls it."""
 
+from pathlib import Path
+
 import pytest
 from dataset_layouts import write_fairface, write_utkface
 
-from agegender.data.preparing import Dataset, limit_faces, parse_shares, prepare_datasets, prepare_faces
+from agegender.data.faces_table import write_faces
+from agegender.data.preparing import Dataset, gather, limit_faces, parse_shares, prepare_datasets, prepare_faces
 from agegender.data.sources import find_source
-from agegender.errors import UsageError, WeightsError
+from agegender.errors import TableError, UsageError, WeightsError
 from agegender.settings import PreparationSettings
 
 
@@ -57,3 +60,42 @@ def test_a_detector_that_cannot_be_had_is_found_out_before_photos_are_read(tmp_p
         prepare_faces("utkface", [tmp_path / "nowhere"], crop="yunet", crops=tmp_path / "c", crop_model=tmp_path / "m")
     with pytest.raises(UsageError, match="needs a folder for the crops"):
         prepare_faces("utkface", [tmp_path / "nowhere"], crop="haar")
+
+
+class TestGathering:
+    """What `train` and `evaluate` are told to read."""
+
+    def test_folders_get_splits_unless_nobody_has_seen_their_photos(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        root = write_utkface(tmp_path / "faces")
+        seen = gather(source="utkface", folders=[root])
+        assert seen.kept()["split"].notna().all()
+        assert "13 photos, 13 kept (" in capsys.readouterr().err
+        unseen = gather(source="utkface", folders=[root], splits=False)
+        assert unseen.table["split"].isna().all()
+        assert "13 photos, 13 kept\n" in capsys.readouterr().err
+
+    def test_a_published_split_of_unseen_photos_is_left_out_too(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        root = write_fairface(tmp_path / "faces")
+        assert gather(source="fairface", folders=[root], splits=False).table["split"].isna().all()
+
+    def test_a_table_needs_a_split_unless_all_of_it_is_judged(self, tmp_path):
+        faces = find_source("utkface")(write_utkface(tmp_path / "faces"))
+        write_faces(faces, tmp_path / "faces.parquet")
+        with pytest.raises(TableError, match="has no splits"):
+            gather(faces=tmp_path / "faces.parquet")
+        assert len(gather(faces=tmp_path / "faces.parquet", limit=5, splits=False).table) == 5
+
+    @pytest.mark.parametrize(
+        ("wanted", "message"),
+        [
+            ({"faces": Path("faces.parquet"), "folders": [Path()]}, "either --faces or --data"),
+            ({"fold": 1}, "--fold needs --faces"),
+            ({"folders": [Path()]}, "--data needs --source"),
+            ({"source": "afad"}, "--source afad needs --data"),
+        ],
+    )
+    def test_what_does_not_go_together_is_refused(self, wanted, message):
+        with pytest.raises(UsageError, match=message):
+            gather(**wanted)

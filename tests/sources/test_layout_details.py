@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from dataset_layouts import (
     photo,
@@ -15,6 +16,7 @@ from dataset_layouts import (
     write_masked_faces,
 )
 
+from agegender.data.derived_labels import add_age_class, combine_labels
 from agegender.data.sources import afad, all_age_faces, appa_real, cacd, fairface, masked_faces
 from agegender.errors import FolderError, TableError, UsageError
 
@@ -198,7 +200,7 @@ class TestMaskedFaces:
             ["000001", "000004", "000020", "001498-1"], 7
         )
         assert faces.table["mask"].value_counts().to_dict() == {"wear": 20, "incorrect": 4, "normal": 4}
-        assert faces.notes["photos_without_labels"] == 1
+        assert faces.notes["photos_without_labels"] == 3
 
     def test_known_errors_are_mended_only_when_asked(self, tmp_path):
         root = write_masked_faces(tmp_path)
@@ -206,3 +208,74 @@ class TestMaskedFaces:
         assert (given["gender"] != mended.table["gender"]).sum() == 7
         assert (given["mask"] != mended.table["mask"]).sum() == 2
         assert len(mended.notes["corrected_photos"]) == 9
+
+    def test_evaluation_photos_are_rows_with_their_true_answers_when_asked(self, tmp_path):
+        faces = masked_faces.read(write_masked_faces(tmp_path, answers=[14, 0, 7]), eval="yes")
+        test = faces.table[faces.table["split"] == "test"].set_index("path").sort_index()
+        assert test[["mask", "age_class", "gender"]].to_numpy().tolist() == [
+            ["wear", "<30", "male"],
+            ["incorrect", "30–59", "male"],
+            ["normal", "≥60", "male"],
+        ]
+        assert test["age_years"].isna().all()
+        train = faces.table[faces.table["split"] == "train"]
+        assert train.groupby("subject_id")["age_class"].first().to_dict() == {
+            "000001": "30–59", "000004": "30–59", "000020": "30–59", "001498-1": "<30",
+        }  # fmt: skip
+
+    def test_answers_as_they_were_given_out_are_none(self, tmp_path):
+        root = write_masked_faces(tmp_path)
+        with pytest.raises(UsageError, match=r"every answer .* is 0, so these are no true"):
+            masked_faces.read(root, eval="yes")
+        (root / "eval/info.csv").unlink()
+        with pytest.raises(UsageError, match="no answers in an eval"):
+            masked_faces.read(root, eval="yes")
+
+    def test_an_answer_that_is_none_of_the_18_is_refused(self, tmp_path):
+        with pytest.raises(TableError, match="1 answers are no whole numbers from 0 to 17, first '18'"):
+            masked_faces.read(write_masked_faces(tmp_path, answers=[14, 18, 7]), eval="yes")
+
+    def test_the_18_numbers_and_their_labels_are_one_to_one(self):
+        labels = masked_faces.labels_of_answers(pd.Series(range(18)))
+        assert len(labels.drop_duplicates()) == 18
+        for columns in (["mask", "gender", "age_class"], ["mask_age_gender"]):
+            assert masked_faces.answers_of_labels(labels[columns]).tolist() == list(range(18))
+
+    def test_the_documented_person_has_the_documented_numbers(self):
+        row = {"mask": ["wear", "incorrect", "normal"], "gender": "male", "age_years": 54.0}
+        assert masked_faces.answers_of_labels(pd.DataFrame(row)).tolist() == [1, 7, 13]
+
+    def test_numbers_survive_the_table_and_its_combined_column(self, tmp_path):
+        faces = masked_faces.read(write_masked_faces(tmp_path))
+        faces = combine_labels(add_age_class(faces, (30, 60)), ["mask", "age_class", "gender"])
+        assert masked_faces.answers_of_labels(faces.table[["mask_age_gender"]]).equals(
+            masked_faces.answers_of_labels(faces.table.drop(columns="mask_age_gender"))
+        )
+
+    def test_answers_are_written_in_the_order_of_the_file(self, tmp_path):
+        info = write_masked_faces(tmp_path) / "eval" / "info.csv"
+        given = pd.read_csv(info)
+        predictions = pd.DataFrame(
+            {
+                "path": [f"eval/images/{name}" for name in given["ImageID"][::-1]],
+                "predicted_mask": ["wear", "incorrect", "normal"],
+                "predicted_gender": ["male", "female", "female"],
+                "predicted_age_years": [29.9, 30.0, 88.0],
+            }
+        )
+        masked_faces.write_answers(predictions, info, tmp_path / "out.csv")
+        written = pd.read_csv(tmp_path / "out.csv")
+        assert written["ImageID"].equals(given["ImageID"])
+        assert written.columns.tolist() == ["ImageID", "ans"]
+        assert written["ans"].tolist() == [17, 10, 0]
+
+    def test_answers_that_are_missing_are_no_answer_file(self, tmp_path):
+        info = write_masked_faces(tmp_path) / "eval" / "info.csv"
+        names = pd.read_csv(info)["ImageID"]
+        predictions = pd.DataFrame({"path": names[:2], "predicted_mask_age_gender": ["wear / <30 / male", None]})
+        ages_alone = predictions[["path"]].assign(predicted_age_years=3.0)
+        with pytest.raises(TableError, match="2 of the 3 photos"):
+            masked_faces.write_answers(predictions, info, tmp_path / "out.csv")
+        with pytest.raises(TableError, match="there is no mask, gender"):
+            masked_faces.write_answers(ages_alone, info, tmp_path / "out.csv")
+        assert not (tmp_path / "out.csv").exists()

@@ -1,12 +1,12 @@
 """One file per dataset layout: a folder in, a faces table out.
 
-`SOURCES` is the written list: to add a dataset is one file and one line here. The modules are loaded when they are
+`DESCRIPTIONS` is the written list: to add a dataset is one file and one line here. The modules are loaded when they are
 asked for, so that `--help` can list the names at no cost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -34,35 +34,11 @@ DESCRIPTIONS = {
 _OTHER_NAMES = {"csv": "csv_table", "drawn": "drawn_faces", "aaf": "all_age_faces"}
 
 
-class _Sources(Mapping[str, "Read"]):
-    """Name -> `read`, each module loaded when its name is first asked for."""
-
-    def __getitem__(self, name: str) -> Read:
-        if name not in DESCRIPTIONS:
-            raise KeyError(name)
-        read: Read = import_module(f"agegender.data.sources.{name}").read
-        return read
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(DESCRIPTIONS)
-
-    def __len__(self) -> int:
-        return len(DESCRIPTIONS)
-
-
-SOURCES: Mapping[str, Read] = _Sources()
-
-
 def source_name(name: str) -> str:
-    """Return the name as `SOURCES` spells it; hyphens, underscores and capitals are alike.
+    """Return the name as `DESCRIPTIONS` spells it; hyphens, underscores and capitals are alike.
 
     >>> source_name("APPA-REAL"), source_name("csv")
     ('appa_real', 'csv_table')
-
-    Raises
-    ------
-    UsageError
-        There is no such source.
     """
     spelled = name.strip().lower().replace("-", "_").replace(" ", "_")
     spelled = _OTHER_NAMES.get(spelled, spelled)
@@ -75,7 +51,8 @@ def source_name(name: str) -> str:
 
 def find_source(name: str) -> Read:
     """Return the `read` function of a source, in any accepted spelling of its name."""
-    return SOURCES[source_name(name)]
+    read: Read = import_module(f"agegender.data.sources.{source_name(name)}").read
+    return read
 
 
 def choices() -> tuple[str, ...]:

@@ -23,9 +23,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agegender.data.faces_table import GENDERS, FacesTable, make_table
+from agegender.data.faces_table import GENDERS, FacesTable
 from agegender.data.sources.labels import Age, choose, read_age
-from agegender.data.sources.layouts import is_drawn, refuse
+from agegender.data.sources.layouts import assemble, is_drawn
 from agegender.photos.finding import MALFORMED, FoundFile, has_photo_suffix, list_photos
 
 ETHNICITIES = ("White", "Black", "Asian", "Indian", "Others")
@@ -59,11 +59,7 @@ def read(root: Path) -> FacesTable:
     source = "utkface"
     if is_drawn(root):  # they are named alike, but their maps of causes are no faces, and drawn faces are no photos
         source, listed = "drawn_faces", [found for found in listed if not found.path.startswith("causes/")]
-    rows = [{**_row(found), "source": source} for found in listed]
-    if all(row["dropped_because"] is not None for row in rows):
-        raise refuse(root, "utkface", EXPECTED)
-    malformed = [row["path"] for row in rows if row["is_malformed_name"]]
-    return FacesTable(make_table(rows), root.resolve(), {"sources": [source], "malformed_names": malformed})
+    return assemble([_row(found) for found in listed], root, source, expected=EXPECTED)
 
 
 def parse_name(name: str) -> NameLabels:
