@@ -75,7 +75,7 @@ def measure(root: Path, *, quick: bool) -> dict:
     photos = find_photos(root)
     if quick:
         chosen = np.random.default_rng(0).permutation(len(photos))[:QUICK_PHOTOS]
-        photos = [photos[place] for place in sorted(chosen)]
+        photos = [photos[number] for number in sorted(chosen)]
     pair_loop(np.zeros((2, 64), dtype=bool), RADIUS)  # compiled before the clock starts
     load = os.getloadavg()[0]
     clocks = {name: Clock() for name in ("their_hash", "their_search", "our_hash", "our_search")}

@@ -49,8 +49,8 @@ class PlainCascade:
     """The cascade as OpenCV's tutorial calls it."""
 
     def __init__(self) -> None:
-        place = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
-        self._cascade = cv2.CascadeClassifier(str(place))
+        file = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
+        self._cascade = cv2.CascadeClassifier(str(file))
 
     def detect(self, photo: np.ndarray) -> list[FaceBox]:
         """Return the finds in the order of the cascade."""
@@ -86,9 +86,9 @@ def measure(root: Path, *, quick: bool) -> dict:
 def read_some(root: Path, count: int, generator: np.random.Generator) -> list[np.ndarray]:
     paths = find_photos(root)
     photos = []
-    for place in generator.permutation(len(paths))[:count]:
+    for number in generator.permutation(len(paths))[:count]:
         with suppress(PhotoError):
-            photos.append(read_photo(paths[place]))
+            photos.append(read_photo(paths[number]))
     if len(photos) < 4:
         raise AgeGenderError(f"{root} holds {len(photos)} readable photos; 4 are needed.")
     return photos
@@ -183,10 +183,10 @@ def _plot(report: dict, path: Path) -> None:
 
     bins = report["recall_by_face_width"]
     figure, axis = plt.subplots(figsize=(6.4, 2.6), layout="constrained")
-    for place, (name, numbers) in enumerate(bins.items()):
+    for line, (name, numbers) in enumerate(bins.items()):
         share = numbers["found"] / max(1, numbers["faces"])
         axis.barh(name, share, color="#2b6ca3", height=0.6)
-        axis.annotate(f"{numbers['found']} of {numbers['faces']}", (share, place), (4, 0), textcoords="offset points")
+        axis.annotate(f"{numbers['found']} of {numbers['faces']}", (share, line), (4, 0), textcoords="offset points")
     axis.set(xlim=(0, 1.2), xlabel=f"share of pasted faces found, {report['scenes']} scenes of 1000 x 800 px")
     axis.set_ylabel("width of the face photo")
     axis.spines[["top", "right"]].set_visible(False)

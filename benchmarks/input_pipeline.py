@@ -89,9 +89,9 @@ def our_batches(paths: list[Path], root: Path) -> Iterable[tuple]:
             "source": "benchmark",
             "age_years": _age(path),
             "gender": _gender(path),
-            "split": "train" if place < len(paths) - BATCH_SIZE else "valid",
+            "split": "train" if number < len(paths) - BATCH_SIZE else "valid",
         }
-        for place, path in enumerate(paths)
+        for number, path in enumerate(paths)
     ]
     zoom = 1 / np.sqrt(MIN_SCALE)
     ranges = AugmentationSettings(rotation_degrees=10, zoom=zoom, shift=(1 - 1 / zoom) / 2, lighting=0.2, flip=True)
@@ -141,11 +141,11 @@ def _plot(report: dict, path: Path) -> None:
 
     names = {"theirs": "Resize(460)", "theirs_resize_256": "Resize(256)", "ours": "agegender"}
     figure, axis = plt.subplots(figsize=(6.4, 2.6), layout="constrained")
-    for place, name in enumerate(name for name in names if name in report["rounds"]):
+    for line, name in enumerate(name for name in names if name in report["rounds"]):
         median = report["photos_per_second"][name]
         label = f"{names[name]}\n{median:,.0f} per second"
         axis.barh(label, median, color="#2b6ca3" if name == "ours" else "#b8b8b8", height=0.6)
-        axis.plot(report["rounds"][name], [place] * len(report["rounds"][name]), "|", color="#222222", markersize=9)
+        axis.plot(report["rounds"][name], [line] * len(report["rounds"][name]), "|", color="#222222", markersize=9)
     axis.set_title(
         f"{SIZE} px, batches of {BATCH_SIZE}, {report['cores']} cores: {report['ratio']:.0f} times", loc="left"
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from agegender.drawing.person import Person
 
-# The place in this tuple is the feature's number in the feature map.
+# The position in this tuple is the feature's number in the feature map.
 FEATURES = (
     "background",
     "clothes",

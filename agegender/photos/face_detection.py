@@ -265,8 +265,8 @@ def _cascade() -> Any:
                 f"OpenCV {cv2.__version__} has no cascade any more: install opencv-python-headless<5, "
                 "or bring a YuNet model file."
             )
-        place = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
-        _loaded.cascade = cv2.CascadeClassifier(str(place))
+        file = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
+        _loaded.cascade = cv2.CascadeClassifier(str(file))
     return _loaded.cascade
 
 
