@@ -1,4 +1,4 @@
-"""Owns what the model looks at for whom: mean maps per group on the face grid, and differences with their intervals.
+"""What the model looks at for whom: mean maps per group on the face grid, and differences with their intervals.
 
 Maps of any regions are carried over to the grid by pixels, so that people can be averaged. It gets explanations and a
 group name for each, and knows no model.
@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import t as student_t
 
 from agegender.errors import UsageError
-from agegender.explanation.results import NAN, FaceExplanation, Output
+from agegender.explanation.face_explanation import NAN, FaceExplanation, TargetMap
 from agegender.explanation.superpixels import FACE_PARTS, face_grid
-from agegender.explanation.surrogate import Numbers
+from agegender.heads import Target
 
+Numbers = NDArray[np.float64]
 # Below this an interval of a mean says more about the formula than about the faces.
 SMALLEST_GROUP = 3
 
@@ -32,14 +34,14 @@ class GridMean:
 
 @dataclass(frozen=True)
 class GroupMap:
-    """One group's mean map of one output on the face grid.
+    """One group's mean map of one target on the face grid.
 
     Attributes
     ----------
     group : str
     face_count : int
     weights : GridMean
-        Signed, in the output's unit: what a part adds on average.
+        Signed, in the target's unit: what a part adds on average.
     attention : GridMean
         Share of the map's absolute weights on each part, in [0, 1], summing to 1: how much is looked at it, whichever
         way it speaks.
@@ -76,7 +78,7 @@ class GroupDifference:
 
 @dataclass(frozen=True)
 class GroupMaps:
-    """All groups' maps of one output, and how each differs from everybody else.
+    """All groups' maps of one target, and how each differs from everybody else.
 
     Attributes
     ----------
@@ -84,7 +86,7 @@ class GroupMaps:
         Groups with fewer than `SMALLEST_GROUP` faces, each with its size in words.
     """
 
-    output: Output
+    target: Target
     parts: tuple[str, ...]
     groups: tuple[GroupMap, ...]
     differences: tuple[GroupDifference, ...]

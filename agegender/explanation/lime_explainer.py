@@ -1,6 +1,6 @@
-"""Owns the explanation of one photo: regions, perturbations, surrogate and trust, all outputs at once.
+"""The explanation of one photo: regions, perturbations, surrogate and trust, all targets at once.
 
-It gets a function from photos to scores and knows no network; commands and benchmarks call it.
+It gets a function from photos to scores and knows no network.
 """
 
 from __future__ import annotations
@@ -10,83 +10,97 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from lime.lime_image import ImageExplanation
 from numpy.typing import NDArray
 
 from agegender.errors import UsageError
-from agegender.explanation.problems import problems_of_answers, problems_of_photo, problems_of_sample
-from agegender.explanation.results import AGE_AND_GENDER, FaceExplanation, Output, OutputMap, RegionWeight, Trust
-from agegender.explanation.sampling import Evaluator, ScoreImages, pair_block_size, photo_generator, stock_design
-from agegender.explanation.settings import LimeSettings
-from agegender.explanation.stopping import Sample, draw_pairs, draw_until_settled
+from agegender.explanation import FILLS, SEGMENTS
+from agegender.explanation.face_explanation import FaceExplanation, RegionWeight, TargetMap, Trust, direction
+from agegender.explanation.perturbing import (
+    Evaluator,
+    Sample,
+    ScoreImages,
+    draw_pairs,
+    draw_until_settled,
+    is_constant,
+    pair_block_size,
+    photo_generator,
+)
 from agegender.explanation.superpixels import Regions, cover, find_regions
-from agegender.explanation.surrogate import Numbers, Surrogate, fit_pairs, fit_rows, stock_kernel
-from agegender.explanation.trust import Evidence, assess, failures, verdict
+from agegender.explanation.surrogate import Numbers, Surrogate, fit_targets
+from agegender.explanation.trust import failures, faithfulness, verdict, with_agreement
+from agegender.heads import Target
+
+SMALLEST_SIDE_PIXELS = 32
 
 
 @dataclass(frozen=True)
-class Explained:
-    """Our result, and lime's own: one `ImageExplanation` per output, its label the output's index."""
+class LimeSettings:
+    """How photos are explained.
 
-    face: FaceExplanation
-    lime: tuple[ImageExplanation, ...]
+    Attributes
+    ----------
+    samples : int or "auto"
+        Perturbed photos to fit to; "auto" goes on until the strongest regions no longer change.
+    segments, region_count, fill
+        See `superpixels.find_regions` and `superpixels.cover`.
+    has_trust : bool
+        Whether to spend further evaluations, about 140 a photo, on the trust figures.
+    device : str
+        Where perturbed photos are composed: the model's device.
+    batch_size : int
+        Perturbed photos per call of the model; 0 chooses by the device.
 
+    Raises
+    ------
+    UsageError
+        A choice that does not exist.
+    """
 
-@dataclass(frozen=True)
-class _Asked:
-    """One photo, what the model was asked about it, and what it answered; `ends` has the shape (2, outputs)."""
+    samples: int | str = "auto"
+    segments: str = "slic"
+    region_count: int = 30
+    fill: str = "mean"
+    seed: int = 0
+    has_trust: bool = True
+    device: str = "cpu"
+    batch_size: int = 0
 
-    photo: NDArray[np.uint8]
-    regions: Regions
-    evaluator: Evaluator
-    ends: Numbers
-    sample: Sample
-    surrogates: tuple[Surrogate, ...]
+    def __post_init__(self) -> None:
+        for what, given, choices in (("regions", self.segments, SEGMENTS), ("fill", self.fill, FILLS)):
+            if given not in choices:
+                raise UsageError(f"{what}: {given!r} is none of {', '.join(choices)}.")
+        if self.samples != "auto" and (not isinstance(self.samples, int) or self.samples < 4):
+            raise UsageError(f"{self.samples!r} is no number of samples: expected auto, or a number from 4.")
 
-
-@dataclass(frozen=True)
-class _Problems:
-    of_photo: tuple[str, ...]
-    of_answers: tuple[tuple[str, ...], ...]
-
-    @classmethod
-    def find(cls, asked: _Asked, outputs: Sequence[Output], known: Sequence[str]) -> _Problems:
-        of_photo = (
-            *known,
-            *problems_of_photo(asked.photo, asked.evaluator.covered, asked.regions),
-            *problems_of_sample(asked.regions.count, len(asked.sample.design) // 2),
-        )
-        return cls(of_photo, problems_of_answers(asked.sample.scores, asked.ends[0], outputs))
-
-    def of_output(self, i: int) -> tuple[str, ...]:
-        return (*self.of_photo, *self.of_answers[i])
-
-    def all(self) -> tuple[str, ...]:
-        return (*self.of_photo, *(words for one in self.of_answers for words in one))
+    @property
+    def photos_per_call(self) -> int:
+        """How many perturbed photos the model gets at once: what fits a CPU's cache, or fills a GPU."""
+        return self.batch_size or (64 if self.device.startswith("cpu") else 512)
 
 
 @dataclass
 class LimeExplainer:
-    """Explains photos, every output from the same evaluations.
+    """Explains photos, every target from the same evaluations.
 
     Attributes
     ----------
     score_images : callable
-        Photos uint8 (N, 3, S, S) to float (N, outputs).
-    outputs : tuple of Output
+        Photos uint8 (N, 3, S, S) to float (N, targets).
+    targets : sequence of Target
         What the columns mean.
     untrained_scores : callable or None
-        The same network with random weights: with it, each map is compared with the untrained one's.
+        The same network with random weights (`trust.untrained_copy`): with it, each map is compared with the untrained
+        one's, for about 64 evaluations more.
     """
 
     score_images: ScoreImages
-    outputs: tuple[Output, ...] = AGE_AND_GENDER
+    targets: Sequence[Target]
     settings: LimeSettings = field(default_factory=LimeSettings)
     untrained_scores: ScoreImages | None = None
 
     def explain(
         self, photo: NDArray[np.uint8], path: str = "", *, known_problems: Sequence[str] = (), reason: str = ""
-    ) -> Explained:
+    ) -> FaceExplanation:
         """Explain one photo.
 
         Parameters
@@ -103,93 +117,154 @@ class LimeExplainer:
         Raises
         ------
         UsageError
-            The photo is no such array, or the model gives another number of outputs.
+            The photo is no such array, or the model gives another number of targets.
         """
         started = time.perf_counter()
-        asked = self._ask(photo)
-        problems = _Problems.find(asked, self.outputs, known_problems)
-        trusts = self._trusts(asked)
-        maps = tuple(
-            _output_map(output, i, asked, trusts[i], problems.of_output(i)) for i, output in enumerate(self.outputs)
-        )
-        face = FaceExplanation(
-            path=path,
-            photo=photo,
-            region_map=asked.regions.region_map,
-            region_names=asked.regions.names,
-            outputs=maps,
-            segments=self.settings.segments,
-            fill=self.settings.fill,
-            seed=self.settings.seed,
-            sample_count=len(asked.sample.design),
-            evaluation_count=asked.evaluator.evaluation_count,
-            stopped_because=asked.sample.stopped_because,
-            problems=problems.all(),
-            reason=reason,
-            duration_seconds=time.perf_counter() - started,
-        )
-        return Explained(face, _lime_explanations(asked))
-
-    def _ask(self, photo: NDArray[np.uint8]) -> _Asked:
         _check_photo(photo)
         regions = find_regions(photo, self.settings.segments, self.settings.region_count)
         evaluator = self._evaluator(self.score_images, photo, regions)
-        ends = self._ends(evaluator, regions)
-        sample = self._sample(evaluator, photo, regions, ends)
-        return _Asked(photo, regions, evaluator, ends, sample, tuple(self._fit(sample, ends)))
+        ends = self._ends(evaluator)
+        sample = self._sample(evaluator)
+        problems = (
+            *known_problems,
+            *problems_of_photo(photo, evaluator.covered, regions),
+            *problems_of_sample(regions.count, len(sample.design) // 2),
+        )
+        return FaceExplanation(
+            path=path,
+            photo=photo,
+            region_map=regions.region_map,
+            maps=self._maps(evaluator, sample, ends, problems),
+            segments=self.settings.segments,
+            fill=self.settings.fill,
+            seed=self.settings.seed,
+            sample_count=len(sample.design),
+            evaluation_count=evaluator.evaluation_count,
+            stopped_because=sample.stopped_because,
+            problems=problems,
+            reason=reason,
+            duration_seconds=time.perf_counter() - started,
+        )
 
     def _evaluator(self, score_images: ScoreImages, photo: NDArray[np.uint8], regions: Regions) -> Evaluator:
         covered = cover(photo, regions.region_map, self.settings.fill)
-        settings = self.settings
-        return Evaluator(score_images, photo, covered, regions.region_map, settings.device, settings.photos_per_call)
+        return Evaluator(score_images, photo, covered, regions, self.settings.device, self.settings.photos_per_call)
 
-    def _ends(self, evaluator: Evaluator, regions: Regions) -> Numbers:
-        """Return the outputs on the photo and on the photo all covered, shape (2, outputs)."""
-        design = np.repeat(np.array([[1], [0]], dtype=np.uint8), regions.count, axis=1)
+    def _ends(self, evaluator: Evaluator) -> Numbers:
+        """Return the answers on the photo and on the photo all covered, shape (2, targets)."""
+        design = np.repeat(np.array([[1], [0]], dtype=np.uint8), evaluator.regions.count, axis=1)
         ends = evaluator.scores(design)
-        if ends.shape[1] != len(self.outputs):
+        if ends.shape[1] != len(self.targets):
             raise UsageError(
-                f"the model gives {ends.shape[1]} numbers a photo, but {len(self.outputs)} outputs are named: "
-                f"{', '.join(output.name for output in self.outputs)}."
+                f"the model gives {ends.shape[1]} numbers a photo, but {len(self.targets)} targets are named: "
+                f"{', '.join(target.name for target in self.targets)}."
             )
         return ends
 
-    def _sample(self, evaluator: Evaluator, photo: NDArray[np.uint8], regions: Regions, ends: Numbers) -> Sample:
-        if self.settings.sampling == "stock":
-            count = 1000 if self.settings.samples == "auto" else int(self.settings.samples)
-            design = stock_design(regions.count, count, np.random.RandomState(self.settings.seed))
-            return Sample(design, evaluator.scores(design), f"{count} samples were asked for")
-        generator = photo_generator(photo, self.settings.seed)
-        if self.settings.samples != "auto":
-            pairs = int(self.settings.samples) // 2
-            sample = draw_pairs(evaluator, regions.count, pairs, generator)
-            return sample.stopped(f"{len(sample.design)} samples were asked for")
-        return draw_until_settled(evaluator, regions.count, generator, lambda sample: self._fit(sample, ends))
+    def _sample(self, evaluator: Evaluator) -> Sample:
+        generator = photo_generator(evaluator.photo, self.settings.seed)
+        if self.settings.samples == "auto":
+            return draw_until_settled(evaluator, generator)
+        return draw_pairs(evaluator, int(self.settings.samples) // 2, generator)
 
-    def _fit(self, sample: Sample, ends: Numbers) -> list[Surrogate]:
-        if self.settings.sampling == "stock":
-            row_weights = stock_kernel(sample.design)
-            return [fit_rows(sample.design, scores, row_weights=row_weights) for scores in sample.scores.T]
-        return [fit_pairs(sample.design, scores, ends[0, i]) for i, scores in enumerate(sample.scores.T)]
+    def _maps(
+        self, evaluator: Evaluator, sample: Sample, ends: Numbers, problems: Sequence[str]
+    ) -> tuple[TargetMap, ...]:
+        surrogates = fit_targets(sample.design, sample.scores)
+        trusts = self._trusts(evaluator, sample, surrogates, ends)
+        maps = []
+        for i, (target, surrogate, trust) in enumerate(zip(self.targets, surrogates, trusts, strict=True)):
+            value = float(ends[0, i])
+            wrong = problems_of_answers(sample.scores[:, i], value, target)
+            if trust is not None:
+                trust = replace(trust, failures=(*problems, *wrong, *failures(trust)))
+            said = verdict(trust, (*problems, *wrong))
+            weights = region_weights(surrogate, evaluator.regions)
+            maps.append(TargetMap(target, value, surrogate.intercept, weights, trust, said, problems=wrong))
+        return tuple(maps)
 
-    def _trusts(self, asked: _Asked) -> tuple[Trust | None, ...]:
+    def _trusts(
+        self, evaluator: Evaluator, sample: Sample, surrogates: Sequence[Surrogate], ends: Numbers
+    ) -> Sequence[Trust | None]:
         if not self.settings.has_trust:
-            return (None,) * len(self.outputs)
-        first, second = (_weights(self._fit(half, asked.ends)) for half in asked.sample.halves())
-        untrained = self._untrained_weights(asked)
-        evidence = Evidence(asked.surrogates, asked.ends, first, second, untrained)
-        generator = photo_generator(asked.photo, self.settings.seed, "trust")
-        return assess(asked.evaluator, asked.regions, self.outputs, evidence, generator)
+            return [None] * len(self.targets)
+        halves = [fit_targets(half.design, half.scores) for half in sample.halves()]
+        untrained = self._untrained_weights(evaluator)
+        signs = [direction(target, value) for target, value in zip(self.targets, ends[0], strict=True)]
+        generator = photo_generator(evaluator.photo, self.settings.seed, "trust")
+        trusts = faithfulness(evaluator, surrogates, ends, signs, generator)
+        return [
+            with_agreement(trust, surrogates[i], [half[i] for half in halves], evaluator.regions, untrained[i])
+            for i, trust in enumerate(trusts)
+        ]
 
-    def _untrained_weights(self, asked: _Asked) -> Numbers | None:
+    def _untrained_weights(self, evaluator: Evaluator) -> Sequence[Numbers | None]:
         if self.untrained_scores is None:
-            return None
-        evaluator = self._evaluator(self.untrained_scores, asked.photo, asked.regions)
-        generator = photo_generator(asked.photo, self.settings.seed, "untrained")
-        count = asked.regions.count
-        sample = draw_pairs(evaluator, count, pair_block_size(count), generator)
-        asked.evaluator.evaluation_count += evaluator.evaluation_count
-        return _weights([fit_pairs(sample.design, scores, 0.0) for scores in sample.scores.T])
+            return [None] * len(self.targets)
+        other = self._evaluator(self.untrained_scores, evaluator.photo, evaluator.regions)
+        generator = photo_generator(evaluator.photo, self.settings.seed, "untrained")
+        sample = draw_pairs(other, pair_block_size(evaluator.regions.count), generator)
+        evaluator.evaluation_count += other.evaluation_count
+        return [surrogate.weights for surrogate in fit_targets(sample.design, sample.scores)]
+
+
+def region_weights(surrogate: Surrogate, regions: Regions) -> tuple[RegionWeight, ...]:
+    """Return one target's weights with what is known of their regions."""
+    columns = np.stack([surrogate.weights, surrogate.low, surrogate.high, regions.pixel_shares], axis=1)
+    return tuple(RegionWeight(i, regions.names[i], *values) for i, values in enumerate(columns.tolist()))
+
+
+def small_photo(width: int, height: int) -> str:
+    """Say that a photo of this size in pixels was too small before it was fitted to the model."""
+    return (
+        f"the photo has only {width}×{height} pixels: below {SMALLEST_SIDE_PIXELS} a side, "
+        f"what the model looks at is mostly interpolation"
+    )
+
+
+def problems_of_photo(photo: NDArray[np.uint8], covered: NDArray[np.uint8], regions: Regions) -> tuple[str, ...]:
+    """Say what about the photo itself keeps it from being explained; empty when nothing does."""
+    found = []
+    if min(photo.shape[:2]) < SMALLEST_SIDE_PIXELS:
+        found.append(small_photo(photo.shape[1], photo.shape[0]))
+    if np.ptp(photo.reshape(-1, 3), axis=0).max() == 0:
+        found.append("the photo has one colour: there is no face in it to explain")
+    elif np.array_equal(photo, covered):
+        found.append("covered regions look like visible ones: another fill would be needed")
+    if regions.count == 1:
+        found.append("the photo is one superpixel: there is nothing to compare it with")
+    return tuple(found)
+
+
+def problems_of_sample(region_count: int, pair_count: int) -> tuple[str, ...]:
+    """Say whether there are too few samples for the regions."""
+    if pair_count > region_count:
+        return ()
+    return (
+        f"more superpixels ({region_count}) than independent samples ({pair_count}): the weights are shrunk guesses "
+        f"without intervals; ask for at least {4 * region_count} samples",
+    )
+
+
+def problems_of_answers(scores: Numbers, value: float, target: Target) -> tuple[str, ...]:
+    """Say what is wrong with the answers on the perturbed photos, shape (rows,), and with that on the photo itself."""
+    finite = np.isfinite(scores)
+    if not finite.any():
+        return (f"{target.key}: the model gave no number for any perturbed photo (NaN or infinite)",)
+    found = []
+    if not np.isfinite(value):
+        found.append(f"{target.key}: the model gave no number for the photo itself (NaN or infinite)")
+    if not finite.all():
+        found.append(
+            f"{target.key}: the model gave no number for {int((~finite).sum())} of {len(scores)} perturbed photos; "
+            f"they are left out"
+        )
+    if is_constant(scores):
+        found.append(
+            f"{target.key}: the model answers {scores[finite][0]:.3g} {target.unit} whatever is covered; "
+            f"there is nothing to explain"
+        )
+    return tuple(found)
 
 
 def _check_photo(photo: NDArray[np.uint8]) -> None:
@@ -197,29 +272,3 @@ def _check_photo(photo: NDArray[np.uint8]) -> None:
         raise UsageError(
             f"a photo of shape {photo.shape} and type {photo.dtype}: expected (height, width, 3) and uint8, RGB."
         )
-
-
-def _weights(surrogates: Sequence[Surrogate]) -> Numbers:
-    return np.stack([surrogate.weights for surrogate in surrogates])
-
-
-def _output_map(output: Output, i: int, asked: _Asked, trust: Trust | None, problems: Sequence[str]) -> OutputMap:
-    regions, surrogate = asked.regions, asked.surrogates[i]
-    columns = (surrogate.weights, surrogate.low, surrogate.high, regions.pixel_shares)
-    weighted = tuple(
-        RegionWeight(number, regions.names[number], *values)
-        for number, values in enumerate(np.stack(columns, 1).tolist())
-    )
-    if trust is not None:
-        trust = replace(trust, failures=(*problems, *failures(trust)))
-    value = float(asked.ends[0, i])
-    return OutputMap(output, value, surrogate.intercept, weighted, trust, verdict(trust, problems))
-
-
-def _lime_explanations(asked: _Asked) -> tuple[ImageExplanation, ...]:
-    explanations = []
-    for i, surrogate in enumerate(asked.surrogates):
-        explanation = ImageExplanation(asked.photo, asked.regions.region_map)
-        explanation.intercept[i], explanation.local_exp[i], explanation.score, explanation.local_pred = surrogate.lime
-        explanations.append(explanation)
-    return tuple(explanations)

@@ -1,4 +1,4 @@
-"""Owns what other methods say of the same regions: Grad-CAM and occlusion, through captum (the extra `explain`).
+"""What other methods say of the same regions: Grad-CAM and occlusion, through captum (the extra `explain`).
 
 These look into a network, so the network's parts are handed in. Agreement is no proof, but where three methods point to
 different regions, none of them should be shown alone.
@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from agegender.errors import MissingExtraError, UsageError
-from agegender.explanation.results import FaceExplanation, OutputMap, SecondOpinion
-from agegender.explanation.sampling import ScoreImages
-from agegender.explanation.surrogate import Numbers
-from agegender.explanation.trust import rank_correlation
+from agegender.explanation.face_explanation import FaceExplanation, SecondOpinion, TargetMap
+from agegender.explanation.perturbing import ScoreImages
+from agegender.explanation.surrogate import Numbers, rank_correlation
 
-# Windows of a sixth of the side, moved by half of that: 121 evaluations an output.
+# Windows of a sixth of the side, moved by half of that: 121 evaluations a target.
 OCCLUSION_WINDOWS_PER_SIDE = 6
 
 
@@ -31,7 +30,7 @@ class SecondOpinions:
     Attributes
     ----------
     score_images : callable
-        Photos uint8 (N, 3, S, S) to float (N, outputs), as for LIME.
+        Photos uint8 (N, 3, S, S) to float (N, targets), as for LIME.
     column_scores : callable
         Normalised photos float (N, 3, S, S) to the same columns in pieces, each (N, k), with gradients.
     layer : nn.Module
@@ -59,17 +58,17 @@ class SecondOpinions:
     def __call__(self, face: FaceExplanation) -> FaceExplanation:
         """Return the explanation with the opinions beside each of its maps."""
         image = torch.tensor(np.ascontiguousarray(face.photo), device=self.device).permute(2, 0, 1)[None].float()
-        outputs = []
-        for i, one in enumerate(face.outputs):
+        maps = []
+        for i, one in enumerate(face.maps):
             opinions = (
                 _opinion("Grad-CAM", self.grad_cam(image, i), one, face),
                 _opinion("occlusion", self.occlusion(image, i), one, face),
             )
-            outputs.append(replace(one, second_opinions=opinions))
-        return replace(face, outputs=tuple(outputs))
+            maps.append(replace(one, second_opinions=opinions))
+        return replace(face, maps=tuple(maps))
 
-    def grad_cam(self, image: Tensor, output: int) -> Numbers:
-        """Return Grad-CAM, signed, of one output, shape (S, S), for an image float (1, 3, S, S) in 0..255.
+    def grad_cam(self, image: Tensor, target: int) -> Numbers:
+        """Return Grad-CAM, signed, of one target, shape (S, S), for an image float (1, 3, S, S) in 0..255.
 
         References
         ----------
@@ -80,12 +79,12 @@ class SecondOpinions:
         )
         method = self._captum.LayerGradCam(lambda pixels: torch.cat(list(self.column_scores(pixels)), 1), self.layer)
         with torch.enable_grad():
-            cam = method.attribute((image - mean) / std, target=output, relu_attributions=False).detach()
+            cam = method.attribute((image - mean) / std, target=target, relu_attributions=False).detach()
         resized = self._captum.LayerAttribution.interpolate(cam, tuple(image.shape[2:]), "bilinear")
         return resized[0, 0].double().cpu().numpy()
 
-    def occlusion(self, image: Tensor, output: int) -> Numbers:
-        """Return how far a grey window lowers one output, shape (S, S), for an image float (1, 3, S, S) in 0..255."""
+    def occlusion(self, image: Tensor, target: int) -> Numbers:
+        """Return how far a grey window lowers one target, shape (S, S), for an image float (1, 3, S, S) in 0..255."""
         side = max(1, image.shape[2] // OCCLUSION_WINDOWS_PER_SIDE)
         method = self._captum.Occlusion(lambda pixels: self.score_images(pixels.round().to(torch.uint8)))
         with torch.inference_mode():
@@ -94,7 +93,7 @@ class SecondOpinions:
                 sliding_window_shapes=(3, side, side),
                 strides=(3, max(1, side // 2), max(1, side // 2)),
                 baselines=image.mean(dim=(2, 3), keepdim=True).expand_as(image).clone(),
-                target=output,
+                target=target,
                 perturbations_per_eval=32,
             )
         return found[0].mean(dim=0).double().cpu().numpy()
@@ -126,7 +125,7 @@ def last_spatial_layer(network: nn.Module, image_size: int, device: str = "cpu")
     return seen[-1]
 
 
-def _opinion(method: str, pixels: Numbers, one: OutputMap, face: FaceExplanation) -> SecondOpinion:
+def _opinion(method: str, pixels: Numbers, one: TargetMap, face: FaceExplanation) -> SecondOpinion:
     weights = np.zeros(face.region_count)
     np.add.at(weights, face.region_map.ravel(), pixels.ravel())
     return SecondOpinion(method, tuple(weights.tolist()), rank_correlation(weights, one.weights()))

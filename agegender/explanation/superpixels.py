@@ -1,4 +1,4 @@
-"""Owns how a photo falls into regions and what covers a region. Knows no model.
+"""How a photo falls into regions, and what is seen of a region that is covered.
 
 Regions are always numbered 0..K-1 without gaps: stock LIME silently never perturbs one region when numbers start at 1.
 """
@@ -9,14 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from agegender.errors import UsageError
-
-SEGMENTS = ("slic", "quickshift", "face-grid")
-FILLS = ("mean", "blur", "inpaint")
+from agegender.explanation import FILLS, SEGMENTS
 
 Photo = NDArray[np.uint8]
 RegionMap = NDArray[np.int64]
@@ -210,11 +207,15 @@ def _mean(photo: Photo, region_map: RegionMap) -> Photo:
 
 
 def _blur(photo: Photo, _: RegionMap) -> Photo:
+    import cv2
+
     blurred = cv2.GaussianBlur(photo, (0, 0), sigmaX=max(1.0, min(photo.shape[:2]) / 10))
     return np.asarray(blurred, dtype=np.uint8)
 
 
 def _inpaint(photo: Photo, region_map: RegionMap) -> Photo:
+    import cv2
+
     covered = photo.copy()
     for region in range(int(region_map.max()) + 1):
         mask = region_map == region

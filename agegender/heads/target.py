@@ -26,3 +26,8 @@ class Target:
     unit: str
     low_words: str = "lowers it"
     high_words: str = "raises it"
+
+    @property
+    def is_log_odds(self) -> bool:
+        """Whether it speaks for or against a class, rather than being a number in a unit."""
+        return self.unit == "log-odds"

@@ -1,4 +1,4 @@
-"""Owns the perturbed photos: which regions are covered in each, and what the model says of them.
+"""The perturbed photos: which regions are covered in each, how many are asked for, and what the model says of them.
 
 A design is a table of zeros (covered) and ones (visible), one row per perturbed photo. Ours comes in antithetic pairs
 (z, 1 - z), drawn from randomised Hadamard blocks: each region is visible in half of the photos, independently of every
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -18,9 +18,16 @@ from scipy.linalg import hadamard
 from torch import Tensor
 
 from agegender.errors import UsageError
+from agegender.explanation.superpixels import Regions
+from agegender.explanation.surrogate import Numbers, fit_targets, top_overlap
 
 ScoreImages = Callable[[Tensor], Tensor]
 Design = NDArray[np.uint8]
+
+LARGEST_AUTO_SAMPLES = 768
+SMALLEST_STEP_PAIRS = 64
+# Two sets of six that share five have a Jaccard index of 5/7: one change is let pass, for near-ties flip for ever.
+SETTLED_JACCARD = 5 / 7
 
 
 def photo_generator(photo: NDArray[np.uint8], seed: int, purpose: str = "fit") -> np.random.Generator:
@@ -63,13 +70,6 @@ def independent_design(region_count: int, row_count: int, generator: np.random.G
     return generator.integers(0, 2, size=(row_count, region_count), dtype=np.uint8)
 
 
-def stock_design(region_count: int, row_count: int, random_state: np.random.RandomState) -> Design:
-    """Return the very rows that `lime.lime_image` draws from this state: the first is the photo as it is."""
-    data = random_state.randint(0, 2, row_count * region_count).reshape((row_count, region_count))
-    data[0, :] = 1
-    return data.astype(np.uint8)
-
-
 def _hadamard_block(region_count: int, size: int, generator: np.random.Generator) -> Design:
     matrix = hadamard(size)
     # The first column is constant, and constant columns belong to the intercept.
@@ -86,10 +86,10 @@ class Evaluator:
     Attributes
     ----------
     score_images : callable
-        uint8 (N, 3, S, S) to float (N, outputs).
+        uint8 (N, 3, S, S) to float (N, targets).
     photo, covered : array, shape (S, S, 3), uint8
         What is seen of a visible and of a covered region.
-    region_map : array, shape (S, S), int64
+    regions : Regions
     device : str
         Where the photos are composed: the model's device.
     batch_size : int
@@ -99,18 +99,19 @@ class Evaluator:
     score_images: ScoreImages
     photo: NDArray[np.uint8]
     covered: NDArray[np.uint8]
-    region_map: NDArray[np.int64]
+    regions: Regions
     device: str = "cpu"
     batch_size: int = 64
     evaluation_count: int = 0
     _tensors: tuple[Tensor, Tensor, Tensor] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        photo, covered = (torch.tensor(image, device=self.device).permute(2, 0, 1) for image in self._images())
-        self._tensors = (photo, covered, torch.tensor(self.region_map, device=self.device))
+        images = (np.ascontiguousarray(image) for image in (self.photo, self.covered))
+        photo, covered = (torch.tensor(image, device=self.device).permute(2, 0, 1) for image in images)
+        self._tensors = (photo, covered, torch.tensor(self.regions.region_map, device=self.device))
 
-    def scores(self, design: Design) -> NDArray[np.float64]:
-        """Return the model's answers, shape (rows, outputs), in the outputs' units.
+    def scores(self, design: Design) -> Numbers:
+        """Return the model's answers, shape (rows, targets), in the targets' units.
 
         Raises
         ------
@@ -135,9 +136,64 @@ class Evaluator:
         if scores.ndim != 2 or len(scores) != len(visible):
             raise UsageError(
                 f"the model answered {len(visible)} photos with an array of shape {tuple(scores.shape)}; "
-                f"an explainer needs (photos, outputs)."
+                f"an explainer needs (photos, targets)."
             )
         return scores.float()
 
-    def _images(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        return np.ascontiguousarray(self.photo), np.ascontiguousarray(self.covered)
+
+@dataclass(frozen=True)
+class Sample:
+    """Perturbed photos and what the model said: (rows, regions) and (rows, targets)."""
+
+    design: Design
+    scores: Numbers
+    stopped_because: str = ""
+
+    def joined(self, other: Sample) -> Sample:
+        """Return both samples, one after the other."""
+        return Sample(np.concatenate([self.design, other.design]), np.concatenate([self.scores, other.scores]))
+
+    def halves(self) -> tuple[Sample, Sample]:
+        """Return the first and the second half of the pairs: draws apart from each other."""
+        middle = len(self.design) // 4 * 2
+        return Sample(self.design[:middle], self.scores[:middle]), Sample(self.design[middle:], self.scores[middle:])
+
+
+def draw_pairs(evaluator: Evaluator, pair_count: int, generator: np.random.Generator) -> Sample:
+    """Ask the model about `pair_count` antithetic pairs."""
+    design = antithetic_design(evaluator.regions.count, pair_count, generator)
+    return Sample(design, evaluator.scores(design), f"{len(design)} samples were asked for")
+
+
+def draw_until_settled(evaluator: Evaluator, generator: np.random.Generator) -> Sample:
+    """Ask block by block until the strongest regions of every target hold still.
+
+    Starts with two steps, each of whole orthogonal blocks, so that intervals and independent halves can be had; ends
+    when a further step changes at most one of the strongest six, or at `LARGEST_AUTO_SAMPLES`, or at once where no
+    target ever moves.
+    """
+    block = max(SMALLEST_STEP_PAIRS, pair_block_size(evaluator.regions.count))
+    sample = draw_pairs(evaluator, 2 * block, generator)
+    if all(is_constant(scores) for scores in sample.scores.T):
+        return replace(sample, stopped_because="no output moved, so that more samples could tell nothing")
+    largest = max(LARGEST_AUTO_SAMPLES, len(sample.design))
+    before = fit_targets(sample.design, sample.scores)
+    while len(sample.design) + 2 * block <= largest:
+        sample = sample.joined(draw_pairs(evaluator, block, generator))
+        after = fit_targets(sample.design, sample.scores)
+        overlaps = [
+            top_overlap(old.weights, new.weights, new.strongest_count())
+            for old, new in zip(before, after, strict=True)
+        ]
+        if min(overlaps) >= SETTLED_JACCARD:
+            why = f"the strongest regions no longer changed after {len(sample.design)} samples"
+            return replace(sample, stopped_because=why)
+        before = after
+    why = f"the strongest regions still changed at the limit of {len(sample.design)} samples"
+    return replace(sample, stopped_because=why)
+
+
+def is_constant(scores: Numbers) -> bool:
+    """Return whether finite answers differ by no more than rounding, shape (rows,)."""
+    finite = scores[np.isfinite(scores)]
+    return len(finite) == 0 or float(np.ptp(finite)) <= 1e-6 * max(1.0, float(abs(finite).max()))

@@ -1,0 +1,444 @@
+"""What is said of one photo, as frozen data that shows itself in a notebook, and its files.
+
+NNNN-<photo>.explanation.json   everything in words and numbers
+NNNN-<photo>.explanation.npz    the photo and its region map
+
+One pair of files per photo, so that an interrupted run keeps what is done. All weights are in the unit of their target
+(years, log-odds): the change of the answer, averaged over what else is visible, when a region goes from covered to
+visible.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from html import escape
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agegender.errors import TableError
+from agegender.explanation.maps import scales_of, weight_picture
+from agegender.heads import Target
+from agegender.writing import replaced_file, write_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NAN = float("nan")
+SUFFIX = ".explanation"
+_CURVES = ("deletion", "insertion", "random_deletions")
+_MOST_SHOWN = 8  # maps in a notebook's cell, which is to stay small
+
+
+@dataclass(frozen=True)
+class RegionWeight:
+    """What one region of the photo does to one target.
+
+    Attributes
+    ----------
+    region : int
+        Its number in the region map, 0..K-1.
+    name : str
+        Part of the face, exact on the face grid; for other superpixels the part that holds most of its pixels,
+        numbered where there are several ("nose 2"). Empty where unknown.
+    weight, low, high : float
+        Unit of the target; `low` and `high` end the 95 % interval (NaN where the samples are too few for one).
+    pixel_share : float
+        Share of the photo's pixels, in (0, 1].
+    """
+
+    region: int
+    name: str
+    weight: float
+    low: float
+    high: float
+    pixel_share: float
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return bool(self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The answer along an order of covering (deletion) or uncovering (insertion) regions.
+
+    Attributes
+    ----------
+    pixel_share : tuple of float
+        Share of the pixels covered (deletion) or uncovered (insertion) so far, from 0 to 1.
+    values : tuple of float
+        The answer there, in its unit.
+    """
+
+    pixel_share: tuple[float, ...]
+    values: tuple[float, ...]
+
+    def area(self) -> float:
+        """Return the mean height."""
+        return float(np.trapezoid(self.values, self.pixel_share))
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far one map can be believed; NaN where a figure could not be had.
+
+    Attributes
+    ----------
+    held_out_r2 : float
+        Share of the answers' variance over fresh perturbations, never fitted to, that the map predicts; at most 1.
+    in_sample_r2 : float
+        The same over the fitted ones, which flatters; shown only to show by how much.
+    deletion_auc, insertion_auc : float
+        Mean height of the scaled curve; see `scaled_curves`. Deletion covers what speaks most for the answer first and
+        should be low; insertion shows it first and should be high.
+    random_deletion_auc, random_insertion_auc : float
+        Means of the same over random orders.
+    top_jaccard : float
+        Overlap of the strongest regions between independent halves of the samples: shared / all, 1 is the same set.
+    background_share : float
+        Share of the absolute weights that lies outside the head, regions counted by their pixels there.
+    background_pixel_share : float
+        Share of the pixels that lies outside the head: what a map without preference would have.
+    untrained_correlation : float
+        Rank correlation with the map of the same network untrained; far from 1 is as it should be. NaN: not asked.
+    failures : tuple of str
+        In words, each check that failed and why; empty when the map can be shown as it is.
+    """
+
+    held_out_r2: float = NAN
+    in_sample_r2: float = NAN
+    held_out_count: int = 0
+    deletion_auc: float = NAN
+    insertion_auc: float = NAN
+    random_deletion_auc: float = NAN
+    random_insertion_auc: float = NAN
+    deletion: Curve | None = None
+    insertion: Curve | None = None
+    random_deletions: tuple[Curve, ...] = ()
+    top_jaccard: float = NAN
+    top_count: int = 0
+    background_share: float = NAN
+    background_pixel_share: float = NAN
+    untrained_correlation: float = NAN
+    failures: tuple[str, ...] = ()
+
+    @property
+    def is_believable(self) -> bool:
+        """Whether every check passed."""
+        return not self.failures
+
+
+@dataclass(frozen=True)
+class SecondOpinion:
+    """What another method says of the same regions.
+
+    Attributes
+    ----------
+    method : str
+        "Grad-CAM", "occlusion".
+    weights : tuple of float
+        One per region, the sum over its pixels; only their order is comparable between methods.
+    rank_correlation : float
+        Spearman's, of the signed weights with ours, in [-1, 1].
+    """
+
+    method: str
+    weights: tuple[float, ...]
+    rank_correlation: float
+
+
+@dataclass(frozen=True)
+class TargetMap:
+    """The explanation of one target on one photo.
+
+    Attributes
+    ----------
+    target : Target
+    value : float
+        The model's answer on the photo as it is.
+    intercept : float
+        The surrogate's answer with every region covered: intercept + sum of weights is its value for the whole photo.
+    regions : tuple of RegionWeight
+        One per region, in the order of the region map.
+    trust : Trust or None
+        None when it was not asked for.
+    verdict : str
+        One sentence: whether to believe the map, and why not.
+    problems : tuple of str
+        In words, what is wrong with the model's answers; empty when nothing is.
+    """
+
+    target: Target
+    value: float
+    intercept: float
+    regions: tuple[RegionWeight, ...]
+    trust: Trust | None
+    verdict: str
+    second_opinions: tuple[SecondOpinion, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def is_believable(self) -> bool:
+        """Whether no check failed; a map that was not checked is taken at its word."""
+        return self.trust is None or self.trust.is_believable
+
+    def strongest(self, count: int = 6) -> tuple[RegionWeight, ...]:
+        """Return the regions with the largest absolute weights, largest first."""
+        known = [region for region in self.regions if np.isfinite(region.weight)]
+        return tuple(sorted(known, key=lambda region: -abs(region.weight))[:count])
+
+    def weights(self) -> NDArray[np.float64]:
+        """Return the weights, shape (regions,), in the target's unit."""
+        return np.array([region.weight for region in self.regions], dtype=np.float64)
+
+    def intervals(self) -> NDArray[np.float64]:
+        """Return the 95 % intervals, shape (regions, 2), in the target's unit."""
+        return np.array([(region.low, region.high) for region in self.regions], dtype=np.float64).reshape(-1, 2)
+
+
+@dataclass(frozen=True)
+class FaceExplanation:
+    """Everything that is said of one photo.
+
+    Attributes
+    ----------
+    path : str
+        As the caller gave it.
+    photo : array, shape (S, S, 3), uint8, RGB
+        As the model saw it.
+    region_map : array, shape (S, S), int
+        Region number of each pixel, 0..K-1 without gaps.
+    maps : tuple of TargetMap
+        One per target of the model.
+    segments, fill : str
+        How regions were made and what covers them ("slic", "mean").
+    sample_count : int
+        Perturbed photos that the maps were fitted to; `evaluation_count` adds those for the trust figures.
+    stopped_because : str
+        Why sampling ended, in words.
+    problems : tuple of str
+        In words, what is wrong with the photo; empty when nothing is. What is wrong with answers stands on their map.
+    predictions, labels : mapping
+        Columns of the predictions and of the faces table, where known (`predicted_age_years`, `age_years`, …).
+    reason : str
+        Why this photo was chosen ("worst over-estimate"), empty when it was named by the caller.
+
+    Examples
+    --------
+    >>> photo = np.zeros((64, 64, 3), np.uint8)
+    >>> region = RegionWeight(0, "nose", 2.0, 1.5, 2.5, 1.0)
+    >>> one = TargetMap(Target("age", "age", "years"), 31.0, 29.0, (region,), None, "Not checked.")
+    >>> FaceExplanation("face.jpg", photo, np.zeros((64, 64), int), (one,)).plot().get_axes()[1].get_title()
+    'age: 31.0 years'
+    """
+
+    path: str
+    photo: NDArray[np.uint8]
+    region_map: NDArray[np.int64]
+    maps: tuple[TargetMap, ...]
+    segments: str = "slic"
+    fill: str = "mean"
+    seed: int = 0
+    sample_count: int = 0
+    evaluation_count: int = 0
+    stopped_because: str = ""
+    problems: tuple[str, ...] = ()
+    predictions: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    duration_seconds: float = 0.0
+
+    @property
+    def region_count(self) -> int:
+        """The number of regions, K."""
+        return int(self.region_map.max()) + 1
+
+    @property
+    def all_problems(self) -> tuple[str, ...]:
+        """What is wrong with the photo or with the answers on it."""
+        return (*self.problems, *(words for one in self.maps for words in one.problems))
+
+    def plot(self) -> Figure:
+        """Return a figure: the photo beside one map per target.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Closed in pyplot, so that a notebook shows it once; `savefig` works.
+        """
+        return _figure(self, self.maps)
+
+    def _repr_html_(self) -> str:
+        stream = io.BytesIO()
+        shown = self.maps[:_MOST_SHOWN]
+        _figure(self, shown).savefig(stream, format="webp", dpi=72, pil_kwargs={"quality": 60})
+        picture = base64.b64encode(stream.getvalue()).decode()
+        lines = [*self.problems, *(f"{one.target.name}: {one.verdict}" for one in shown)]
+        if len(self.maps) > len(shown):
+            lines.append(f"{len(self.maps) - len(shown)} more maps: .plot() shows them all.")
+        alternative = f"The photo and a map for each of {', '.join(one.target.name for one in shown)}"
+        return f'<img src="data:image/webp;base64,{picture}" alt="{escape(alternative)}"><br>' + "<br>".join(
+            escape(line) for line in lines
+        )
+
+
+def direction(target: Target, value: float) -> float:
+    """Return 1 or -1: log-odds are followed towards the predicted class, everything else upwards."""
+    return -1.0 if target.is_log_odds and value < 0 else 1.0
+
+
+def scaled_curves(curves: Sequence[Curve], sign: float) -> list[Curve] | None:
+    """Return the curves of one map on a scale from 0 to 1: the lowest and the highest answer on any of them.
+
+    `sign` is the map's `direction`: curves of a class that is predicted against are turned round first. None where an
+    answer is not finite or none differs.
+    """
+    values = sign * np.array([value for curve in curves for value in curve.values])
+    if not values.size or not np.isfinite(values).all() or np.ptp(values) == 0:
+        return None
+    low, span = values.min(), np.ptp(values)
+    return [Curve(one.pixel_share, tuple(((sign * np.array(one.values) - low) / span).tolist())) for one in curves]
+
+
+def to_document(face: FaceExplanation, *, has_curves: bool = False) -> dict[str, Any]:
+    """Return one explanation as JSON-able data.
+
+    Parameters
+    ----------
+    face : FaceExplanation
+    has_curves : bool
+        Whether the deletion and insertion curves are in it, without which it cannot be read back whole.
+
+    Returns
+    -------
+    dict
+        `path`, the predictions' columns, `labels`, `problems`, and `heads`: for each target its regions with weight
+        and interval and its trust figures. Pixels are left out.
+    """
+    plain = {one.name: getattr(face, one.name) for one in fields(face)}
+    for name in ("photo", "region_map", "maps", "predictions"):
+        del plain[name]
+    return {
+        **plain,
+        **face.predictions,
+        "problems": list(face.all_problems),
+        "region_count": face.region_count,
+        "heads": {one.target.key: _map_document(one, has_curves=has_curves) for one in face.maps},
+    }
+
+
+def write_explanation(face: FaceExplanation, folder: Path, number: int) -> Path:
+    """Write one explanation, each file whole or not at all, and return the JSON's place.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written to.
+    """
+    stem = re.sub(r"[^A-Za-z0-9_.-]", "_", Path(face.path).stem)[:80]
+    path = folder / f"{number:04d}-{stem}{SUFFIX}.json"
+    with replaced_file(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, photo=face.photo, region_map=face.region_map.astype(np.uint16))
+    # The JSON comes last: where it stands, its pixels stand too.
+    document = to_document(face, has_curves=True)
+    write_json(path, document | {"prediction_columns": list(face.predictions)})
+    return path
+
+
+def clear_explanations(folder: Path) -> None:
+    """Remove the explanations of an earlier run, and nothing else."""
+    for path in [*folder.glob(f"[0-9]*{SUFFIX}.json"), *folder.glob(f"[0-9]*{SUFFIX}.npz")]:
+        path.unlink()
+
+
+def read_explanations(folder: Path) -> list[FaceExplanation]:
+    """Read all explanations of a folder, in their order.
+
+    Raises
+    ------
+    TableError
+        A file lacks its partner, or is none of ours.
+    """
+    return [_read_explanation(path) for path in sorted(folder.glob(f"[0-9]*{SUFFIX}.json"))]
+
+
+def _figure(face: FaceExplanation, maps: Sequence[TargetMap]) -> Figure:
+    import matplotlib.pyplot as plt
+
+    columns = min(len(maps) + 1, 4)
+    rows = -(-(len(maps) + 1) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.6 * columns, 2.9 * rows), squeeze=False, layout="constrained")
+    plt.close(figure)  # else a notebook would show it twice: pyplot's, and the cell's value
+    for axis in axes.ravel():
+        axis.set_axis_off()
+    first, *others = axes.ravel()
+    first.imshow(face.photo)
+    first.set_title(Path(face.path).name or "photo", fontsize=9)
+    scales = scales_of((one.target, one.weights()) for one in maps)
+    for axis, one in zip(others, maps, strict=False):
+        scale = scales[one.target.key]
+        axis.imshow(weight_picture(face.photo, face.region_map, one.weights(), scale))
+        doubt = "" if one.is_believable else "\n(not to be believed)"
+        axis.set_title(f"{one.target.name}: {one.value:.{scale.digits}f} {one.target.unit}{doubt}", fontsize=9)
+    return figure
+
+
+def _map_document(one: TargetMap, *, has_curves: bool) -> dict[str, Any]:
+    document = asdict(one)
+    target, trust = document.pop("target"), document.pop("trust")
+    figures = trust or asdict(Trust())
+    curves = {name: figures.pop(name) for name in _CURVES}
+    checked = {"has_trust": trust is not None, "is_believable": one.is_believable if one.trust else None}
+    return {**target, **document, **checked, **figures} | ({"curves": curves} if has_curves and trust else {})
+
+
+def _read_explanation(path: Path) -> FaceExplanation:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+            pixels = {"photo": arrays["photo"], "region_map": arrays["region_map"].astype(np.int64)}
+        maps = tuple(_read_map(key, head) for key, head in document["heads"].items())
+        of_answers = {words for one in maps for words in one.problems}
+        known = {
+            **document,
+            **pixels,
+            "maps": (),
+            "problems": [words for words in document["problems"] if words not in of_answers],
+            "predictions": {name: document[name] for name in document["prediction_columns"]},
+        }
+        face: FaceExplanation = replace(_read(FaceExplanation, known), maps=maps)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise TableError(f"{path} is no whole explanation: {error}. `agegender explain` writes them.") from error
+    return face
+
+
+def _read_map(key: str, head: Mapping[str, Any]) -> TargetMap:
+    # Target and trust figures stand flat in the document; version 0.1 wrote no key but that of the mapping.
+    trust = {**head, **head["curves"]} if head["has_trust"] else None
+    one: TargetMap = _read(TargetMap, {**head, "target": {"key": key, **head}, "trust": trust})
+    return one
+
+
+def _read(kind: Any, value: Any) -> Any:
+    """Return JSON data as the type that a dataclass says its field has."""
+    if value is None:
+        return NAN if kind is float else None  # JSON knows no NaN
+    if is_dataclass(kind):
+        kinds = get_type_hints(kind)
+        return kind(**{one.name: _read(kinds[one.name], value[one.name]) for one in fields(kind) if one.name in value})
+    if get_origin(kind) is UnionType:
+        return _read(get_args(kind)[0], value)
+    if get_origin(kind) is tuple:
+        return tuple(_read(get_args(kind)[0], item) for item in value)
+    return float(value) if kind is float else value

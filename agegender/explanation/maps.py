@@ -1,0 +1,111 @@
+"""How explanations are coloured: weights per region become a picture, on one scale for all that are shown together.
+
+Regions that raise the answer are warm, those that lower it cool; what hardly matters keeps the grey of the photo. The
+colours are those of ColorBrewer's RdBu (numbers) and PuOr (log-odds of classes), which colour-blind people can tell
+apart. Pictures are arrays; whoever shows them encodes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agegender.heads import Target
+
+SIDE_PIXELS = 192
+Photo = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+NUMBER_COLOURS: tuple[Colour, Colour] = ((33, 102, 172), (178, 24, 43))  # lower, higher
+CLASS_COLOURS: tuple[Colour, Colour] = ((179, 88, 6), (84, 39, 136))
+_OUTLINE: Colour = (255, 209, 59)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The colour scale of one target: `limit` is the absolute weight that gets the full colour, in its unit."""
+
+    target: Target
+    limit: float
+
+    @property
+    def colours(self) -> tuple[Colour, Colour]:
+        """The colours of weights below and above zero."""
+        return CLASS_COLOURS if self.target.is_log_odds else NUMBER_COLOURS
+
+    @property
+    def digits(self) -> int:
+        """How many decimals weights are written with."""
+        return 2 if self.target.is_log_odds else max(1, -math.floor(math.log10(self.limit)))
+
+    @property
+    def gradient(self) -> str:
+        """The scale as a CSS gradient."""
+        low, high = (f"rgb{colour}" for colour in self.colours)
+        return f"linear-gradient(90deg, {low}, #e8e8e8, {high})"
+
+
+def scales_of(weights: Iterable[tuple[Target, NDArray[np.float64]]]) -> dict[str, Scale]:
+    """Return one scale per target, by its key, common to all maps of that target."""
+    by_key: dict[str, tuple[Target, list[NDArray[np.float64]]]] = {}
+    for target, values in weights:
+        by_key.setdefault(target.key, (target, []))[1].append(values)
+    return {key: Scale(target, largest_weight(found)) for key, (target, found) in by_key.items()}
+
+
+def largest_weight(weights: list[NDArray[np.float64]]) -> float:
+    """Return the absolute weight that gets the full colour: the 98th percentile, so that no single one rules.
+
+    >>> largest_weight([np.array([0.0, -2.0]), np.array([np.nan])])
+    2.0
+    """
+    found = np.abs(np.concatenate([np.ravel(values) for values in weights])) if weights else np.zeros(0)
+    found = found[np.isfinite(found) & (found > 0)]
+    return (float(np.round(np.percentile(found, 98, method="higher"), 3)) if len(found) else 0.0) or 1.0
+
+
+def resized(photo: Photo) -> Photo:
+    """Return a photo (S, S, 3) in the size in which all pictures are shown."""
+    import cv2
+
+    return cv2.resize(photo, (SIDE_PIXELS, SIDE_PIXELS), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+def outline_picture(photo: Photo, region_map: NDArray[np.int64]) -> Photo:
+    """Return the photo with the borders of its regions, region_map (S, S)."""
+    picture, regions = resized(photo), _enlarged(region_map)
+    borders = np.zeros(regions.shape, dtype=bool)
+    borders[:, 1:] |= regions[:, 1:] != regions[:, :-1]
+    borders[1:] |= regions[1:] != regions[:-1]
+    picture[borders] = _OUTLINE
+    return picture
+
+
+def weight_picture(
+    photo: Photo, region_map: NDArray[np.int64], weights: NDArray[np.float64], scale: Scale
+) -> Photo:
+    """Return the weights laid over the grey photo.
+
+    Parameters
+    ----------
+    photo : array, shape (S, S, 3)
+    region_map : array, shape (S, S)
+        Region number of each pixel, 0..K-1.
+    weights : array, shape (K,)
+        NaN counts as nothing.
+    """
+    grey = resized(photo).astype(np.float32).mean(axis=2, keepdims=True) * 0.55 + 100  # light, so that colours speak
+    share = np.clip(np.nan_to_num(weights) / scale.limit, -1, 1)[_enlarged(region_map)][..., None]
+    colour = np.where(share < 0, *np.asarray(scale.colours, np.float32))
+    strength = 0.85 * np.abs(share) ** 0.7
+    return (grey * (1 - strength) + colour * strength).astype(np.uint8)
+
+
+def _enlarged(region_map: NDArray[np.int64]) -> NDArray[np.int32]:
+    import cv2
+
+    numbers = region_map.astype(np.int32)
+    return cv2.resize(numbers, (SIDE_PIXELS, SIDE_PIXELS), interpolation=cv2.INTER_NEAREST).astype(np.int32)
