@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from agegender.console import Result, command_parser, execute
 from agegender.errors import UsageError
+from agegender.explanation import EXPLANATIONS_FOLDER, FILLS, SEGMENTS
 from agegender.model_options import add_model_options, chosen_model
 from agegender.settings import SPLIT_CHOICES
 
 if TYPE_CHECKING:
-    from agegender.api.choosing import Wanted
     from agegender.api.explaining import Explanations
-    from agegender.explanation.results import FaceExplanation
-    from agegender.model.predictor import Model
+    from agegender.explanation.face_explanation import FaceExplanation
 
 EPILOG = """\
 examples:
@@ -26,9 +25,6 @@ examples:
   agegender explain --model models/first --faces faces.parquet --random 20 --group ethnicity=Asian --segments face-grid
 
 Each photo's explanation is written to --out as soon as it is done; interrupted, those are kept."""
-
-SEGMENTS = ("slic", "quickshift", "face-grid")
-FILLS = ("mean", "blur", "inpaint")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -73,24 +69,25 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> Result:
     """Choose, explain, write."""
-    samples = _samples(options.samples)
-    group = _group(options)
+    samples, group = _samples(options.samples), _group(options)
     folder = chosen_model(options)
-    from agegender.api.explaining import explain_wanted
+    from agegender.api.explaining import PhotoToExplain, chosen_photos, explain_photos
     from agegender.api.reporting import write_model_pages
-    from agegender.explanation.settings import LimeSettings
-    from agegender.explanation.storing import EXPLANATIONS_FOLDER
+    from agegender.explanation.choosing_faces import Choice
+    from agegender.explanation.lime_explainer import LimeSettings
     from agegender.model.predictor import load_model
     from agegender.writing import check_writable
 
-    out = options.out or options.reports_dir / folder.name / EXPLANATIONS_FOLDER
+    reports = options.reports_dir / folder.name
+    out = options.out or reports / EXPLANATIONS_FOLDER
     check_writable(out)
     model = load_model(folder, device=options.device, precision=options.precision)
     settings = LimeSettings(samples, options.segments, fill=options.fill, seed=options.seed, device=str(model.device))
-    explanations = explain_wanted(
-        model, _wanted(options, model, folder, group), settings, out, has_second_opinions=options.second_opinions
+    choice = Choice(options.worst, options.best, options.random, group, options.seed)
+    photos = [PhotoToExplain(photo, str(photo)) for photo in options.photos] or chosen_photos(
+        model, folder, choice, faces_file=options.faces, split=options.split
     )
-    reports = options.reports_dir / folder.name
+    explanations = explain_photos(model, photos, settings, out, has_second_opinions=options.second_opinions)
     page = write_model_pages(folder, reports, explanations.faces)["lime"] if options.report else None
     return Result(_document(explanations), _text(explanations, out, page))
 
@@ -124,20 +121,8 @@ def _group(options: argparse.Namespace) -> dict[str, str]:
     return dict(text.split("=", 1) for text in options.group)
 
 
-def _wanted(options: argparse.Namespace, model: Model, folder: Path, group: dict[str, str]) -> list[Wanted]:
-    from agegender.api.choosing import Choice, Wanted, choose_faces
-    from agegender.data.faces_table import read_faces
-    from agegender.model.model_folder import FACES_FILE
-
-    if options.photos:
-        return [Wanted(photo, str(photo)) for photo in options.photos]
-    faces = read_faces(options.faces or folder / FACES_FILE)
-    choice = Choice(options.worst, options.best, options.random, group, options.seed)
-    return choose_faces(model, faces, choice, split=options.split)
-
-
 def _document(explanations: Explanations) -> list[dict[str, Any]]:
-    from agegender.explanation.storing import to_document
+    from agegender.explanation.face_explanation import to_document
 
     return [
         {"path": name, "problems": [result]} if isinstance(result, str) else to_document(result)
@@ -154,10 +139,10 @@ def _text(explanations: Explanations, out: Path, page: Path | None) -> str:
 
 def _face_lines(face: FaceExplanation) -> list[str]:
     lines = [face.path + (f" ({face.reason})" if face.reason else "")]
-    for one in face.outputs:
-        lines.append(f"  {one.output.name}: {one.value:.1f} {one.output.unit}. {one.verdict}")
+    for one in face.maps:
+        lines.append(f"  {one.target.name}: {one.value:.1f} {one.target.unit}. {one.verdict}")
         lines += [
-            f"    {region.name}: {region.weight:+.2f} {one.output.unit} ({region.low:.2f} to {region.high:.2f})"
+            f"    {region.name}: {region.weight:+.2f} {one.target.unit} ({region.low:.2f} to {region.high:.2f})"
             for region in one.strongest(3)
         ]
     return lines

@@ -103,7 +103,8 @@ def _model_content(options: argparse.Namespace) -> ReportInput:
 
 def _with_explanations(content: ReportInput, folder: Path) -> ReportInput:
     """Return the content with the explanations that `train` or `explain` left among the model's reports."""
-    from agegender.explanation.storing import EXPLANATIONS_FOLDER, read_explanations
+    from agegender.explanation import EXPLANATIONS_FOLDER
+    from agegender.explanation.face_explanation import read_explanations
 
     return replace(content, explanations=read_explanations(folder / EXPLANATIONS_FOLDER) or None)
 

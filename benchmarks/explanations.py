@@ -26,22 +26,20 @@ import numpy as np
 import torch
 from lime.lime_image import LimeImageExplainer
 from numpy.typing import NDArray
+from stock_lime import fit_stock, stock_design
 
 from agegender.data.sources.drawn_faces import draw_faces
-from agegender.explanation.lime_explainer import LimeExplainer
-from agegender.explanation.sampling import (
+from agegender.explanation.lime_explainer import LimeExplainer, LimeSettings
+from agegender.explanation.perturbing import (
     Evaluator,
     ScoreImages,
     antithetic_design,
     independent_design,
     photo_generator,
-    stock_design,
 )
-from agegender.explanation.settings import LimeSettings
-from agegender.explanation.stopping import top_overlap
 from agegender.explanation.superpixels import cover, find_regions
-from agegender.explanation.surrogate import Surrogate, fit_pairs, fit_rows, r_squared, stock_kernel
-from agegender.explanation.trust import rank_correlation
+from agegender.explanation.surrogate import Surrogate, fit_targets, r_squared, rank_correlation, top_overlap
+from agegender.heads import AGE, GENDER
 from agegender.model.checkpoint import network_entries
 from agegender.model.face_network import AgeStatistics, make_network
 from agegender.model.precision import choose_device, choose_precision
@@ -109,7 +107,7 @@ def time_stock(network: torch.nn.Module, photo: NDArray[np.uint8], samples: int,
 def time_ours(model: Model, photo: NDArray[np.uint8], samples: int) -> float:
     settings = LimeSettings(samples, has_trust=False, device=str(model.device))
     started = time.perf_counter()
-    LimeExplainer(model.score_images, settings=settings).explain(photo)
+    LimeExplainer(model.score_images, (*AGE.targets, *GENDER.targets), settings).explain(photo)
     return time.perf_counter() - started
 
 
@@ -143,7 +141,7 @@ def measure_stability(score_images: ScoreImages, photos: Sequence[NDArray[np.uin
     for photo in track(photos, "measuring stability", total=len(photos)):
         regions = find_regions(photo)
         batch = LimeSettings(device=device).photos_per_call
-        evaluator = Evaluator(score_images, photo, cover(photo, regions.region_map), regions.region_map, device, batch)
+        evaluator = Evaluator(score_images, photo, cover(photo, regions.region_map), regions, device, batch)
         held_out = independent_design(regions.count, HELD_OUT, photo_generator(photo, 0, "held out"))
         truth = evaluator.scores(held_out)
         paired = [_pairs(evaluator, regions.count, photo, seed) for seed in range(SEED_COUNT)]
@@ -204,12 +202,11 @@ def _rows(evaluator: Evaluator, region_count: int, seed: int) -> tuple[Any, Any]
 
 
 def _fit_pairs(design: Any, scores: Any, count: int) -> list[Surrogate]:
-    return [fit_pairs(design[:count], column[:count], float("nan")) for column in scores.T]
+    return fit_targets(design[:count], scores[:count])
 
 
 def _fit_rows(design: Any, scores: Any, count: int) -> list[Surrogate]:
-    weights = stock_kernel(design[:count])
-    return [fit_rows(design[:count], column[:count], row_weights=weights) for column in scores.T]
+    return [fit_stock(design[:count], column[:count]) for column in scores.T]
 
 
 def _stability(fits: list[list[Surrogate]], held_out: Any, truth: Any) -> list[tuple[float, float]]:

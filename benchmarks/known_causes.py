@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from agegender.data.faces_table import read_faces
 from agegender.data.sources.drawn_faces import Causes, read_causes
-from agegender.explanation.lime_explainer import LimeExplainer
-from agegender.explanation.results import FaceExplanation
-from agegender.explanation.settings import LimeSettings
-from agegender.explanation.superpixels import Regions
+from agegender.explanation.face_explanation import FaceExplanation
+from agegender.explanation.lime_explainer import LimeExplainer, LimeSettings
+from agegender.explanation.superpixels import Regions, name_regions
+from agegender.heads import AGE, GENDER
 from agegender.model.model_folder import FACES_FILE, newest_model
 from agegender.model.predictor import load_model
 from agegender.photos.reading import read_photo
@@ -41,7 +41,7 @@ HEADS = ("age", "gender")
 def on_a_cause(face: FaceExplanation, causes: Causes, cause: str) -> NDArray[np.bool_]:
     """Return which regions lie on a true cause, shape (regions,)."""
     side = face.region_map.shape[0]
-    regions = Regions(face.region_map, face.region_names or ())
+    regions = Regions(face.region_map, name_regions(face.region_map))
     pixel_counts = regions.pixel_shares * face.region_map.size
     covered, holds_feature = np.zeros(regions.count), np.zeros(regions.count, dtype=bool)
     for feature in causes.causes[cause]:
@@ -57,14 +57,14 @@ def on_a_cause(face: FaceExplanation, causes: Causes, cause: str) -> NDArray[np.
 def judge(face: FaceExplanation, causes: Causes) -> dict[str, dict[str, float]]:
     """Return the figures of one face, per head."""
     found = {}
-    for head, one in zip(HEADS, face.outputs, strict=True):
+    for head, one in zip(HEADS, face.maps, strict=True):
         lies_on = on_a_cause(face, causes, head)
         assert one.trust is not None
         found[head] = {
             "strongest_on_cause": float(lies_on[one.strongest(1)[0].region]),
             "chance": float(lies_on.mean()),
             "weight_on_cause": float(np.abs(one.weights()) @ lies_on / max(np.abs(one.weights()).sum(), 1e-12)),
-            "deletion_beats_random": float(one.trust.deletion_beats_random),
+            "deletion_beats_random": float(one.trust.deletion_auc < one.trust.random_deletion_auc),
             "insertion_beats_random": float(one.trust.insertion_auc > one.trust.random_insertion_auc),
             "held_out_r2": one.trust.held_out_r2,
             "top_jaccard": one.trust.top_jaccard,
@@ -76,10 +76,10 @@ def judge(face: FaceExplanation, causes: Causes) -> dict[str, dict[str, float]]:
 
 def measure(model_folder: Path, photos: list[Path], settings: LimeSettings) -> dict[str, Any]:
     model = load_model(model_folder, device="cpu" if settings.device == "cpu" else settings.device)
-    explainer = LimeExplainer(model.score_images, settings=settings)
+    explainer = LimeExplainer(model.score_images, (*AGE.targets, *GENDER.targets), settings)
     started, judged, evaluations = time.perf_counter(), [], 0
     for photo in track(photos, "explaining drawn faces", total=len(photos)):
-        face = explainer.explain(model.fit_photo(read_photo(photo)), photo.name).face
+        face = explainer.explain(model.fit_photo(read_photo(photo)), photo.name)
         judged.append(judge(face, read_causes(photo)))
         evaluations += face.evaluation_count
     seconds = time.perf_counter() - started

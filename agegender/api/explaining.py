@@ -3,51 +3,105 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.api.choosing import Wanted
-from agegender.errors import PhotoError
-from agegender.explanation.lime_explainer import LimeExplainer
-from agegender.explanation.problems import SMALLEST_SIDE_PIXELS, small_photo
-from agegender.explanation.results import AGE_AND_GENDER, FaceExplanation, Output
+from agegender.api.evaluating import evaluate_faces
+from agegender.audit.predictions_table import read_predictions
+from agegender.data.faces_table import FacesTable, read_faces
+from agegender.errors import PhotoError, TableError
+from agegender.explanation.choosing_faces import Choice, choose_faces, label_columns, of_group
+from agegender.explanation.face_explanation import FaceExplanation, clear_explanations, write_explanation
+from agegender.explanation.lime_explainer import SMALLEST_SIDE_PIXELS, LimeExplainer, LimeSettings, small_photo
 from agegender.explanation.second_opinions import SecondOpinions, last_spatial_layer
-from agegender.explanation.settings import LimeSettings
-from agegender.explanation.storing import clear_explanations, write_explanation
-from agegender.explanation.untrained import untrained_copy
+from agegender.explanation.trust import untrained_copy
+from agegender.heads import Head, Target, head_from_dict
+from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE
 from agegender.model.outputs import head_scores
 from agegender.model.predictor import Model
 from agegender.photos.face_detection import HaarDetector
 from agegender.photos.reading import read_photo
 from agegender.progress import say, track
-from agegender.settings import Head
 
 AskOthers = Callable[[FaceExplanation], FaceExplanation]
 
 
 @dataclass(frozen=True)
+class PhotoToExplain:
+    """One photo: its file, the name that the result gets, what is known of it, and why it was chosen."""
+
+    photo: Path
+    name: str
+    labels: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    is_from_table: bool = False
+
+
+@dataclass(frozen=True)
 class Explanations:
-    """What came of each photo wanted, in their order: its name, and an explanation or why it could not be read."""
+    """What came of each photo, in their order: its name, and an explanation or why it could not be read."""
 
     results: list[tuple[str, FaceExplanation | str]]
 
     @property
     def faces(self) -> list[FaceExplanation]:
-        """Return the explanations alone."""
+        """The explanations alone."""
         return [result for _, result in self.results if not isinstance(result, str)]
 
     @property
     def unreadable(self) -> list[tuple[str, str]]:
-        """Return name and reason of each photo without one."""
+        """Name and reason of each photo without one."""
         return [(name, result) for name, result in self.results if isinstance(result, str)]
 
 
-def explain_wanted(
+def chosen_photos(
+    model: Model, folder: Path, choice: Choice, *, faces_file: Path | None = None, split: str = "test"
+) -> list[PhotoToExplain]:
+    """Choose faces of a table: the one that the model was trained with, or another one.
+
+    The model folder holds predictions of its own faces; another table is predicted where the choice needs it.
+
+    Raises
+    ------
+    TableError, UsageError
+        There is no such table, it has no such column, or nobody is in the group.
+    """
+    own_file = folder / FACES_FILE
+    faces = read_faces(faces_file or own_file)
+    is_own = faces_file is None or faces_file.resolve() == own_file.resolve()
+    has_predictions = is_own and (folder / PREDICTIONS_FILE).is_file()
+    table = read_predictions(folder / PREDICTIONS_FILE) if has_predictions else faces.kept()
+    rows = of_group(table if split == "all" else table[table["split"] == split], choice.group)
+    if rows.empty:
+        raise TableError(f"no face of the split {split!r} is in the group {dict(choice.group)}. Use --split all.")
+    if choice.needs_predictions and not has_predictions:
+        rows = evaluate_faces(model, replace(faces, table=rows))
+    return photos_of_rows(faces, choose_faces(rows, choice, heads_of(model)), heads_of(model))
+
+
+def photos_of_rows(faces: FacesTable, rows: pd.DataFrame, heads: Sequence[Head]) -> list[PhotoToExplain]:
+    """Return rows of a table, with a column `reason`, as photos to explain."""
+    columns = label_columns(rows, heads)
+    return [
+        PhotoToExplain(
+            faces.photo_path(row["path"]),
+            row["path"],
+            {name: row[name] for name in columns if pd.notna(row[name])},
+            row["reason"],
+            is_from_table=True,
+        )
+        for _, row in rows.iterrows()
+    ]
+
+
+def explain_photos(
     model: Model,
-    wanted: Sequence[Wanted],
+    photos: Sequence[PhotoToExplain],
     settings: LimeSettings,
     folder: Path | None,
     *,
@@ -72,25 +126,35 @@ def explain_wanted(
     results: list[tuple[str, FaceExplanation | str]] = []
     try:
         for number, (one, result) in enumerate(
-            track(_explained(model, wanted, settings, ask_others), "explaining", total=len(wanted)), start=1
+            track(_explained(model, photos, settings, ask_others), "explaining", total=len(photos)), start=1
         ):
             results.append((one.name, result))
             if folder is not None and not isinstance(result, str):
                 write_explanation(result, folder, number)
     except KeyboardInterrupt:
         kept = len(Explanations(results).faces)
-        say(f"interrupted: {kept} of {len(wanted)} explanations are done" + (f", kept in {folder}" if folder else ""))
+        say(f"interrupted: {kept} of {len(photos)} explanations are done" + (f", kept in {folder}" if folder else ""))
         raise
     explanations = Explanations(results)
     if not explanations.faces:
-        raise PhotoError(f"no photo can be read ({len(wanted)} given): {explanations.unreadable[0][1]}")
+        raise PhotoError(f"no photo can be read ({len(photos)} given): {explanations.unreadable[0][1]}")
     return explanations
 
 
 def explainer_of(model: Model, settings: LimeSettings) -> LimeExplainer:
     """Return an explainer of every head of a model, with its untrained copy for the sanity check."""
     untrained = Model(untrained_copy(model.network), model.card, device=model.device, precision=model.precision)
-    return LimeExplainer(model.score_images, outputs_of(model.heads), settings, untrained.score_images)
+    return LimeExplainer(model.score_images, targets_of(model), settings, untrained.score_images)
+
+
+def targets_of(model: Model) -> tuple[Target, ...]:
+    """Return what the columns of a model's scores mean."""
+    return tuple(target for head in heads_of(model) for target in head.targets)
+
+
+def heads_of(model: Model) -> tuple[Head, ...]:
+    """Return the heads of a model as the room `heads` describes them."""
+    return tuple(head_from_dict(asdict(head)) for head in model.heads)
 
 
 def opinions_of(model: Model) -> AskOthers:
@@ -112,29 +176,11 @@ def opinions_of(model: Model) -> AskOthers:
     )
 
 
-def outputs_of(heads: Sequence[Head]) -> tuple[Output, ...]:
-    """Return what the columns of a model's scores mean.
-
-    >>> from agegender.settings import age_head, gender_head
-    >>> [output.name for output in outputs_of((age_head(), gender_head()))]
-    ['age', 'gender (female)']
-    """
-    outputs: list[Output] = []
-    for head in heads:
-        if head.kind == "years":
-            outputs.append(AGE_AND_GENDER[0] if head.name == "age" else Output(head.name, "years"))
-        elif len(head.classes) == 2:
-            outputs.append(Output(f"{head.name} ({head.classes[1]})", "log-odds"))
-        else:
-            outputs += [Output(f"{head.name}: {name}", "log-odds") for name in head.classes]
-    return tuple(outputs)
-
-
 def _explained(
-    model: Model, wanted: Sequence[Wanted], settings: LimeSettings, ask_others: AskOthers | None
-) -> Iterator[tuple[Wanted, FaceExplanation | str]]:
+    model: Model, photos: Sequence[PhotoToExplain], settings: LimeSettings, ask_others: AskOthers | None
+) -> Iterator[tuple[PhotoToExplain, FaceExplanation | str]]:
     explainer = explainer_of(model, settings)
-    for one in wanted:
+    for one in photos:
         try:
             photo = read_photo(one.photo)
         except PhotoError as error:
@@ -144,7 +190,9 @@ def _explained(
         yield one, face if ask_others is None else ask_others(face)
 
 
-def _explain_photo(model: Model, explainer: LimeExplainer, photo: NDArray[np.uint8], one: Wanted) -> FaceExplanation:
+def _explain_photo(
+    model: Model, explainer: LimeExplainer, photo: NDArray[np.uint8], one: PhotoToExplain
+) -> FaceExplanation:
     height, width = photo.shape[:2]
     problems = [small_photo(width, height)] if min(height, width) < SMALLEST_SIDE_PIXELS else []
     # Faces of a table were looked for when it was prepared; the detector misses about one in forty real faces.
@@ -152,6 +200,6 @@ def _explain_photo(model: Model, explainer: LimeExplainer, photo: NDArray[np.uin
         problems.append("no face was found in the photo: what the model says of it means nothing")
     photo = photo if one.is_from_table else model.crop_photo(photo)
     fitted = model.fit_photo(photo)
-    face = explainer.explain(fitted, one.name, known_problems=problems, reason=one.reason).face
+    face = explainer.explain(fitted, one.name, known_problems=problems, reason=one.reason)
     predictions = {str(name): values.iloc[0] for name, values in model.predict_photos([photo]).items()}
     return replace(face, predictions=predictions, labels=one.labels)

@@ -8,18 +8,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from agegender.api.choosing import Wanted, wanted_rows
-from agegender.api.explaining import explain_wanted
+from agegender.api.explaining import PhotoToExplain, explain_photos, heads_of, photos_of_rows
 from agegender.api.report_content import read_report_content
-from agegender.audit.predictions_table import with_errors
 from agegender.data.faces_table import FacesTable
-from agegender.explanation.results import FaceExplanation
-from agegender.explanation.settings import LimeSettings
-from agegender.explanation.storing import EXPLANATIONS_FOLDER
+from agegender.explanation import EXPLANATIONS_FOLDER
+from agegender.explanation.choosing_faces import REPORT_CHOICE, choose_faces
+from agegender.explanation.face_explanation import FaceExplanation
+from agegender.explanation.lime_explainer import LimeSettings
+from agegender.heads import Head
 from agegender.model.predictor import Model
 from agegender.pages.report_set import write_report_set
-
-WORST_FACES = 5
 
 
 def report_model(
@@ -33,8 +31,8 @@ def report_model(
         The folder cannot be written to.
     """
     settings = LimeSettings(seed=int(model.card.get("seed", 0)), device=str(model.device))
-    wanted = faces_to_explain(faces, predictions)
-    explained = explain_wanted(model, wanted, settings, folder / EXPLANATIONS_FOLDER).faces if wanted else []
+    photos = faces_to_explain(faces, predictions, heads_of(model))
+    explained = explain_photos(model, photos, settings, folder / EXPLANATIONS_FOLDER).faces if photos else []
     return write_model_pages(model_folder, folder, explained)
 
 
@@ -50,21 +48,8 @@ def write_model_pages(model_folder: Path, folder: Path, explanations: Sequence[F
     return write_report_set(folder, content).pages
 
 
-def faces_to_explain(faces: FacesTable, predictions: pd.DataFrame, *, worst: int = WORST_FACES) -> list[Wanted]:
-    """Return the photos worth a look, each once: the worst errors both ways, and a typical face of each gender label.
-
-    The test split is looked at, or everything where no split is known. Typical is the face whose error is nearest to
-    the median error of its gender, among those whose gender is right.
-    """
-    table = with_errors(predictions).reset_index(drop=True)
-    if "split" in table and (table["split"] == "test").any():
-        table = table[table["split"] == "test"]
-    errors = table["age_error_years"].dropna().sort_values()
-    chosen = {place: "worst over-estimate" for place in errors.index[::-1][:worst] if errors[place] > 0}
-    chosen |= {place: "worst under-estimate" for place in errors.index[:worst] if errors[place] < 0}
-    for gender in ("female", "male"):
-        right = table[(table["gender"] == gender) & (table["is_gender_right"] == 1)]["age_error_years"].dropna()
-        right = right.drop(index=[place for place in chosen if place in right.index])
-        if len(right):
-            chosen[(right - right.median()).abs().idxmin()] = f"typical face labelled {gender}"
-    return wanted_rows(faces, table.loc[list(chosen)].assign(reason=list(chosen.values())))
+def faces_to_explain(faces: FacesTable, predictions: pd.DataFrame, heads: Sequence[Head]) -> list[PhotoToExplain]:
+    """Return the photos of the test split that are worth a look, or of everything where no split is known."""
+    tested = predictions[predictions["split"] == "test"] if "split" in predictions else predictions
+    rows = predictions if tested.empty else tested
+    return photos_of_rows(faces, choose_faces(rows, REPORT_CHOICE, heads), heads)

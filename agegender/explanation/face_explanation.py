@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from html import escape
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -435,8 +435,8 @@ def _read(kind: Any, value: Any) -> Any:
     if value is None:
         return NAN if kind is float else None  # JSON knows no NaN
     if is_dataclass(kind):
-        kinds = get_type_hints(kind)
-        return kind(**{one.name: _read(kinds[one.name], value[one.name]) for one in fields(kind) if one.name in value})
+        kinds, made = get_type_hints(kind), cast("type", kind)
+        return made(**{one.name: _read(kinds[one.name], value[one.name]) for one in fields(kind) if one.name in value})
     if get_origin(kind) is UnionType:
         return _read(get_args(kind)[0], value)
     if get_origin(kind) is tuple:

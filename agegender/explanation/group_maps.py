@@ -94,12 +94,12 @@ class GroupMaps:
 
 
 def group_maps(faces: Sequence[FaceExplanation], groups: Sequence[str | None]) -> tuple[GroupMaps, ...]:
-    """Average explanations by group, one result per output.
+    """Average explanations by group, one result per target that has enough usable maps.
 
     Parameters
     ----------
     faces : sequence of FaceExplanation
-        With the same outputs, in the same order. Photos with problems are left out.
+        With the same targets, in the same order. Photos with problems are left out, and maps whose answers have some.
     groups : sequence of str or None
         The group of each face; None, when unknown, leaves it out.
 
@@ -111,26 +111,26 @@ def group_maps(faces: Sequence[FaceExplanation], groups: Sequence[str | None]) -
     if len(faces) != len(groups):
         raise UsageError(f"{len(faces)} explanations and {len(groups)} groups: expected one group for each.")
     usable = [(face, group) for face, group in zip(faces, groups, strict=True) if group and not face.problems]
-    counts = {
-        name: sum(group == name for _, group in usable) for name in sorted({group for _, group in usable if group})
-    }
-    kept = tuple(name for name, count in counts.items() if count >= SMALLEST_GROUP)
-    if not kept:
+    target_count = len(usable[0][0].maps) if usable else 0
+    found = []
+    for i in range(target_count):
+        known = [(face, group) for face, group in usable if not face.maps[i].problems]
+        members = np.array([group for _, group in known])
+        sizes = {str(name): int((members == name).sum()) for name in np.unique(members)}
+        if max(sizes.values(), default=0) >= SMALLEST_GROUP:
+            weights = np.stack([on_face_grid(face, face.maps[i]) for face, _ in known])
+            found.append(_maps_of_target(usable[0][0].maps[i].target, weights, members, sizes))
+    if not found:
         raise UsageError(f"no group has {SMALLEST_GROUP} explained faces; explain more, for example --random 50.")
-    left_out = tuple(f"{name} ({count} faces)" for name, count in counts.items() if name not in kept)
-    members = np.array([group for _, group in usable])
-    return tuple(
-        _maps_of_output(one.output, np.stack([on_face_grid(face, i) for face, _ in usable]), members, kept, left_out)
-        for i, one in enumerate(usable[0][0].outputs)
-    )
+    return tuple(found)
 
 
-def on_face_grid(face: FaceExplanation, output_index: int) -> Numbers:
-    """Return one map carried over to the face grid, shape (parts,), in the output's unit; the sum stays the same.
+def on_face_grid(face: FaceExplanation, one: TargetMap) -> Numbers:
+    """Return one map carried over to the face grid, shape (parts,), in the target's unit; the sum stays the same.
 
     A region's weight is divided over the parts of the face by the pixels that it has in each.
     """
-    weights = face.outputs[output_index].weights()
+    weights = one.weights()
     per_pixel = weights / np.bincount(face.region_map.ravel(), minlength=len(weights))
     grid = face_grid(*face.region_map.shape)
     on_grid = np.zeros(len(FACE_PARTS))
@@ -138,11 +138,11 @@ def on_face_grid(face: FaceExplanation, output_index: int) -> Numbers:
     return on_grid
 
 
-def _maps_of_output(
-    output: Output, weights: Numbers, members: np.ndarray, names: tuple[str, ...], left_out: tuple[str, ...]
-) -> GroupMaps:
+def _maps_of_target(target: Target, weights: Numbers, members: np.ndarray, sizes: dict[str, int]) -> GroupMaps:
     total = np.abs(weights).sum(axis=1, keepdims=True)
     attention = np.abs(weights) / np.where(total > 0, total, 1)
+    names = [name for name, size in sizes.items() if size >= SMALLEST_GROUP]
+    left_out = tuple(f"{name} ({size} faces)" for name, size in sizes.items() if size < SMALLEST_GROUP)
     groups, differences = [], []
     level = 1 - 0.05 / (len(FACE_PARTS) * max(1, len(names)))
     for name in names:
@@ -151,7 +151,7 @@ def _maps_of_output(
         if (~is_in).sum() >= SMALLEST_GROUP:
             compared = [_difference(values[is_in], values[~is_in], level) for values in (weights, attention)]
             differences.append(GroupDifference(name, int(is_in.sum()), int((~is_in).sum()), *compared))
-    return GroupMaps(output, FACE_PARTS, tuple(groups), tuple(differences), left_out)
+    return GroupMaps(target, FACE_PARTS, tuple(groups), tuple(differences), left_out)
 
 
 def _mean(values: Numbers) -> GridMean:

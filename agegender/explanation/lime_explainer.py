@@ -130,11 +130,12 @@ class LimeExplainer:
             *problems_of_photo(photo, evaluator.covered, regions),
             *problems_of_sample(regions.count, len(sample.design) // 2),
         )
+        maps = self._maps(evaluator, sample, ends, problems)
         return FaceExplanation(
             path=path,
             photo=photo,
             region_map=regions.region_map,
-            maps=self._maps(evaluator, sample, ends, problems),
+            maps=maps,
             segments=self.settings.segments,
             fill=self.settings.fill,
             seed=self.settings.seed,
@@ -173,11 +174,10 @@ class LimeExplainer:
         surrogates = fit_targets(sample.design, sample.scores)
         trusts = self._trusts(evaluator, sample, surrogates, ends)
         maps = []
-        for i, (target, surrogate, trust) in enumerate(zip(self.targets, surrogates, trusts, strict=True)):
+        for i, (target, surrogate, figures) in enumerate(zip(self.targets, surrogates, trusts, strict=True)):
             value = float(ends[0, i])
             wrong = problems_of_answers(sample.scores[:, i], value, target)
-            if trust is not None:
-                trust = replace(trust, failures=(*problems, *wrong, *failures(trust)))
+            trust = figures and replace(figures, failures=(*problems, *wrong, *failures(figures)))
             said = verdict(trust, (*problems, *wrong))
             weights = region_weights(surrogate, evaluator.regions)
             maps.append(TargetMap(target, value, surrogate.intercept, weights, trust, said, problems=wrong))
@@ -188,13 +188,13 @@ class LimeExplainer:
     ) -> Sequence[Trust | None]:
         if not self.settings.has_trust:
             return [None] * len(self.targets)
-        halves = [fit_targets(half.design, half.scores) for half in sample.halves()]
+        first, second = (fit_targets(half.design, half.scores) for half in sample.halves())
         untrained = self._untrained_weights(evaluator)
         signs = [direction(target, value) for target, value in zip(self.targets, ends[0], strict=True)]
         generator = photo_generator(evaluator.photo, self.settings.seed, "trust")
         trusts = faithfulness(evaluator, surrogates, ends, signs, generator)
         return [
-            with_agreement(trust, surrogates[i], [half[i] for half in halves], evaluator.regions, untrained[i])
+            with_agreement(trust, surrogates[i], (first[i], second[i]), evaluator.regions, untrained[i])
             for i, trust in enumerate(trusts)
         ]
 

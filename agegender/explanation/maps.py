@@ -84,9 +84,7 @@ def outline_picture(photo: Photo, region_map: NDArray[np.int64]) -> Photo:
     return picture
 
 
-def weight_picture(
-    photo: Photo, region_map: NDArray[np.int64], weights: NDArray[np.float64], scale: Scale
-) -> Photo:
+def weight_picture(photo: Photo, region_map: NDArray[np.int64], weights: NDArray[np.float64], scale: Scale) -> Photo:
     """Return the weights laid over the grey photo.
 
     Parameters

@@ -182,8 +182,7 @@ def draw_until_settled(evaluator: Evaluator, generator: np.random.Generator) -> 
         sample = sample.joined(draw_pairs(evaluator, block, generator))
         after = fit_targets(sample.design, sample.scores)
         overlaps = [
-            top_overlap(old.weights, new.weights, new.strongest_count())
-            for old, new in zip(before, after, strict=True)
+            top_overlap(old.weights, new.weights, new.strongest_count()) for old, new in zip(before, after, strict=True)
         ]
         if min(overlaps) >= SETTLED_JACCARD:
             why = f"the strongest regions no longer changed after {len(sample.design)} samples"

@@ -144,7 +144,7 @@ def _lime_fit(
     return float(intercept), weights, float(r2)
 
 
-def _half_width(signs: Numbers, residuals: Numbers) -> Numbers:
+def _half_width(signs: NDArray[np.floating], residuals: Numbers) -> Numbers:
     """Return half the 95 % interval of each coefficient; NaN without a degree of freedom."""
     rows, columns = signs.shape
     freedom = rows - columns

@@ -77,13 +77,13 @@ def faithfulness(
 
 
 def with_agreement(
-    trust: Trust, surrogate: Surrogate, halves: Sequence[Surrogate], regions: Regions, untrained: Numbers | None
+    trust: Trust, surrogate: Surrogate, halves: tuple[Surrogate, Surrogate], regions: Regions, untrained: Numbers | None
 ) -> Trust:
     """Add the figures that need no further evaluations.
 
     Parameters
     ----------
-    halves : two Surrogate
+    halves : (Surrogate, Surrogate)
         Fitted to independent halves of the samples.
     untrained : array, shape (regions,), or None
         Weights of the untrained network's map.
@@ -93,7 +93,7 @@ def with_agreement(
     return replace(
         trust,
         in_sample_r2=surrogate.in_sample_r2,
-        top_jaccard=NAN if is_flat else top_overlap(*(half.weights for half in halves), count),
+        top_jaccard=NAN if is_flat else top_overlap(halves[0].weights, halves[1].weights, count),
         top_count=count,
         background_share=background_share(weights, regions),
         background_pixel_share=float(background_mask(*regions.region_map.shape).mean()),

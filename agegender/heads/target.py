@@ -28,6 +28,11 @@ class Target:
     high_words: str = "raises it"
 
     @property
+    def title(self) -> str:
+        """The name without what stands in brackets."""
+        return self.name.split(" (")[0]
+
+    @property
     def is_log_odds(self) -> bool:
         """Whether it speaks for or against a class, rather than being a number in a unit."""
         return self.unit == "log-odds"

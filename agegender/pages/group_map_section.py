@@ -1,142 +1,102 @@
-"""Owns the section on groups of the page of explanations: what the model looks at for whom."""
+"""The section on groups of the page of explanations: what the model looks at for whom."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from agegender.audit.bias import age_group
-from agegender.audit.comparisons import TITLES
+from agegender.audit.comparisons import title
+from agegender.audit.grouping import group_columns
 from agegender.errors import UsageError
-from agegender.explanation.results import FaceExplanation
-from agegender.pages import maps
+from agegender.explanation.face_explanation import FaceExplanation
+from agegender.explanation.group_maps import GridMean, GroupDifference, GroupMap, GroupMaps, group_maps
+from agegender.explanation.maps import Scale, largest_weight, weight_picture
+from agegender.explanation.superpixels import face_grid
+from agegender.heads.age_bands import with_age_group
 from agegender.pages.tables import Column, Row, Table
+from agegender.pages.thumbnails import webp
 from agegender.pages.words import Interval, interval, number
 
-if TYPE_CHECKING:
-    from agegender.explanation.group_maps import GroupDifference, GroupMaps
-    from agegender.pages.lime_page import Scale
-
-_COLUMNS = ("gender", "ethnicity", "age_group")
 _MOST_SENTENCES = 6
 _GRID_PIXELS = 120
+_PICTURE_QUALITY = 72
 
 
-@dataclass(frozen=True)
-class GroupPicture:
-    """The mean map of one group."""
-
-    name: str
-    picture: str
-    alt: str
-
-
-@dataclass(frozen=True)
-class GroupMapSection:
-    """One head's mean maps over the groups of one column."""
-
-    title: str
-    limit: str
-    pictures: Sequence[GroupPicture]
-    sentences: Sequence[str]
-    table: Table
-    left_out: Sequence[str]
-
-
-def group_sections(explanations: Sequence[FaceExplanation], scales: Mapping[str, Scale]) -> list[GroupMapSection]:
+def group_sections(explanations: Sequence[FaceExplanation], scales: Mapping[str, Scale]) -> list[dict[str, Any]]:
     """Return what can be said of groups; nothing where too few faces of any group were explained."""
+    labels = with_age_group(pd.DataFrame([dict(face.labels) for face in explanations]))
     sections = []
-    for column in _COLUMNS:
-        groups = [_group_of(face.labels, column) for face in explanations]
-        if len({group for group in groups if group}) < 2:
-            continue
-        sections += [_section(column, found, scales[found.output.key]) for found in _maps(explanations, groups)]
+    for column in group_columns(labels):
+        groups = [value if isinstance(value, str) and value else None for value in labels[column]]
+        if len({group for group in groups if group}) > 1:
+            sections += [_section(column, found, scales[found.target.key]) for found in _maps(explanations, groups)]
     return sections
 
 
 def _maps(explanations: Sequence[FaceExplanation], groups: Sequence[str | None]) -> Sequence[GroupMaps]:
-    from agegender.explanation.group_maps import group_maps
-
     try:
         return [found for found in group_maps(explanations, groups) if len(found.groups) > 1]
     except UsageError:  # no group has enough faces
         return []
 
 
-def _section(column: str, found: GroupMaps, scale: Scale) -> GroupMapSection:
-    from agegender.explanation.superpixels import face_grid
+def _section(column: str, found: GroupMaps, scale: Scale) -> dict[str, Any]:
+    target = found.target
+    own = Scale(target, largest_weight([group.weights.mean for group in found.groups]))
+    return {
+        "title": f"{target.title.capitalize()} head, by {title((column,))}",
+        "limit": f"{number(own.limit, scale.digits)} {target.unit}".rstrip(),
+        "pictures": [_picture(group, found, own) for group in found.groups],
+        "sentences": _sentences(found, scale),
+        "table": _table(f"parts-{target.key}-{column}".replace("_", "-"), found, scale),
+        "left_out": found.left_out,
+    }
 
-    grid = face_grid(_GRID_PIXELS, _GRID_PIXELS)
+
+def _picture(group: GroupMap, found: GroupMaps, scale: Scale) -> dict[str, str]:
     blank = np.full((_GRID_PIXELS, _GRID_PIXELS, 3), 225, np.uint8)
-    limit = maps.common_scale([group.weights.mean for group in found.groups])
-    pictures = []
-    for group in found.groups:
-        image = maps.weight_picture(
-            blank, grid, group.weights.mean, scale=limit, colours=scale.colours, hide_faces=False
-        )
-        strongest = found.parts[int(np.argmax(np.abs(group.weights.mean)))]
-        alt = f"Mean map of the {found.output.key} head, {group.group}. Strongest part: {strongest}"
-        pictures.append(GroupPicture(f"{group.group} ({group.face_count} faces)", image, alt))
-    name = TITLES.get(column, column)
-    return GroupMapSection(
-        f"{found.output.key.capitalize()} head, by {name}",
-        f"{number(limit, 1 if scale.unit == 'years' else 2)} {scale.unit}",
-        pictures,
-        _sentences(found, scale.unit),
-        _table(f"parts-{found.output.key}-{column.replace('_', '-')}", found, scale.unit),
-        found.left_out,
-    )
+    picture = weight_picture(blank, face_grid(_GRID_PIXELS, _GRID_PIXELS), group.weights.mean, scale)
+    strongest = found.parts[int(np.argmax(np.abs(group.weights.mean)))]
+    return {
+        "name": f"{group.group} ({group.face_count} faces)",
+        "picture": webp(picture, _PICTURE_QUALITY),
+        "alt": f"Mean map of the {found.target.title} head, {group.group}. Strongest part: {strongest}",
+    }
 
 
-def _sentences(found: GroupMaps, unit: str) -> list[str]:
+def _sentences(found: GroupMaps, scale: Scale) -> list[str]:
     """Return the clear differences, largest first."""
     clear = [
-        (abs(difference.weights.mean[place]), _sentence(found.parts[place], difference, int(place), unit))
+        (abs(difference.weights.mean[place]), _sentence(found.parts[place], difference, int(place), scale))
         for difference in found.differences
         for place in np.flatnonzero(difference.is_clear)
     ]
     return [sentence for _, sentence in sorted(clear, reverse=True)[:_MOST_SENTENCES]]
 
 
-def _sentence(part: str, difference: GroupDifference, place: int, unit: str) -> str:
-    value = Interval(*(float(ends[place]) for ends in _ends(difference.weights)))
-    words = interval(value, 1 if unit == "years" else 2, signed=True)
+def _sentence(part: str, difference: GroupDifference, place: int, scale: Scale) -> str:
+    words = f"{interval(_interval(difference.weights, place), scale.digits, signed=True)} {scale.target.unit}".rstrip()
     return (
-        f"{part}: {words} {unit} for {difference.group} ({difference.face_count} faces) against "
+        f"{part}: {words} for {difference.group} ({difference.face_count} faces) against "
         f"{difference.others_count} others"
     )
 
 
-def _table(identifier: str, found: GroupMaps, unit: str) -> Table:
+def _table(identifier: str, found: GroupMaps, scale: Scale) -> Table:
     columns = [Column("part", "Part of the face")]
     columns += [
-        Column(f"group_{place}", group.group, 1 if unit == "years" else 2, is_signed=True)
-        for place, group in enumerate(found.groups)
+        Column(f"group_{place}", group.group, scale.digits, is_signed=True) for place, group in enumerate(found.groups)
     ]
     rows = [
         Row({"part": part} | {f"group_{i}": _interval(group.weights, place) for i, group in enumerate(found.groups)})
         for place, part in enumerate(found.parts)
     ]
-    return Table(
-        identifier, f"Mean weight of each part, {unit}", columns, rows, "Brackets: 95 % interval between faces."
-    )
+    caption = ", ".join(part for part in ("Mean weight of each part", scale.target.unit) if part)
+    return Table(identifier, caption, columns, rows, "Brackets: 95 % interval between faces.")
 
 
-def _interval(values: Any, place: int) -> Interval:
-    return Interval(*(float(ends[place]) for ends in _ends(values)))
-
-
-def _ends(values: Any) -> tuple[Any, Any, Any]:
-    return values.mean, values.low, values.high
-
-
-def _group_of(labels: Mapping[str, Any], column: str) -> str | None:
-    if column == "age_group":
-        years = labels.get("age_years")
-        found = age_group([years if isinstance(years, (int, float)) else np.nan])[0]
-        return str(found) if found else None
-    value = labels.get(column)
-    return value if isinstance(value, str) and value else None
+def _interval(values: GridMean, place: int) -> Interval:
+    return Interval(float(values.mean[place]), float(values.low[place]), float(values.high[place]))

@@ -1,70 +1,38 @@
-"""Owns `lime.html`: per photo what each head looks at, how far that can be believed, and what holds for groups."""
+"""`lime.html`: per photo what each head looks at, how far that can be believed, and what holds for groups."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agegender.explanation.results import FaceExplanation, OutputMap, RegionWeight
-from agegender.pages import maps
-from agegender.pages.explanation_words import photo_words, region_words, trust_lines
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from agegender.explanation.face_explanation import (
+    Curve,
+    FaceExplanation,
+    RegionWeight,
+    TargetMap,
+    direction,
+    scaled_curves,
+)
+from agegender.explanation.maps import Scale, outline_picture, resized, scales_of, weight_picture
+from agegender.heads import Classification, Head, Target, heads_of_predictions
+from agegender.pages.charts import line_chart
 from agegender.pages.group_map_section import group_sections
 from agegender.pages.page_writing import write_page
 from agegender.pages.tables import Column, Row, Table
-from agegender.pages.trust_charts import trust_charts
-from agegender.pages.words import number
+from agegender.pages.thumbnails import hidden, webp
+from agegender.pages.words import Interval, interval, listing, number
 
 MOST_FACES = 60  # four pictures each: about 1.5 MB
 _STRONGEST = 5
-
-
-@dataclass(frozen=True)
-class HeadView:
-    """One head's map of one photo, ready for the page."""
-
-    name: str
-    headline: str
-    picture: str
-    alt: str
-    is_believable: bool
-    verdict: str
-    regions: Sequence[str]
-    trust: Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class FaceView:
-    """One photo with its maps."""
-
-    title: str
-    file: str
-    picture: str
-    alt: str
-    outlines: str
-    region_count: int
-    problems: Sequence[str]
-    heads: Sequence[HeadView]
-    sampling: str
-
-
-@dataclass(frozen=True)
-class Scale:
-    """The colour scale of one head, the same for every photo on the page."""
-
-    name: str
-    unit: str
-    limit: float
-    colours: tuple[maps.Colour, maps.Colour]
-    low_words: str
-    high_words: str
-
-    @property
-    def gradient(self) -> str:
-        """The scale as a CSS gradient."""
-        low, high = (f"rgb{colour}" for colour in self.colours)
-        return f"linear-gradient(90deg, {low}, #e8e8e8, {high})"
+_PICTURE_QUALITY = 72  # colours and borders suffer sooner than a photo does
+_SHARES = np.linspace(0, 1, 41)
 
 
 def write_lime(
@@ -83,8 +51,11 @@ def write_lime(
     explanations : sequence of FaceExplanation
         In the order in which they are to be shown; the first `MOST_FACES` are.
     """
-    scales = page_scales(explanations)
+    maps = [one for face in explanations for one in face.maps]
+    scales = scales_of((one.target, one.weights()) for one in maps)
+    heads = heads_of_predictions(pd.DataFrame([{**face.labels, **face.predictions} for face in explanations]))
     shown = list(explanations[:MOST_FACES])
+    targets = [scale.target for scale in scales.values()]
     return write_page(
         path,
         "lime.html",
@@ -95,13 +66,15 @@ def write_lime(
         is_drawn=is_drawn,
         hide_faces=hide_faces,
         scales=list(scales.values()),
-        faces=[_face(face, scales, is_drawn=is_drawn, hide_faces=hide_faces) for face in shown],
+        lead=lead_words(targets),
+        method=method_words(targets),
+        faces=[_face(face, scales, heads, is_drawn=is_drawn, hide_faces=hide_faces) for face in shown],
         left_out=len(explanations) - len(shown),
         face_count=len(explanations),
-        failed=sum(not _is_believable(output) for face in explanations for output in face.outputs),
-        map_count=sum(len(face.outputs) for face in explanations),
+        failed=sum(not one.is_believable for one in maps),
+        map_count=len(maps),
         trust=trust_table(explanations),
-        curves=trust_charts(explanations),
+        curves=trust_charts(maps),
         groups=group_sections(explanations, scales),
         sections=[
             ("photos", "Photo by photo"),
@@ -112,22 +85,34 @@ def write_lime(
     )
 
 
-def page_scales(explanations: Sequence[FaceExplanation]) -> dict[str, Scale]:
-    """Return one colour scale per head, by the head's key."""
-    found: dict[str, Scale] = {}
-    outputs = {output.output.key: output.output for face in explanations for output in face.outputs}
-    for key, output in outputs.items():
-        weights = [one.weights() for face in explanations for one in face.outputs if one.output.key == key]
-        is_gender = key == "gender"
-        found[key] = Scale(
-            output.name,
-            output.unit,
-            maps.common_scale(weights),
-            maps.GENDER_COLOURS if is_gender else maps.AGE_COLOURS,
-            "speaks for “male”" if is_gender else "makes younger",
-            "speaks for “female”" if is_gender else "makes older",
-        )
-    return found
+def lead_words(targets: Sequence[Target]) -> str:
+    """Return which answers the page is about, and their units.
+
+    >>> lead_words([Target("age", "age", "years"), Target("gender", "gender (female)", "log-odds")])
+    "both heads: which regions raise or lower the model's answer, in years and in log-odds"
+    """
+    units = listing(f"in {unit}" for unit in dict.fromkeys(target.unit for target in targets) if unit)
+    which = {1: "one answer", 2: "both heads"}.get(len(targets), f"all {len(targets)} answers")
+    return f"{which}: which regions raise or lower the model's answer{', ' if units else ''}{units}"
+
+
+def method_words(targets: Sequence[Target]) -> str:
+    """Return in what each answer is explained.
+
+    >>> method_words([Target("age", "age", "years"), Target("gender", "gender (female)", "log-odds")])
+    'Age is explained in years, as the regression that it is; gender in log-odds of “female”.'
+    """
+    said: dict[str, str] = {}
+    for target in targets:
+        head, _, one_of_many = target.name.partition(": ")
+        if not target.is_log_odds:
+            said[target.title] = f"in {target.unit or 'its own unit'}, as the regression that it is"
+        elif one_of_many:
+            said[head] = "in log-odds of each class"
+        else:
+            said[target.title] = f"in log-odds of “{target.name.removeprefix(target.title).strip(' ()')}”"
+    first, *others = said.items() or [("Nothing", "here")]
+    return "; ".join([f"{first[0].capitalize()} is explained {first[1]}", *map(" ".join, others)]) + "."
 
 
 def trust_table(explanations: Sequence[FaceExplanation]) -> Table | None:
@@ -152,31 +137,99 @@ def trust_table(explanations: Sequence[FaceExplanation]) -> Table | None:
     keys = [column.key for column in columns[2:9]]
     rows = [
         Row(
-            {"path": face.path, "head": one.output.key, "verdict": one.verdict}
+            {"path": face.path, "head": one.target.title, "verdict": one.verdict}
             | {key: getattr(one.trust, key) if one.trust else None for key in keys},
-            not _is_believable(one),
+            not one.is_believable,
         )
         for face in explanations
-        for one in face.outputs
+        for one in face.maps
     ]
     note = "Rows in grey italics: maps that failed a check."
     return Table("trust", "How far each map can be believed", columns, rows, note, len(rows) > 8) if rows else None
 
 
-def _face(face: FaceExplanation, scales: Mapping[str, Scale], *, is_drawn: bool, hide_faces: bool) -> FaceView:
-    labels, guesses = photo_words(face.labels, face.predictions)
-    alt = f"{'A drawn face' if is_drawn else 'A face'}, in the data labelled {labels}; the model's guess: {guesses}"
-    return FaceView(
-        title=(face.reason or "Photo").capitalize(),
-        file=face.path,
-        picture=maps.face_picture(face.photo, hide_faces=hide_faces),
-        alt=alt,
-        outlines=maps.outline_picture(face.photo, face.region_map, hide_faces=hide_faces),
-        region_count=face.region_count,
-        problems=face.problems,
-        heads=[_head(face, one, scales[one.output.key], hide_faces=hide_faces) for one in face.outputs],
-        sampling=f"label {labels}; guess {guesses}. {_sampling_words(face)}".strip(),
+def trust_charts(maps: Sequence[TargetMap]) -> list[Markup]:
+    """Return deletion and insertion of each target, averaged over the photos; nothing where none was measured."""
+    drawings = []
+    for target in {one.target.key: one.target for one in maps}.values():
+        deletion, insertion, count = mean_curves([one for one in maps if one.target.key == target.key])
+        for what, verb, lines in (("deletion", "covered", deletion), ("insertion", "shown", insertion)):
+            if not lines:
+                continue
+            title = f"{target.title.capitalize()}: {what}"
+            drawing = line_chart(
+                {name: (100 * _SHARES, line) for name, line in lines.items()},
+                title=title,
+                x_label=f"% of the pixels {verb}",
+                y_label="towards the predicted, 0 to 1" if target.is_log_odds else "answer, 0 lowest, 1 highest",
+                description=f"{title}, mean over {count} photos",
+            )
+            drawings.append(drawing)
+    return drawings
+
+
+Lines = dict[str, NDArray[np.float64]]
+
+
+def mean_curves(maps: Sequence[TargetMap]) -> tuple[Lines, Lines, int]:
+    """Return one target's deletion and insertion curves, ours and those of random orders, and of how many photos.
+
+    Each photo's are scaled as its trust figures are, so that the area under a line is the mean of the figures.
+    """
+    deletions, insertions, randoms = [], [], []
+    for one in maps:
+        trust = one.trust
+        if trust is None or trust.deletion is None or trust.insertion is None:
+            continue
+        curves = (trust.deletion, trust.insertion, *trust.random_deletions)
+        scaled = scaled_curves(curves, direction(one.target, one.value))
+        if scaled is not None:
+            deletion, insertion, *random = map(_on_shares, scaled)
+            deletions.append(deletion)
+            insertions.append(insertion)
+            randoms += random
+    if not deletions:
+        return {}, {}, 0
+    # Showing in an order is covering in the reverse one, and a random order reversed is a random order.
+    at_random = {"random order": np.mean(randoms, axis=0)} if randoms else {}
+    return (
+        {"strongest first": np.mean(deletions, axis=0), **at_random},
+        {"strongest first": np.mean(insertions, axis=0), **{name: line[::-1] for name, line in at_random.items()}},
+        len(deletions),
     )
+
+
+def _on_shares(curve: Curve) -> NDArray[np.float64]:
+    return np.interp(_SHARES, curve.pixel_share, curve.values)
+
+
+def _face(
+    face: FaceExplanation, scales: Mapping[str, Scale], heads: Sequence[Head], *, is_drawn: bool, hide_faces: bool
+) -> dict[str, Any]:
+    labels, guesses = photo_words(heads, face.labels, face.predictions)
+    who = "A drawn face" if is_drawn else "A face"
+    photo = hidden(resized(face.photo)) if hide_faces else resized(face.photo)
+    return {
+        "face": face,
+        "photo": webp(photo),
+        "outlines": webp(outline_picture(photo, face.region_map), _PICTURE_QUALITY),
+        "alt": f"{who}, in the data labelled {labels}; the model's guess: {guesses}",
+        "sampling": f"label {labels}; guess {guesses}. {_sampling_words(face)}".strip(),
+        "maps": [_map(face, one, scales[one.target.key], photo) for one in face.maps],
+    }
+
+
+def _map(face: FaceExplanation, one: TargetMap, scale: Scale, photo: NDArray[np.uint8]) -> dict[str, Any]:
+    sentences = [region_words(region, scale) for region in one.strongest(_STRONGEST)]
+    value = number(one.value, scale.digits, signed=scale.target.is_log_odds)
+    return {
+        "one": one,
+        "headline": f"{value} {one.target.unit}".rstrip(),
+        "picture": webp(weight_picture(photo, face.region_map, one.weights(), scale), _PICTURE_QUALITY),
+        "alt": f"Map of the {one.target.title} head. Strongest: {'; '.join(sentences) or 'nothing'}",
+        "regions": sentences,
+        "trust": trust_lines(one),
+    }
 
 
 def _sampling_words(face: FaceExplanation) -> str:
@@ -185,22 +238,58 @@ def _sampling_words(face: FaceExplanation) -> str:
     return f"{face.sample_count:,} samples." if face.sample_count else ""
 
 
-def _head(face: FaceExplanation, one: OutputMap, scale: Scale, *, hide_faces: bool) -> HeadView:
-    strongest: Sequence[RegionWeight] = one.strongest(_STRONGEST)
-    sentences = [region_words(region, scale.unit) for region in strongest]
-    return HeadView(
-        name=one.output.key,
-        headline=f"{number(one.value, 1 if scale.unit == 'years' else 2, signed=scale.unit != 'years')} {scale.unit}",
-        picture=maps.weight_picture(
-            face.photo, face.region_map, one.weights(), scale=scale.limit, colours=scale.colours, hide_faces=hide_faces
-        ),
-        alt=f"Map of the {one.output.key} head. Strongest: {'; '.join(sentences) or 'nothing'}",
-        is_believable=_is_believable(one),
-        verdict=one.verdict,
-        regions=sentences,
-        trust=trust_lines(one),
-    )
+def region_words(region: RegionWeight, scale: Scale) -> str:
+    """Return one region's weight as a sentence.
+
+    >>> region_words(RegionWeight(3, "hair", 6.21, 4.8, 7.5, 0.2), Scale(Target("age", "age", "years"), 8.0))
+    'hair: +6.2 years (+4.8 to +7.5)'
+    """
+    value = Interval(region.weight, region.low, region.high)
+    estimate, _, ends = interval(value, scale.digits, signed=True).partition(" ")
+    said = " ".join(part for part in (estimate, scale.target.unit, ends) if part)
+    return f"{region.name or f'region {region.region}'}: {said}"
 
 
-def _is_believable(one: OutputMap) -> bool:
-    return one.trust is None or one.trust.is_believable
+def photo_words(heads: Sequence[Head], labels: Mapping[str, Any], predictions: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what is labelled and what was guessed, each in a few words.
+
+    >>> from agegender.heads import AGE, GENDER
+    >>> guess = {"predicted_age_years": 31.2, "predicted_gender": "male", "gender_probability_male": 0.9}
+    >>> photo_words([AGE, GENDER], {"age_years": 30.0}, guess)
+    ('30', '31, male (90 % sure)')
+    """
+    labelled = [head.label_words(labels.get(head.column)) for head in heads]
+    guessed = [_guess_words(head, predictions) for head in heads]
+    return tuple(", ".join(filter(None, words)) or "unknown" for words in (labelled, guessed))  # type: ignore[return-value]
+
+
+def _guess_words(head: Head, predictions: Mapping[str, Any]) -> str:
+    predicted = predictions.get(head.predicted)
+    words = head.label_words(predicted)
+    if not (words and isinstance(head, Classification)):
+        return words
+    probability = predictions.get(head.probability_columns.get(str(predicted), ""))
+    return f"{words} ({number(probability, 0, is_percent=True)} sure)" if _is_number(probability) else words
+
+
+def trust_lines(one: TargetMap) -> list[tuple[str, str]]:
+    """Return the trust figures of a map, each with what it should be; nothing where none were asked for."""
+    trust = one.trust
+    if trust is None:
+        return []
+    background = number(trust.background_pixel_share, 0, is_percent=True)
+    found = [
+        ("Held-out R²", trust.held_out_r2, f"in-sample {number(trust.in_sample_r2, 2)}, which flatters"),
+        ("Deletion", trust.deletion_auc, f"random order {number(trust.random_deletion_auc, 2)}; lower is better"),
+        ("Insertion", trust.insertion_auc, f"random order {number(trust.random_insertion_auc, 2)}; higher is better"),
+        ("Strongest regions repeat", trust.top_jaccard, "1 is the same set in both halves of the samples"),
+        ("Relevance on the background", trust.background_share, f"{background} of the pixels"),
+        ("Likeness to an untrained network", trust.untrained_correlation, "should be far from 1"),
+    ]
+    lines = [(name, f"{number(value, 2)} ({more})") for name, value, more in found if _is_number(value)]
+    opinions = [(other.method, other.rank_correlation) for other in one.second_opinions]
+    return lines + [(f"{name} agrees", f"{number(value, 2)} (rank correlation)") for name, value in opinions]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)

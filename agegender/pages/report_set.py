@@ -17,7 +17,7 @@ from agegender.audit.findings import Finding
 from agegender.audit.judged import Audit, make_audit
 from agegender.audit.judgement import judge
 from agegender.data.faces_table import FacesTable
-from agegender.explanation.results import FaceExplanation
+from agegender.explanation.face_explanation import FaceExplanation
 from agegender.pages.bias_page import write_bias
 from agegender.pages.card_page import write_card
 from agegender.pages.index_page import write_index

@@ -9,13 +9,13 @@ import pytest
 
 from agegender import explain
 from agegender.api import explaining
-from agegender.api.choosing import Choice, Wanted, choose_faces
 from agegender.api.evaluating import evaluate_faces
-from agegender.api.explaining import explain_wanted
+from agegender.api.explaining import PhotoToExplain, chosen_photos, explain_photos
 from agegender.audit.predictions_table import write_predictions
 from agegender.data.faces_table import FacesTable, make_table, read_faces, write_faces
-from agegender.explanation.settings import LimeSettings
-from agegender.explanation.storing import read_explanations
+from agegender.explanation.choosing_faces import Choice
+from agegender.explanation.face_explanation import read_explanations
+from agegender.explanation.lime_explainer import LimeSettings
 from agegender.model.checkpoint import network_entries, save_weights
 from agegender.model.face_network import AgeStatistics, make_network
 from agegender.model.predictor import Model, load_model
@@ -75,19 +75,18 @@ def test_command_gives_one_object_per_photo_in_order(model_folder, photos, tmp_p
 
 
 def test_photo_without_a_face_is_said(model, photos):
-    (face,) = explain_wanted(model, [Wanted(photos[0], "blobs")], SETTINGS, None).faces
+    (face,) = explain_photos(model, [PhotoToExplain(photos[0], "blobs")], SETTINGS, None).faces
     assert face.problems[0].startswith("no face was found")
 
 
 def test_ten_pixel_photo_is_said_although_it_was_enlarged(model, tmp_path):
     cv2.imwrite(str(tmp_path / "tiny.png"), np.random.default_rng(0).integers(0, 255, (10, 12, 3), dtype=np.uint8))
-    (face,) = explain_wanted(model, [Wanted(tmp_path / "tiny.png", "tiny")], SETTINGS, None).faces
+    (face,) = explain_photos(model, [PhotoToExplain(tmp_path / "tiny.png", "tiny")], SETTINGS, None).faces
     assert face.problems[0].startswith("the photo has only 12×10 pixels")
 
 
 def test_faces_are_chosen_by_error_and_none_twice(model, model_folder):
-    faces = read_faces(model_folder / "faces.parquet")
-    chosen = choose_faces(model, faces, Choice(worst=3, best=3, random=9))
+    chosen = chosen_photos(model, model_folder, Choice(worst=3, best=3, random=9))
     assert len({one.name for one in chosen}) == len(chosen) == 8
     reasons = [one.reason.split(":")[0] for one in chosen]
     assert reasons == ["worst"] * 3 + ["best"] * 3 + ["chosen at random"] * 2
@@ -114,17 +113,17 @@ def test_interrupted_it_keeps_what_is_done(model, photos, tmp_path, capsys, monk
 
     monkeypatch.setattr(explaining, "_explain_photo", interrupted)
     names = ("first", "second", "third", "fourth")
-    wanted = [Wanted(path, name) for path, name in zip(photos, names, strict=False)]
+    wanted = [PhotoToExplain(path, name) for path, name in zip(photos, names, strict=False)]
     with pytest.raises(KeyboardInterrupt):
-        explain_wanted(model, wanted, SETTINGS, tmp_path)
+        explain_photos(model, wanted, SETTINGS, tmp_path)
     assert [face.path for face in read_explanations(tmp_path)] == ["first", "second"]
     assert "2 of 4 explanations are done, kept in" in capsys.readouterr().err
 
 
 def test_second_opinions_stand_beside_the_maps(model, photos):
-    wanted = [Wanted(photos[0], "x")]
-    (face,) = explain_wanted(model, wanted, SETTINGS, None, has_second_opinions=True).faces
-    for one in face.outputs:
+    wanted = [PhotoToExplain(photos[0], "x")]
+    (face,) = explain_photos(model, wanted, SETTINGS, None, has_second_opinions=True).faces
+    for one in face.maps:
         assert [opinion.method for opinion in one.second_opinions] == ["Grad-CAM", "occlusion"]
         assert all(len(opinion.weights) == face.region_count for opinion in one.second_opinions)
 

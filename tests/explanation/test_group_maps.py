@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from agegender.errors import UsageError
+from agegender.explanation.face_explanation import FaceExplanation, RegionWeight, TargetMap
 from agegender.explanation.group_maps import group_maps, on_face_grid
-from agegender.explanation.results import AGE, FaceExplanation, OutputMap, RegionWeight
 from agegender.explanation.superpixels import FACE_PARTS, find_regions
+from agegender.heads import AGE
 
 GRID = find_regions(np.zeros((64, 64, 3), dtype=np.uint8), "face-grid")
 HAIR, MOUTH = FACE_PARTS.index("hair"), FACE_PARTS.index("mouth")
@@ -17,8 +18,8 @@ HAIR, MOUTH = FACE_PARTS.index("hair"), FACE_PARTS.index("mouth")
 def face_with(weights) -> FaceExplanation:
     regions = tuple(RegionWeight(i, name, float(weights[i]), 0.0, 0.0, 0.1) for i, name in enumerate(FACE_PARTS))
     photo = np.zeros((64, 64, 3), dtype=np.uint8)
-    one = OutputMap(AGE, 30.0, 20.0, regions, None, "")
-    return FaceExplanation("x", photo, GRID.region_map, FACE_PARTS, (one,))
+    one = TargetMap(AGE.targets[0], 30.0, 20.0, regions, None, "")
+    return FaceExplanation("x", photo, GRID.region_map, (one,))
 
 
 def drawn(count, seed, hair=0.0):
@@ -30,17 +31,17 @@ def drawn(count, seed, hair=0.0):
 
 def test_face_grid_maps_are_carried_over_as_they_are():
     weights = np.arange(len(FACE_PARTS), dtype=float)
-    assert np.allclose(on_face_grid(face_with(weights), 0), weights)
+    face = face_with(weights)
+    assert np.allclose(on_face_grid(face, face.maps[0]), weights)
 
 
 def test_other_regions_are_divided_by_pixels_and_keep_their_sum(photo):
     regions = find_regions(photo)
     weights = np.random.default_rng(0).normal(size=regions.count)
-    one = OutputMap(
-        AGE, 0.0, 0.0, tuple(RegionWeight(i, "", w, 0.0, 0.0, 0.1) for i, w in enumerate(weights)), None, ""
-    )
-    face = FaceExplanation("x", photo, regions.region_map, regions.names, (one,))
-    assert on_face_grid(face, 0).sum() == pytest.approx(weights.sum())
+    weighted = tuple(RegionWeight(i, "", w, 0.0, 0.0, 0.1) for i, w in enumerate(weights))
+    one = TargetMap(AGE.targets[0], 0.0, 0.0, weighted, None, "")
+    face = FaceExplanation("x", photo, regions.region_map, (one,))
+    assert on_face_grid(face, one).sum() == pytest.approx(weights.sum())
 
 
 def test_a_planted_difference_is_found_and_no_other():
@@ -69,6 +70,14 @@ def test_small_and_unknown_groups_are_left_out_and_named():
     assert maps.groups[0].face_count == 3
     assert maps.left_out == ("b (2 faces)",)
     assert maps.differences == ()
+
+
+def test_answers_with_problems_leave_out_their_own_map_alone():
+    faces = [replace(face, maps=face.maps * 2) for face in drawn(6, 0)]
+    broken = replace(faces[0].maps[1], problems=("age: the model gave no number",))
+    faces[0] = replace(faces[0], maps=(faces[0].maps[0], broken))
+    first, second = group_maps(faces, ["a"] * 6)
+    assert (first.groups[0].face_count, second.groups[0].face_count) == (6, 5)
 
 
 def test_no_usable_group_is_an_error():

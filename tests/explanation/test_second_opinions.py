@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from toy_models import TARGETS
 
 from agegender.errors import MissingExtraError, UsageError
-from agegender.explanation.lime_explainer import LimeExplainer
+from agegender.explanation.lime_explainer import LimeExplainer, LimeSettings
 from agegender.explanation.second_opinions import SecondOpinions, last_spatial_layer
-from agegender.explanation.settings import LimeSettings
-from agegender.explanation.untrained import untrained_copy
+from agegender.explanation.trust import untrained_copy
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
@@ -58,12 +58,12 @@ def test_grad_cam_and_occlusion_point_where_the_model_looks(photo):
     network = CornerNetwork()
     asked = opinions(network)
     settings = LimeSettings(128, fill="blur", has_trust=False)
-    face = asked(LimeExplainer(asked.score_images, settings=settings).explain(photo).face)
+    face = asked(LimeExplainer(asked.score_images, TARGETS, settings).explain(photo))
     upper_left = np.zeros((64, 64), dtype=bool)
     upper_left[:32, :32] = True
     for i, quarter in enumerate((upper_left, upper_left[::-1, ::-1])):
-        assert [opinion.method for opinion in face.outputs[i].second_opinions] == ["Grad-CAM", "occlusion"]
-        for opinion in face.outputs[i].second_opinions:
+        assert [opinion.method for opinion in face.maps[i].second_opinions] == ["Grad-CAM", "occlusion"]
+        for opinion in face.maps[i].second_opinions:
             weights = np.abs(opinion.weights)[face.region_map]
             assert weights[quarter].mean() > 5 * weights[~quarter].mean()
             assert -1 <= opinion.rank_correlation <= 1

@@ -3,22 +3,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from toy_models import curved_scores, linear_scores
+from toy_models import TARGETS, curved_scores, linear_scores
 
-from agegender.explanation.lime_explainer import LimeExplainer
-from agegender.explanation.results import NAN, Curve, Trust
-from agegender.explanation.settings import LimeSettings
-from agegender.explanation.stopping import top_overlap
+from agegender.explanation.face_explanation import NAN, Curve, Trust
+from agegender.explanation.lime_explainer import LimeExplainer, LimeSettings
 from agegender.explanation.superpixels import background_mask, find_regions
-from agegender.explanation.trust import background_share, failures, rank_correlation, verdict
+from agegender.explanation.surrogate import rank_correlation, top_overlap
+from agegender.explanation.trust import background_share, failures, verdict
 
 
 def explain(photo, scores, **settings):
-    return LimeExplainer(scores, settings=LimeSettings(**settings)).explain(photo).face
+    return LimeExplainer(scores, TARGETS, LimeSettings(**settings)).explain(photo)
 
 
 def test_a_linear_models_map_passes_every_check(photo):
-    for one in explain(photo, linear_scores).outputs:
+    for one in explain(photo, linear_scores).maps:
         assert one.trust.is_believable, one.verdict
         assert one.trust.top_jaccard == 1
         assert one.trust.deletion_auc < one.trust.random_deletion_auc < one.trust.insertion_auc
@@ -28,7 +27,7 @@ def test_a_linear_models_map_passes_every_check(photo):
 def test_pure_noise_fails_although_its_in_sample_score_looks_well(photo):
     generator = torch.Generator().manual_seed(0)
     explanation = explain(photo, lambda images: torch.randn(len(images), 2, generator=generator), samples=256)
-    for one in explanation.outputs:
+    for one in explanation.maps:
         assert one.trust.in_sample_r2 > 0.05
         assert one.trust.held_out_r2 < 0.1
         assert not one.trust.is_believable
@@ -37,7 +36,7 @@ def test_pure_noise_fails_although_its_in_sample_score_looks_well(photo):
 
 
 def test_curves_run_from_the_whole_photo_to_the_covered_one(photo):
-    one = explain(photo, curved_scores, samples=256).outputs[0]
+    one = explain(photo, curved_scores, samples=256).maps[0]
     for curve in (one.trust.deletion, *one.trust.random_deletions):
         assert curve.values[0] == pytest.approx(one.value)
         assert (curve.pixel_share[0], curve.pixel_share[-1]) == (0, pytest.approx(1))
@@ -51,7 +50,7 @@ def test_deletion_of_a_male_face_follows_what_speaks_for_male(photo):
     def male(images):
         return linear_scores(images) * torch.tensor([1.0, 0.1]).double() - torch.tensor([0.0, 9.0]).double()
 
-    one = explain(photo, male, samples=256).outputs[1]
+    one = explain(photo, male, samples=256).maps[1]
     # Log-odds of female rise as what speaks for male goes.
     assert np.mean(one.trust.deletion.values) > np.mean([curve.values for curve in one.trust.random_deletions])
     assert one.trust.deletion_auc < one.trust.random_deletion_auc
@@ -64,7 +63,7 @@ def test_a_model_that_looks_at_the_background_fails(photo):
         texture = images.double().std(1) * outside
         return torch.stack([texture.mean((1, 2)), linear_scores(images)[:, 1]], dim=1)
 
-    one = explain(photo, background_scores, segments="face-grid", samples=256).outputs[0]
+    one = explain(photo, background_scores, segments="face-grid", samples=256).maps[0]
     assert one.trust.background_share > 0.95
     assert any("outside the head" in words for words in one.trust.failures)
 

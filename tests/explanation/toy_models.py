@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from agegender.heads import AGE, GENDER
+
+TARGETS = (*AGE.targets, *GENDER.targets)
+
 
 def linear_scores(images: Tensor) -> Tensor:
     """Two outputs that are linear in the pixels, so that the surrogate can be exact."""

@@ -9,15 +9,8 @@ import numpy as np
 import pandas as pd
 
 from agegender.data.faces_table import FacesTable, make_table
-from agegender.explanation.results import (
-    AGE,
-    GENDER,
-    Curve,
-    FaceExplanation,
-    OutputMap,
-    RegionWeight,
-    Trust,
-)
+from agegender.explanation.face_explanation import Curve, FaceExplanation, RegionWeight, TargetMap, Trust
+from agegender.heads import AGE, GENDER
 
 ETHNICITIES = ("White", "Black", "Asian", "Indian", "Others")
 
@@ -72,23 +65,22 @@ def make_explanations(count: int = 8, *, path: str = "face.jpg") -> list[FaceExp
             path,
             generator.integers(0, 255, (48, 48, 3)).astype(np.uint8),
             regions,
-            None,
             (
-                _output_map(AGE, generator, ()),
-                _output_map(GENDER, generator, ("held-out R² 0.1",) if place == 1 else ()),
+                _target_map(AGE.targets[0], generator, ()),
+                _target_map(GENDER.targets[0], generator, ("held-out R² 0.1",) if place == 1 else ()),
             ),
             labels={"age_years": 20.0 + 8 * place, "gender": ("male", "female")[place % 2], "ethnicity": "White"},
-            predictions={"predicted_age_years": 30.0, "predicted_gender": "female", "female_probability": 0.7},
+            predictions={"predicted_age_years": 30.0, "predicted_gender": "female", "gender_probability_female": 0.7},
             reason="worst over-estimate",
         )
         for place in range(count)
     ]
 
 
-def _output_map(output, generator, failures) -> OutputMap:
+def _target_map(target, generator, failures) -> TargetMap:
     weights = generator.normal(0, 2, 6)
     regions = tuple(
-        RegionWeight(place, "hair" if place == 0 else None, weight, weight - 1, weight + 1, 1 / 6)
+        RegionWeight(place, "hair" if place == 0 else "", weight, weight - 1, weight + 1, 1 / 6)
         for place, weight in enumerate(weights.tolist())
     )
     shares = (0.0, 0.5, 1.0)
@@ -103,4 +95,4 @@ def _output_map(output, generator, failures) -> OutputMap:
         failures=failures,
     )
     verdict = "Not to be believed: held-out R² 0.1." if failures else "All checks passed."
-    return OutputMap(output, 30.0, 25.0, regions, trust, verdict)
+    return TargetMap(target, 30.0, 25.0, regions, trust, verdict)

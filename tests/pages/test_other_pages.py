@@ -70,9 +70,9 @@ def test_explanations_survive_what_could_not_be_known(tmp_path):
             regions=tuple(replace(r, weight=np.nan, low=np.nan, high=np.nan) for r in output.regions),
             trust=None,
         )
-        for output in one.outputs
+        for output in one.maps
     )
-    page = write_lime(tmp_path / "lime.html", [blank, replace(one, outputs=nothing)], title="x").read_text()
+    page = write_lime(tmp_path / "lime.html", [blank, replace(one, maps=nothing)], title="x").read_text()
     visible = re.sub(r"<(style|script|svg)\b.*?</\1>|<[^>]*>", " ", page, flags=re.S)
     assert "the photo has one colour" in visible
     assert not re.search(r"\b(nan|None)\b", visible)

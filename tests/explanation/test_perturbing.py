@@ -5,17 +5,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
 
 from agegender.errors import UsageError
-from agegender.explanation.sampling import (
+from agegender.explanation.perturbing import (
     Evaluator,
     antithetic_design,
     independent_design,
     pair_block_size,
     photo_generator,
-    stock_design,
 )
-from agegender.explanation.surrogate import fit_pairs, fit_rows
+from agegender.explanation.superpixels import Regions
+from agegender.explanation.surrogate import fit_pairs
+
+STRIPES = Regions(np.repeat(np.arange(4), 16)[:, None].repeat(64, axis=1), ("a", "b", "c", "d"))
 
 
 @given(st.integers(1, 70), st.integers(1, 90), st.integers(0, 2**32 - 1))
@@ -43,8 +46,7 @@ def test_generator_depends_on_photo_seed_and_purpose_alone(photo, another_photo)
 
 
 def test_perturbed_photos_show_photo_and_fill_where_the_design_says(photo, another_photo):
-    region_map = np.repeat(np.arange(4), 16)[:, None].repeat(64, axis=1)
-    evaluator = Evaluator(lambda images: images.float().mean((2, 3)), photo, another_photo, region_map)
+    evaluator = Evaluator(lambda images: images.float().mean((2, 3)), photo, another_photo, STRIPES)
     composed = evaluator.compose(torch.tensor([[True, False, True, False]]))[0].permute(1, 2, 0).numpy()
     assert np.array_equal(composed[0:16], photo[0:16])
     assert np.array_equal(composed[16:32], another_photo[16:32])
@@ -52,7 +54,6 @@ def test_perturbed_photos_show_photo_and_fill_where_the_design_says(photo, anoth
 
 
 def test_batches_change_nothing_but_their_number(photo, another_photo):
-    region_map = np.repeat(np.arange(4), 16)[:, None].repeat(64, axis=1)
     design = independent_design(4, 50, np.random.default_rng(0))
     sizes = []
 
@@ -60,13 +61,16 @@ def test_batches_change_nothing_but_their_number(photo, another_photo):
         sizes.append(len(images))
         return images.float().mean((2, 3))
 
-    answers = [Evaluator(score, photo, another_photo, region_map, batch_size=size).scores(design) for size in (50, 16)]
+    evaluators = [Evaluator(score, photo, another_photo, STRIPES, batch_size=size) for size in (50, 16)]
+    answers = [evaluator.scores(design) for evaluator in evaluators]
     assert np.array_equal(*answers)
     assert sizes == [50, 16, 16, 16, 2]
 
 
 def test_scores_of_a_wrong_shape_are_refused(photo):
-    evaluator = Evaluator(lambda images: torch.zeros(len(images)), photo, photo, np.zeros((64, 64), dtype=np.int64))
+    evaluator = Evaluator(
+        lambda images: torch.zeros(len(images)), photo, photo, Regions(np.zeros((64, 64), dtype=np.int64), ("all",))
+    )
     with pytest.raises(UsageError, match=r"shape \(3,\)"):
         evaluator.scores(np.ones((3, 1), dtype=np.uint8))
 
@@ -76,9 +80,10 @@ def variance_of_weights(function, region_count, rows, repeats=30):
     weights = {"antithetic": [], "stock": []}
     for seed in range(repeats):
         design = antithetic_design(region_count, rows // 2, np.random.default_rng(seed))
-        weights["antithetic"].append(fit_pairs(design, function(design), 0.0).weights)
-        design = stock_design(region_count, rows, np.random.RandomState(seed))
-        weights["stock"].append(fit_rows(design, function(design), row_weights=np.ones(rows)).weights)
+        weights["antithetic"].append(fit_pairs(design, function(design)).weights)
+        # Stock LIME draws every row for itself and fits a ridge to them.
+        design = independent_design(region_count, rows, np.random.default_rng(seed))
+        weights["stock"].append(Ridge(alpha=1.0).fit(design, function(design)).coef_)
     return {name: np.var(found, axis=0).mean() for name, found in weights.items()}
 
 
@@ -110,10 +115,10 @@ def test_intervals_keep_their_promise_with_effects_of_three_regions_together():
         signs = 2.0 * z - 1
         return z @ first + np.einsum("ni,nj,nk,ijk->n", signs, signs, signs, cubic, optimize=True) / 20
 
-    truth = fit_pairs(truth_design, function(truth_design), 0.0).weights
+    truth = fit_pairs(truth_design, function(truth_design)).weights
     covered = []
     for seed in range(80):
         design = antithetic_design(12, 48, np.random.default_rng(seed))
-        found = fit_pairs(design, function(design), 0.0)
+        found = fit_pairs(design, function(design))
         covered += ((found.low <= truth) & (truth <= found.high)).tolist()
     assert 0.92 <= np.mean(covered) <= 0.98

@@ -5,25 +5,30 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from toy_models import curved_scores
+from toy_models import TARGETS, curved_scores
 
 from agegender.errors import TableError
-from agegender.explanation.faces_in_turn import explain_faces
-from agegender.explanation.lime_explainer import LimeExplainer
-from agegender.explanation.results import FaceExplanation, SecondOpinion, Trust
-from agegender.explanation.settings import LimeSettings
-from agegender.explanation.storing import clear_explanations, read_explanations, to_document, write_explanation
+from agegender.explanation.face_explanation import (
+    FaceExplanation,
+    SecondOpinion,
+    Trust,
+    clear_explanations,
+    read_explanations,
+    to_document,
+    write_explanation,
+)
+from agegender.explanation.lime_explainer import LimeExplainer, LimeSettings
 from agegender.writing import to_json
 
 
 @pytest.fixture(scope="module")
 def explanation(photo) -> FaceExplanation:
-    face = LimeExplainer(curved_scores, settings=LimeSettings(128)).explain(photo, "a/<b>.jpg", reason="typical").face
+    face = LimeExplainer(curved_scores, TARGETS, LimeSettings(128)).explain(photo, "a/<b>.jpg", reason="typical")
     opinion = SecondOpinion("occlusion", tuple(np.arange(face.region_count, dtype=float)), 0.5)
-    first = replace(face.outputs[0], second_opinions=(opinion,))
+    first = replace(face.maps[0], second_opinions=(opinion,), problems=("age: odd answers",))
     return replace(
         face,
-        outputs=(first, face.outputs[1]),
+        maps=(first, face.maps[1]),
         predictions={"predicted_age_years": 31.5, "predicted_gender": "female"},
         labels={"age_years": 30.0},
         problems=("one", "two"),
@@ -41,11 +46,11 @@ def test_written_explanations_come_back_whole_and_in_order(explanation, tmp_path
 
 
 def test_figures_that_are_not_numbers_come_back_as_such(explanation, tmp_path):
-    unknown = replace(explanation.outputs[0], trust=replace(explanation.outputs[0].trust, held_out_r2=float("nan")))
-    write_explanation(replace(explanation, outputs=(unknown,)), tmp_path, 1)
-    assert np.isnan(read_explanations(tmp_path)[0].outputs[0].trust.held_out_r2)
-    write_explanation(replace(explanation, outputs=(replace(unknown, trust=None),)), tmp_path, 1)
-    assert read_explanations(tmp_path)[0].outputs[0].trust is None
+    unknown = replace(explanation.maps[0], trust=replace(explanation.maps[0].trust, held_out_r2=float("nan")))
+    write_explanation(replace(explanation, maps=(unknown,)), tmp_path, 1)
+    assert np.isnan(read_explanations(tmp_path)[0].maps[0].trust.held_out_r2)
+    write_explanation(replace(explanation, maps=(replace(unknown, trust=None),)), tmp_path, 1)
+    assert read_explanations(tmp_path)[0].maps[0].trust is None
 
 
 def test_json_has_path_predictions_and_per_head_regions_and_trust(explanation):
@@ -75,8 +80,31 @@ def test_a_lonely_json_is_a_clear_error(explanation, tmp_path):
         read_explanations(tmp_path)
 
 
-def test_explaining_faces_in_turn_keeps_their_order(photo, another_photo):
-    found = explain_faces(curved_scores, [("b", photo), ("a", another_photo)], samples=128, trust=False)
-    assert [face.path for face in found] == ["b", "a"]
-    assert found[0].outputs[0].trust is None
-    assert found[0].outputs[0].verdict == "Not checked: trust figures were not asked for."
+def test_what_version_0_1_wrote_is_still_read(explanation, tmp_path):
+    path = write_explanation(explanation, tmp_path, 1)
+    document = json.loads(path.read_text())
+    for head in document["heads"].values():
+        for name in ("key", "low_words", "high_words", "problems"):
+            del head[name]
+    path.write_text(json.dumps(document))
+    (face,) = read_explanations(tmp_path)
+    assert [one.target.key for one in face.maps] == ["age", "gender"]
+    assert face.problems == ("one", "two", "age: odd answers")
+    assert np.array_equal(face.maps[0].weights(), explanation.maps[0].weights())
+
+
+def test_a_plot_shows_the_photo_and_every_map(explanation):
+    figure = explanation.plot()
+    assert [axis.get_title().split(":")[0] for axis in figure.get_axes()] == ["<b>.jpg", "age", "gender (female)"]
+    doubted = replace(explanation.maps[0], trust=replace(explanation.maps[0].trust, failures=("noise",)))
+    assert "not to be believed" in replace(explanation, maps=(doubted,)).plot().get_axes()[1].get_title()
+
+
+def test_a_notebook_gets_a_small_picture_and_the_verdicts(explanation):
+    many = replace(explanation, maps=explanation.maps * 6)
+    for face in (explanation, many):
+        html = face._repr_html_()
+        assert len(html) < 60_000
+        assert "data:image/webp" in html
+        assert explanation.maps[1].verdict in html
+    assert "4 more maps" in html
