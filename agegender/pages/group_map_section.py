@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from agegender.audit.comparisons import title
-from agegender.audit.grouping import group_columns
+from agegender.audit.grouping import group_columns, title
 from agegender.errors import UsageError
 from agegender.explanation.face_explanation import FaceExplanation
 from agegender.explanation.group_maps import GridMean, GroupDifference, GroupMap, GroupMaps, group_maps

@@ -8,9 +8,8 @@ import re
 import cv2
 import numpy as np
 import pandas as pd
-import pytest
 
-from agegender.pages import charts, maps
+from agegender.pages import charts
 from agegender.pages.matrices import confusion_matrix, decade_matrix, matrix_table
 from agegender.pages.thumbnails import thumbnail
 from agegender.pages.words import Interval
@@ -19,35 +18,6 @@ from agegender.pages.words import Interval
 def pixels(address: str) -> np.ndarray:
     encoded = np.frombuffer(base64.b64decode(address.partition(",")[2]), np.uint8)
     return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1].astype(int)
-
-
-@pytest.fixture
-def halves():
-    photo = np.full((40, 40, 3), 128, np.uint8)
-    region_map = np.zeros((40, 40), np.int64)
-    region_map[:, 20:] = 1
-    return photo, region_map
-
-
-def test_map_is_warm_where_age_is_raised_and_cool_where_it_is_lowered(halves):
-    picture = pixels(
-        maps.weight_picture(*halves, np.array([-4.0, 4.0]), scale=4.0, colours=maps.AGE_COLOURS, hide_faces=False)
-    )
-    cool, warm = picture[84, 40], picture[84, 130]
-    assert cool[2] - cool[0] > 60
-    assert warm[0] - warm[2] > 60
-
-
-def test_weight_of_nothing_leaves_the_grey_photo(halves):
-    picture = pixels(
-        maps.weight_picture(*halves, np.array([0.0, np.nan]), scale=4.0, colours=maps.AGE_COLOURS, hide_faces=False)
-    )
-    assert np.ptp(picture, axis=2).max() < 12
-
-
-def test_same_weight_has_the_same_colour_on_every_photo_of_a_page():
-    scale = maps.common_scale([np.array([1.0, -8.0]), np.array([2.0])])
-    assert scale == 8.0
 
 
 def test_thumbnail_of_a_photo_that_is_gone_or_broken_is_empty(tmp_path):
