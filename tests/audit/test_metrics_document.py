@@ -36,7 +36,7 @@ def test_coverage_and_width_of_intervals():
     table = simulated_predictions(100)
     table["age_low_years"], table["age_high_years"] = table["age_years"] - 1, table["age_years"] + 3
     table.loc[:9, "age_low_years"] = table["age_years"] + 1
-    assert document(table)["all"]["interval"] == {"n": 100, "coverage": 0.9, "mean_width_years": pytest.approx(3.8)}
+    assert document(table)["all"]["age"]["interval"] == {"n": 100, "coverage": 0.9, "mean_width": pytest.approx(3.8)}
 
 
 def test_groups_without_labels_stand_with_null():
@@ -51,5 +51,19 @@ def test_groups_without_labels_stand_with_null():
 def test_one_head_is_enough_and_none_is_refused():
     ages = simulated_predictions(40).drop(columns=["gender", "predicted_gender"])
     assert document(ages)["all"]["gender"]["n"] == 0
-    with pytest.raises(TableError, match="Name its columns"):
+    with pytest.raises(TableError, match="Map them: --columns"):
         evaluation_metrics(pd.DataFrame({"path": ["a.jpg"]}))
+
+
+def test_a_further_head_has_its_scores_everywhere():
+    table = simulated_predictions(60)
+    table["height_cm"], table["predicted_height_cm"] = 170.0, 172.0
+    metrics = document(table)["all"]
+    assert list(metrics) == ["n", "age", "gender", "height", "chalearn_bias", "groups"]
+    assert metrics["height"]["mae"] == 2.0
+    assert metrics["groups"]["gender"]["male"]["height"]["signed_error"] == 2.0
+
+
+def test_without_a_head_that_has_age_bands_there_is_no_chalearn_score():
+    genders = simulated_predictions(40)[["path", "gender", "predicted_gender"]]
+    assert list(document(genders)["all"]) == ["n", "gender", "groups"]

@@ -5,9 +5,10 @@ import pytest
 from metric_tables import simulated_predictions
 from scipy import stats
 
-from agegender.audit.bias import chalearn_bias
-from agegender.audit.comparison import compare_pair, leaderboard, mcnemar
+from agegender.audit.chalearn import chalearn_bias
+from agegender.audit.models_compared import compare_pair, leaderboard, mcnemar
 from agegender.errors import TableError
+from agegender.heads import AGE, GENDER
 
 
 def better(table, share=0.8):
@@ -18,7 +19,7 @@ def better(table, share=0.8):
 
 def test_pairing_knows_the_difference_exactly():
     table = simulated_predictions(800)
-    change = compare_pair(table, better(table)).error_difference
+    change = compare_pair(table, better(table)).changes["age"].error_difference
     expected = -0.2 * (table["predicted_age_years"] - table["age_years"]).abs().mean()
     assert change.value == pytest.approx(expected)
     assert change.low < expected < change.high < 0
@@ -27,10 +28,11 @@ def test_pairing_knows_the_difference_exactly():
 
 def test_mended_and_broken_genders_are_counted_and_swap_with_the_models():
     table = simulated_predictions(600)
-    there, back = compare_pair(table, better(table)), compare_pair(better(table), table)
+    pairs = compare_pair(table, better(table)), compare_pair(better(table), table)
+    there, back = (pair.changes["gender"] for pair in pairs)
     wrong = (table["gender"] != table["predicted_gender"]) & (np.arange(600) % 3 == 0)
-    assert (there.mended_genders, there.broken_genders) == (wrong.sum(), 0)
-    assert (back.mended_genders, back.broken_genders) == (0, wrong.sum())
+    assert (there.mended, there.broken) == (wrong.sum(), 0)
+    assert (back.mended, back.broken) == (0, wrong.sum())
     assert there.mcnemar_p_value == pytest.approx(stats.binomtest(0, int(wrong.sum())).pvalue)
 
 
@@ -41,7 +43,7 @@ def test_mcnemar_without_changes_is_one():
 
 def test_groups_add_up_to_the_whole():
     table = simulated_predictions(600)
-    result = compare_pair(table, better(table), columns=("ethnicity",))
+    result = compare_pair(table, better(table), columns=("ethnicity",)).changes["age"]
     assert result.by_group["n"].sum() == result.n == 600
     weighted = (result.by_group["n"] * result.by_group["error_difference"]).sum() / 600
     assert weighted == pytest.approx(result.error_difference.value)
@@ -53,13 +55,13 @@ def test_faces_are_listed_from_mended_to_broken():
     other.loc[5, "predicted_age_years"] = other.loc[5, "age_years"] + 70
     table.loc[9, "predicted_age_years"] = table.loc[9, "age_years"] - 60
     result = compare_pair(table, other)
-    assert result.mended()["path"].tolist() == ["9.jpg"]
-    assert result.broken()["path"].tolist() == ["5.jpg"]
+    assert result.mended(AGE)["path"].tolist() == ["9.jpg"]
+    assert result.broken(AGE)["path"].tolist() == ["5.jpg"]
 
 
 def test_only_shared_photos_count():
     table = simulated_predictions(100)
-    assert compare_pair(table.iloc[:60], table.iloc[40:]).n == 20
+    assert compare_pair(table.iloc[:60], table.iloc[40:]).changes["age"].n == 20
     with pytest.raises(TableError, match="share no photo"):
         compare_pair(table.iloc[:50], table.iloc[50:])
 
@@ -92,5 +94,40 @@ def test_no_models_are_refused():
 def test_a_model_without_genders_is_still_compared():
     table = simulated_predictions(200).drop(columns=["gender", "predicted_gender", "female_probability"])
     result = compare_pair(table, table)
-    assert (result.n, result.gender_n, result.error_difference.value) == (200, 0, 0.0)
-    assert np.isnan(result.mcnemar_p_value)
+    assert [head.name for head in result.heads] == ["age"]
+    assert (result.changes["age"].n, result.changes["age"].error_difference.value) == (200, 0.0)
+
+
+def test_other_class_labels_are_refused_too():
+    table = simulated_predictions(50)
+    with pytest.raises(TableError, match="50 photos have another gender label"):
+        compare_pair(table, table.assign(gender=np.where(table["gender"] == "male", "female", "male")))
+
+
+def test_faces_whose_class_is_mended_are_listed():
+    table = simulated_predictions(300)
+    pair = compare_pair(table, better(table))
+    assert len(pair.mended(GENDER, 999)) == pair.changes["gender"].mended > 0
+    assert pair.broken(GENDER).empty
+
+
+def heights(table, noise):
+    generator = np.random.default_rng(0)
+    height = generator.normal(170, 10, len(table))
+    return table.assign(height_cm=height, predicted_height_cm=height + noise * generator.normal(size=len(table)))
+
+
+def test_a_further_head_stands_beside_the_ranked_scores():
+    table = simulated_predictions(200)
+    board = leaderboard({"good": heights(table, 2.0), "bad": heights(table, 20.0)})
+    assert board["height_mae"].is_monotonic_increasing
+    assert "rank_height_mae" not in board
+    assert compare_pair(heights(table, 2.0), heights(table, 20.0)).changes["height"].error_difference.low > 5
+
+
+def test_without_ages_the_main_scores_are_ranked():
+    table = simulated_predictions(400)[["path", "gender", "predicted_gender"]]
+    worse = table.assign(predicted_gender="male")
+    board = leaderboard({"worse": heights(worse, 9.0), "better": heights(table, 3.0)})
+    assert board["model"].tolist() == ["better", "worse"]
+    assert board[["rank_gender_accuracy", "rank_height_mae"]].to_numpy().tolist() == [[1.0, 1.0], [2.0, 2.0]]

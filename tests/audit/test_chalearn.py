@@ -1,4 +1,4 @@
-"""The ChaLearn score and the age bands."""
+"""The ChaLearn score."""
 
 import numpy as np
 import pandas as pd
@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from metric_tables import simulated_predictions
 
-from agegender.audit.bias import AGE_GROUPS, age_decade, age_group, chalearn_bias, chalearn_scores
+from agegender.audit.assessment import assess
+from agegender.audit.chalearn import chalearn_bias, chalearn_scores
+from agegender.audit.predictions_table import complete_predictions
 from agegender.errors import TableError
+from agegender.heads import AGE
 
 
 @given(st.lists(st.tuples(st.floats(0, 80), st.sampled_from("abcd")), min_size=1, max_size=50))
@@ -33,15 +36,19 @@ def test_lengths_must_agree():
         chalearn_bias([1, 2], ["a"])
 
 
-def test_age_groups_begin_at_their_lower_edge():
-    assert age_group([0, 19.99, 20, 39.9, 40, 59.9, 60, 116]).tolist() == sorted(AGE_GROUPS * 2, key=AGE_GROUPS.index)
-
-
-def test_decades_end_at_ninety():
-    assert age_decade([9.9, 10, 89.9, 90, 116, np.nan]).tolist() == ["0–9", "10–19", "80–89", "90+", "90+", None]
-
-
 def test_a_table_without_expression_has_no_expression_score():
-    scores = chalearn_scores(simulated_predictions(200))
+    rows, _, _ = complete_predictions(simulated_predictions(200))
+    scores = chalearn_scores(rows, AGE)
     assert np.isnan(scores["expression"])
     assert np.isfinite([scores["age"], scores["gender"], scores["ethnicity"]]).all()
+
+
+def test_scores_stand_beside_what_chance_alone_makes():
+    table = simulated_predictions(900)
+    beside = assess(table).chalearn.set_index("attribute")
+    assert beside.loc["ethnicity", ["groups", "n"]].tolist() == [5, 900]
+    # The same by hand: the errors dealt at random to the same labels.
+    errors = (table["predicted_age_years"] - table["age_years"]).abs().to_numpy()
+    generator = np.random.default_rng(1)
+    dealt = [chalearn_bias(generator.permutation(errors), table["ethnicity"]) for _ in range(400)]
+    assert beside.loc["ethnicity", "chance"] == pytest.approx(np.quantile(dealt, 0.95), rel=0.1)

@@ -6,8 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from agegender.audit.intervals import gap_intervals, mean_intervals, resample_groups
-from agegender.audit.rates import newcombe, wilson
+from agegender.audit.estimates import (
+    Estimate,
+    gap_intervals,
+    mean_intervals,
+    mean_of,
+    newcombe,
+    resample_groups,
+    wilson,
+)
 
 SHAPES = {
     "half-normal": (lambda generator, n: 6.5 * np.abs(generator.normal(size=n)), 6.5 * np.sqrt(2 / np.pi)),
@@ -77,3 +84,16 @@ def test_the_same_seed_gives_the_same_interval():
 def test_one_far_outlier_in_ten_keeps_the_interval_finite():
     low, high = mean_intervals(resample_groups([0.01] * 9 + [90.0], [0] * 10, 1))
     assert np.isfinite([low, high]).all()
+
+
+def test_an_estimate_in_another_unit_keeps_its_interval():
+    points = Estimate(0.03, -0.01, 0.07).scaled(100.0)
+    assert (points.value, points.low, points.high) == pytest.approx((3.0, -1.0, 7.0))
+    assert [points.is_off_zero, Estimate(2.0, 1.0, 3.0).is_off_zero, Estimate(2.0).is_off_zero] == [False, True, False]
+
+
+def test_a_mean_leaves_out_what_is_unknown():
+    rate = mean_of(np.array([1.0, 1.0, 0.0, np.nan]), is_rate=True)
+    low, high = wilson([2], [3])
+    assert (rate.value, rate.low, rate.high) == pytest.approx((2 / 3, low[0], high[0]))
+    assert np.isnan(mean_of(np.full(4, np.nan), is_rate=False).value)

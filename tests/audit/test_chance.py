@@ -1,0 +1,127 @@
+"""Random deals, the p-values made of them, and the ledger of a whole audit."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from metric_tables import simulated_predictions
+from scipy import stats
+
+from agegender.audit.assessment import assess
+from agegender.audit.chance import FAMILY_SHARES, deal, family_p_values, studentised_gaps
+from agegender.heads import Regression
+
+
+def two_groups(n=200, shift=0.0, seed=0):
+    generator = np.random.default_rng(seed)
+    codes = (np.arange(n) < n // 4).astype(np.int64)
+    return generator.normal(size=n) + shift * codes, codes
+
+
+def dealt(values, codes, group_count, *, deal_count, seed=0):
+    return deal([(values, 1)], [codes], [group_count], deal_count=deal_count, seed=seed)[0][0]
+
+
+def test_the_first_deal_is_the_observed_one():
+    values, codes = two_groups()
+    sums = dealt(values, codes, 2, deal_count=20)
+    assert sums.means()[0] == pytest.approx([values[codes == 0].mean(), values[codes == 1].mean()], abs=1e-6)
+    assert sums.known_sums[:, 0] == pytest.approx(np.full(21, values.sum()), abs=1e-3)
+
+
+def test_rows_without_a_group_are_dealt_but_not_counted_in_the_rest():
+    values, codes = two_groups()
+    codes[:30] = -1
+    sums = dealt(values, codes, 2, deal_count=5)
+    assert sums.counts.tolist() == [150, 20]
+    assert sums.known_count == 170
+
+
+def test_some_values_are_summed_over_the_first_columns_only():
+    values, codes = two_groups()
+    both, first = deal([(values, 2), (values > 0, 1)], [codes, 1 - codes], [2, 2], deal_count=9, seed=0)
+    assert (len(both), len(first)) == (2, 1)
+    assert both[0].sums == pytest.approx(both[1].sums[:, ::-1])
+    assert first[0].sums[0].sum() == (values > 0).sum()
+    assert first[0].squares == pytest.approx(first[0].sums)
+
+
+def test_nothing_to_group_by_is_no_deal_at_all():
+    assert deal([(np.ones(5), 0)], [], [], deal_count=3, seed=0) == [[]]
+
+
+def test_p_values_equal_scipys_permutation_test():
+    values, codes = two_groups(shift=0.35)
+    t = np.abs(studentised_gaps(dealt(values, codes, 2, deal_count=4000, seed=1), "signed"))
+    ours = np.mean(t[:, 1] >= t[0, 1])
+    theirs = stats.permutation_test(
+        (values[codes == 1], values[codes == 0]),
+        lambda one, two, axis: stats.ttest_ind(one, two, axis=axis, equal_var=False).statistic,
+        n_resamples=4000,
+        rng=2,
+        vectorized=True,
+    ).pvalue
+    assert ours == pytest.approx(theirs, abs=0.012)
+
+
+def test_a_family_of_one_keeps_its_p_value_and_a_larger_one_raises_it():
+    generator = np.random.default_rng(0)
+    t = np.abs(generator.normal(size=(2001, 10)))
+    t[0] = 0.5
+    t[0, 3] = 2.4
+    alone, together = family_p_values(t[:, [3]])[0], family_p_values(t)[3]
+    assert alone == pytest.approx(0.0164, abs=0.008)
+    assert together == pytest.approx(1 - (1 - 0.0164) ** 10, abs=0.03)
+
+
+@pytest.mark.parametrize("kind", ["rate", "positive", "signed"])
+def test_values_that_do_not_vary_are_no_gap(kind):
+    assert (studentised_gaps(dealt(np.ones(100), np.arange(100) % 3, 3, deal_count=10), kind) == 0).all()
+
+
+def test_twice_the_error_is_as_far_out_as_half_of_it():
+    values = np.abs(np.random.default_rng(0).normal(size=400))
+    t = studentised_gaps(dealt(values, np.arange(400) % 2, 2, deal_count=10), "positive")
+    assert t[:, 0] == pytest.approx(-t[:, 1], rel=1e-3, abs=1e-3)
+
+
+def test_a_gap_has_one_corrected_p_value_in_the_findings_and_in_the_tables():
+    table = simulated_predictions(2500)
+    table.loc[table["age_years"] >= 60, "predicted_age_years"] -= 6.0
+    assessment = assess(table)
+    gaps = [finding for finding in assessment.findings if finding.is_gap]
+    assert gaps
+    for finding in gaps:
+        groups = assessment.comparisons.get(finding.columns, finding.metric).groups
+        assert next(group for group in groups if group.values == finding.values).p_corrected == finding.p_value
+
+
+def test_metrics_without_a_family_have_no_corrected_p_value():
+    result = assess(simulated_predictions(400)).comparisons.get(("ethnicity",), "age.within_8")
+    assert np.isnan([group.p_corrected for group in result.groups]).all()
+    assert all(0 < group.p_value <= 1 for group in result.ranked)
+
+
+def test_a_further_head_shares_the_false_alarms_of_its_kind():
+    assert sum(single + crossed for single, crossed in FAMILY_SHARES.values()) == pytest.approx(1.0)
+    table = simulated_predictions(600).assign(ethnicity="one", gender="male", predicted_gender="male")
+    table["camera"] = np.where(np.arange(600) % 2, "a", "b")
+    table["age_years"], table["predicted_age_years"] = 30.0, 30.0 + np.random.default_rng(0).normal(0, 5, 600)
+    heads = assess(table).heads
+    height = Regression("height", "height_cm", "cm")
+    both = table.assign(height_cm=table["age_years"], predicted_height_cm=table["predicted_age_years"])
+    p_values = [
+        [group.p_corrected for group in made.comparisons.get(("camera",), "age.mean_absolute_error").groups]
+        for made in (assess(table), assess(both, heads=(*heads, height)))
+    ]
+    # The same deals: with a second head of its kind each has half of the share.
+    alone, shared = (0.7 / (0.7 + 0.1 + 0.08), 0.35 / (0.7 + 0.1 + 0.08))
+    assert p_values[1] == pytest.approx(np.minimum(1.0, np.array(p_values[0]) * alone / shared), abs=1e-9)
+
+
+@pytest.mark.parametrize("rows", [1, 200])
+def test_a_table_in_which_no_column_has_two_groups_is_judged_without_groups(rows):
+    table = pd.DataFrame({"age_years": [30.0] * rows, "predicted_age_years": [33.0] * rows, "ethnicity": "White"})
+    assessment = assess(table)
+    assert assessment.comparisons.by_columns == {}
+    assert assessment.findings == []
+    assert assessment.by("mae")["value"].tolist() == [3.0]
