@@ -15,6 +15,7 @@ from agegender.writing import check_writable
 
 if TYPE_CHECKING:
     from agegender.data.faces_table import FacesTable
+    from agegender.heads import Head
 
 EPILOG = """\
 examples:
@@ -51,14 +52,13 @@ def run(options: argparse.Namespace) -> Result:
     folder = chosen_model(options)
     if options.out:
         check_writable(options.out.parent)
-    from agegender.api.evaluating import evaluate_faces
     from agegender.audit.metrics_document import evaluation_metrics
     from agegender.audit.predictions_table import write_predictions
-    from agegender.model.predictor import load_model
+    from agegender.model.predictor import Predictor
 
-    model = load_model(folder, device=options.device, precision=options.precision)
+    model = Predictor.load(folder, device=options.device, precision=options.precision)
     split = options.split or ("all" if options.data else "test")
-    predictions = evaluate_faces(model, _faces(options, folder, split), split=split)
+    predictions = model.predict_faces(_faces(options, folder, split), split=split)
     metrics = evaluation_metrics(predictions)
     if options.out:
         write_predictions(predictions, options.out)
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> Result:
         "out": str(options.out) if options.out else None,
         "metrics": metrics,
     }
-    return Result(document, _text(document))
+    return Result(document, _text(document, model.heads))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,11 +87,11 @@ def _faces(options: argparse.Namespace, folder: Path, split: str) -> FacesTable:
     return gather(faces=table, source=options.source, folders=options.data, limit=options.limit, splits=split != "all")
 
 
-def _text(document: dict[str, Any]) -> str:
+def _text(document: dict[str, Any], heads: Sequence[Head]) -> str:
     from agegender.api.summaries import metrics_lines
 
     lines = [f"model {document['model']}, {document['photos']} photos ({document['split']})"]
-    return "\n".join([*lines, *metrics_lines(document["metrics"])])
+    return "\n".join([*lines, *metrics_lines(document["metrics"], heads)])
 
 
 if __name__ == "__main__":

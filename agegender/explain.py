@@ -75,13 +75,13 @@ def run(options: argparse.Namespace) -> Result:
     from agegender.api.reporting import write_model_pages
     from agegender.explanation.choosing_faces import Choice
     from agegender.explanation.lime_explainer import LimeSettings
-    from agegender.model.predictor import load_model
+    from agegender.model.predictor import Predictor
     from agegender.writing import check_writable
 
     reports = options.reports_dir / folder.name
     out = options.out or reports / EXPLANATIONS_FOLDER
     check_writable(out)
-    model = load_model(folder, device=options.device, precision=options.precision)
+    model = Predictor.load(folder, device=options.device, precision=options.precision)
     settings = LimeSettings(samples, options.segments, fill=options.fill, seed=options.seed, device=str(model.device))
     choice = Choice(options.worst, options.best, options.random, group, options.seed)
     photos = [PhotoToExplain(photo, str(photo)) for photo in options.photos] or chosen_photos(

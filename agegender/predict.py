@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agegender.console import Result, command_parser, execute
 from agegender.errors import FolderError, PhotoError
 from agegender.model_options import add_model_options, chosen_model
 from agegender.writing import check_writable
+
+if TYPE_CHECKING:
+    from agegender.heads import Head
 
 EPILOG = """\
 examples:
@@ -52,11 +55,10 @@ def run(options: argparse.Namespace) -> Result:
     import pandas as pd
 
     from agegender.audit.predictions_table import write_predictions
-    from agegender.model.photo_files import predict_files
-    from agegender.model.predictor import load_model
+    from agegender.model.predictor import Predictor
 
-    model = load_model(folder, device=options.device, precision=options.precision, detector_file=options.crop_model)
-    predictions, problems = predict_files(model, paths, crops=not options.cropped)
+    model = Predictor.load(folder, device=options.device, precision=options.precision, detector_file=options.crop_model)
+    predictions, problems = model.predict_photos(paths, crops=not options.cropped)
     if len(problems) == len(paths):
         raise PhotoError(f"no photo could be read. {next(iter(problems.values()))}")
     table = pd.concat([pd.DataFrame({"path": [str(path) for path in paths]}), predictions], axis=1)
@@ -64,7 +66,7 @@ def run(options: argparse.Namespace) -> Result:
         write_predictions(table.drop(index=list(problems)), options.out)
     rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
     document = [_entry(row, problems.get(place)) for place, row in enumerate(rows)]
-    return Result(document, "\n".join(_line(entry) for entry in document))
+    return Result(document, "\n".join(_line(entry, model.heads) for entry in document))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,19 +93,10 @@ def _entry(row: dict[str, Any], problem: str | None) -> dict[str, Any]:
     return {"path": row["path"], "error": problem} if problem else row
 
 
-def _line(entry: dict[str, Any]) -> str:
+def _line(entry: dict[str, Any], heads: Sequence[Head]) -> str:
     if "error" in entry:
         return f"{entry['path']}: {entry['error']}"
-    said = [f"{entry['path']}:"]
-    if "predicted_age_years" in entry:
-        said.append(f"{entry['predicted_age_years']:.0f} years")
-        if entry["age_low_years"] == entry["age_low_years"]:  # missing is unequal to itself
-            said.append(f"(90 % interval {entry['age_low_years']:.0f} to {entry['age_high_years']:.0f}),")
-    if "predicted_gender" in entry:
-        probability = entry["female_probability"]
-        certain = probability if entry["predicted_gender"] == "female" else 1 - probability
-        said.append(f"labelled {entry['predicted_gender']} with probability {certain:.2f}")
-    return " ".join(said)
+    return f"{entry['path']}: {', '.join(head.sentence(entry) for head in heads)}"
 
 
 if __name__ == "__main__":

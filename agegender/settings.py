@@ -1,9 +1,9 @@
-"""Owns every setting, frozen, and the few named choices. Imports nothing heavy: `--help` reads its choices here."""
+"""Every setting, frozen, and the few named choices. Imports nothing heavy: `--help` reads its choices here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -16,14 +16,11 @@ SIZES = {
 }
 # ResNets come from torchvision, so that its ImageNet weights and cache are the ones that fastai users have.
 TORCHVISION_BODIES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-# The first one is the default (docs/decisions/0005).
-AGE_LOSSES = ("soft-labels", "smooth-l1", "l1", "mse", "huber")
 SPLITS = ("train", "valid", "test")
 SPLIT_CHOICES = (*SPLITS, "all")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 # What is trained: everything, the last block of the body and the heads, or the heads alone (feature extraction).
 TRAINABLE = ("all", "last-block", "heads")
-GENDER_CLASSES = ("male", "female")
 
 SMALL_GROUP = 30  # photos; below, an accuracy of 93 % is known to ±10 points at best
 # What becomes of photos that show the same; the first one is the default.
@@ -37,44 +34,6 @@ WHEN_SEVERAL_FACES = ("largest", "skip")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Head:
-    """One thing to predict, as data: a further head is one more of these and not a fork.
-
-    Attributes
-    ----------
-    name : str
-        Also the name of its loss (`loss/<name>`).
-    column : str
-        The column of the faces table that holds its labels.
-    kind : str
-        "years" (a regression) or "classes".
-    classes : tuple of str
-        Class names in the order of the logits; empty for years.
-    loss : str
-        One of `AGE_LOSSES` for years; "cross-entropy" or "focal" for classes.
-    weight : float
-        Its share in the combined loss.
-    """
-
-    name: str
-    column: str
-    kind: str
-    classes: tuple[str, ...] = ()
-    loss: str = "cross-entropy"
-    weight: float = 1.0
-
-
-def age_head(loss: str = AGE_LOSSES[0], weight: float = 1.0) -> Head:
-    """Return the head that predicts age in years."""
-    return Head("age", "age_years", "years", (), loss, weight)
-
-
-def gender_head(loss: str = "cross-entropy", weight: float = 1.0) -> Head:
-    """Return the head that predicts the annotated gender label."""
-    return Head("gender", "gender", "classes", GENDER_CLASSES, loss, weight)
 
 
 @dataclass(frozen=True)
@@ -111,6 +70,24 @@ class TrainingSettings:
     device: str = "auto"  # auto, cpu, cuda, cuda:1, …
     trainable: str = "all"  # one of TRAINABLE
     seed: int = 7
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what a training run makes, apart from the faces."""
+
+    name: str
+    body: str
+    size: str = "custom"  # of SIZES, where the body is one of these
+    weights: str = "none"  # none, imagenet, a weights file, or a model folder to go on from
+    heads: tuple[str, ...] | None = None  # as `choose_heads` takes them; by default those of age and gender with labels
+    losses: Mapping[str, str] = field(default_factory=dict)  # head name -> loss, where it isn't the head's own
+    head_weights: Mapping[str, float] = field(default_factory=dict)  # head name -> share in the loss
+    allows_sensitive: bool = False
+    image: ImageSettings = field(default_factory=ImageSettings)
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    balance: tuple[str, ...] = ()  # columns whose groups are drawn equally often
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agegender.console import Result, command_parser, execute
-from agegender.settings import SIZES, ImageSettings, TrainingSettings, age_head, gender_head
+from agegender.settings import SIZES, ImageSettings, Plan, TrainingSettings
 from agegender.training_options import (
     DRAWN_BATCH_SIZE,
     DRAWN_EPOCHS,
     DRAWN_IMAGE_SIZE,
     IMAGE_SIZE,
     add_training_options,
-    age_weight,
     check_training_options,
 )
 
 if TYPE_CHECKING:
-    from agegender.api.training import Plan
+    from agegender.model.predictor import Predictor
 
 EPILOG = """\
 examples:
@@ -52,8 +51,8 @@ def run(options: argparse.Namespace) -> Result:
     for folder in folders:
         check_writable(folder)
     from agegender.api.reporting import report_model
-    from agegender.api.training import train_model
     from agegender.data.preparing import gather
+    from agegender.model.training import store_trained, train_network
 
     faces = gather(
         faces=options.faces,
@@ -63,12 +62,14 @@ def run(options: argparse.Namespace) -> Result:
         seed=options.seed,
         fold=options.fold,
     )
-    model, predictions = train_model(faces, plan, models=options.models_dir, runs=options.runs_dir)
+    trained = train_network(faces, plan, run_folder=options.runs_dir / plan.name)
     model_folder = options.models_dir / plan.name
+    store_trained(trained, faces, model_folder)
+    model = trained.predictor
     pages: dict[str, Path] = {}
     if not options.no_report:
-        pages = report_model(model, faces, predictions, model_folder, options.reports_dir / plan.name)
-    return _result(model_folder, options.runs_dir / plan.name, model.card, pages)
+        pages = report_model(model, faces, trained.predictions, model_folder, options.reports_dir / plan.name)
+    return _result(model_folder, options.runs_dir / plan.name, model, pages)
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
@@ -80,8 +81,6 @@ def plan_of(options: argparse.Namespace) -> Plan:
         A value is out of its range.
     """
     check_training_options(options)
-    from agegender.api.training import Plan
-
     defaults = TrainingSettings()
     is_drawn = (options.source or "").replace("-", "_") == "drawn_faces"
     has_own_data = (bool(options.data) and not is_drawn) or options.faces is not None
@@ -92,7 +91,12 @@ def plan_of(options: argparse.Namespace) -> Plan:
         size=size,
         body=body,
         weights=options.weights or ("imagenet" if has_own_data else "none"),
-        heads=(age_head(options.age_loss, age_weight(options)), gender_head(weight=options.gender_weight)),
+        losses={"age": options.age_loss} if options.age_loss else {},
+        head_weights={
+            name: value
+            for name, value in (("age", options.age_weight), ("gender", options.gender_weight))
+            if value is not None
+        },
         image=ImageSettings(size=options.image_size or (IMAGE_SIZE if has_own_data else DRAWN_IMAGE_SIZE)),
         balance=tuple(options.balance),
         training=TrainingSettings(
@@ -113,11 +117,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return execute(build_parser(), run, arguments)
 
 
-def _result(model: Path, runs: Path, card: dict, pages: dict[str, Path]) -> Result:
+def _result(folder: Path, runs: Path, model: Predictor, pages: dict[str, Path]) -> Result:
     from agegender.api.summaries import metrics_lines
 
+    card = model.card
+
     document = {
-        "model": str(model),
+        "model": str(folder),
         "runs": str(runs),
         "reports": {name: str(path) for name, path in pages.items()},
         "precision": card["precision"],
@@ -126,8 +132,8 @@ def _result(model: Path, runs: Path, card: dict, pages: dict[str, Path]) -> Resu
         "metrics": card["metrics"],
         "seconds": card["seconds"],
     }
-    lines = [f"model    {model}", f"runs     {runs}", *(f"report   {path}" for path in pages.values())]
-    return Result(document, "\n".join([*lines, *metrics_lines(card["metrics"])]))
+    lines = [f"model    {folder}", f"runs     {runs}", *(f"report   {path}" for path in pages.values())]
+    return Result(document, "\n".join([*lines, *metrics_lines(card["metrics"], model.heads)]))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,10 @@ import re
 from pathlib import Path
 
 from agegender.errors import UsageError
-from agegender.settings import AGE_LOSSES, PRECISIONS, SIZES, TRAINABLE, TrainingSettings
+from agegender.settings import PRECISIONS, SIZES, TRAINABLE, TrainingSettings
 
 DEFAULTS = TrainingSettings()
 IMAGE_SIZE = 128
-# Measured: at equal shares the easier gender head takes most of the body, and an age that is one number is learnt late.
-# Soft labels ask more of the body, and need no more than their share.
-SOFT_LABELS_WEIGHT, ONE_NUMBER_WEIGHT = 1.0, 4.0
 # Drawn faces are few and simple: small photos, and small batches so that there are steps enough.
 DRAWN_IMAGE_SIZE, DRAWN_BATCH_SIZE, DRAWN_EPOCHS = 96, 32, 15
 
@@ -47,13 +44,6 @@ def check_training_options(options: argparse.Namespace) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {value:g} is out of range; it must be above 0.")
     if options.name is not None and not re.fullmatch(r"[\w][\w.-]*", options.name):
         raise UsageError(f"--name {options.name!r} cannot be a folder name; use letters, digits, '.', '_' and '-'.")
-
-
-def age_weight(options: argparse.Namespace) -> float:
-    """Return the share of the age loss: the one asked for, or the measured one of its kind."""
-    if options.age_weight is not None:
-        return float(options.age_weight)
-    return SOFT_LABELS_WEIGHT if options.age_loss == "soft-labels" else ONE_NUMBER_WEIGHT
 
 
 def _add_data(group: argparse._ArgumentGroup) -> None:
@@ -101,19 +91,16 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--age-loss",
-        choices=AGE_LOSSES,
-        default=AGE_LOSSES[0],
-        help="soft-labels: a distribution over years, whose mean is the age; others: one number (default: %(default)s)",
+        choices=("soft-labels", "smooth-l1", "l1", "mse", "huber"),
+        help="soft-labels: a distribution over years, whose mean is the age; others: one number (default: soft-labels)",
     )
     group.add_argument(
         "--age-weight",
         metavar="W",
         type=float,
-        help=f"share of the age loss (default: {SOFT_LABELS_WEIGHT:g} with soft labels, else {ONE_NUMBER_WEIGHT:g})",
+        help="share of the age loss (default: 1 with soft labels, else 4)",
     )
-    group.add_argument(
-        "--gender-weight", metavar="W", type=float, default=1.0, help="share of the gender loss (default: 1)"
-    )
+    group.add_argument("--gender-weight", metavar="W", type=float, help="share of the gender loss (default: 1)")
 
 
 def _add_training(group: argparse._ArgumentGroup) -> None:

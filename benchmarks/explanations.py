@@ -40,16 +40,16 @@ from agegender.explanation.perturbing import (
 from agegender.explanation.superpixels import cover, find_regions
 from agegender.explanation.surrogate import Surrogate, fit_targets, r_squared, rank_correlation, top_overlap
 from agegender.heads import AGE, GENDER
-from agegender.model.checkpoint import network_entries
-from agegender.model.face_network import AgeStatistics, make_network
+from agegender.heads import KNOWN_HEADS as HEADS
+from agegender.model.model_folder import network_entries
+from agegender.model.network import Statistics, make_network
 from agegender.model.precision import choose_device, choose_precision
-from agegender.model.predictor import Model, load_model
+from agegender.model.predictor import Predictor
 from agegender.photos.reading import read_photo
 from agegender.progress import track
-from agegender.settings import ImageSettings, age_head, gender_head
+from agegender.settings import ImageSettings
 from agegender.writing import to_json, write_json
 
-HEADS = (age_head(), gender_head())
 OUR_COUNTS = (64, 128, 256, 512)
 STOCK_COUNTS = (64, 128, 256, 512, 1024, 2048)
 OUR_COUNT = 256
@@ -66,13 +66,13 @@ class Stability:
     held_out_r2: float
 
 
-def random_model(device: str, size: int = 224) -> Model:
-    ages, image = AgeStatistics(35.0, 20.0), ImageSettings(size=size)
+def random_model(device: str, size: int = 224) -> Predictor:
+    ages, image = {"age": Statistics(35.0, 20.0)}, ImageSettings(size=size)
     torch.manual_seed(0)
     network = make_network("resnet34", HEADS, ages, image_size=size).eval()
     place = choose_device(device)
     card = {"name": "random", **network_entries(HEADS, image, ages, "resnet34")}
-    return Model(network, card, device=place, precision=choose_precision("auto", place))
+    return Predictor(network, card, device=place, precision=choose_precision("auto", place))
 
 
 def stock_classifier(network: torch.nn.Module, head: int, device: torch.device) -> Any:
@@ -104,7 +104,7 @@ def time_stock(network: torch.nn.Module, photo: NDArray[np.uint8], samples: int,
     return time.perf_counter() - started
 
 
-def time_ours(model: Model, photo: NDArray[np.uint8], samples: int) -> float:
+def time_ours(model: Predictor, photo: NDArray[np.uint8], samples: int) -> float:
     settings = LimeSettings(samples, has_trust=False, device=str(model.device))
     started = time.perf_counter()
     LimeExplainer(model.score_images, (*AGE.targets, *GENDER.targets), settings).explain(photo)
@@ -245,7 +245,9 @@ def main() -> None:
     photos = _photos(options.data, options.photos)
     document = measure_time(photos[0], options.device, *((60, 2) if options.quick else (500, 3)))
     if not options.quick:
-        model = load_model(options.model, device=options.device) if options.model else random_model(options.device, 96)
+        model = (
+            Predictor.load(options.model, device=options.device) if options.model else random_model(options.device, 96)
+        )
         measured = measure_stability(model.score_images, [model.fit_photo(p) for p in photos], str(model.device))
         samples, has_reached = equal_samples(measured)
         document["equal_stability"] = document["ratio"] * samples / OUR_COUNT

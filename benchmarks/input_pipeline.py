@@ -26,11 +26,12 @@ from pathlib import Path
 import numpy as np
 from photo_benchmark import run
 
-from agegender.data.batches import make_dataloaders
+from agegender.data.datablock import make_dataloaders
 from agegender.data.faces_table import FacesTable, make_table
 from agegender.errors import AgeGenderError
+from agegender.heads import KNOWN_HEADS
 from agegender.photos.finding import find_photos
-from agegender.settings import AugmentationSettings, ImageSettings, age_head, gender_head
+from agegender.settings import AugmentationSettings, ImageSettings
 
 SIZE = 224
 BATCH_SIZE = 64
@@ -96,7 +97,7 @@ def our_batches(paths: list[Path], root: Path) -> Iterable[tuple]:
     zoom = 1 / np.sqrt(MIN_SCALE)
     ranges = AugmentationSettings(rotation_degrees=10, zoom=zoom, shift=(1 - 1 / zoom) / 2, lighting=0.2, flip=True)
     faces = FacesTable(make_table(rows), root)
-    heads = (age_head(), gender_head())
+    heads = KNOWN_HEADS
     image = ImageSettings(size=SIZE)
     return make_dataloaders(faces, heads, image, ranges, batch_size=BATCH_SIZE, seed=1, device="cpu").train
 

@@ -28,7 +28,7 @@ from agegender.explanation.lime_explainer import LimeExplainer, LimeSettings
 from agegender.explanation.superpixels import Regions, name_regions
 from agegender.heads import AGE, GENDER
 from agegender.model.model_folder import FACES_FILE, newest_model
-from agegender.model.predictor import load_model
+from agegender.model.predictor import Predictor
 from agegender.photos.reading import read_photo
 from agegender.progress import track
 from agegender.writing import to_json
@@ -75,7 +75,7 @@ def judge(face: FaceExplanation, causes: Causes) -> dict[str, dict[str, float]]:
 
 
 def measure(model_folder: Path, photos: list[Path], settings: LimeSettings) -> dict[str, Any]:
-    model = load_model(model_folder, device="cpu" if settings.device == "cpu" else settings.device)
+    model = Predictor.load(model_folder, device="cpu" if settings.device == "cpu" else settings.device)
     explainer = LimeExplainer(model.score_images, (*AGE.targets, *GENDER.targets), settings)
     started, judged, evaluations = time.perf_counter(), [], 0
     for photo in track(photos, "explaining drawn faces", total=len(photos)):

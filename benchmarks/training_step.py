@@ -28,19 +28,18 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.optimizer import Adam
 
-from agegender.data.batches import make_dataloaders
+from agegender.data.datablock import make_dataloaders
 from agegender.data.sources import drawn_faces, find_source
 from agegender.data.splitting import split_faces
-from agegender.model.face_network import AgeStatistics, make_network
+from agegender.heads import KNOWN_HEADS as HEADS
+from agegender.model.learner import make_learner
 from agegender.model.losses import CombinedLoss
-from agegender.model.precision import choose_device, choose_precision
-from agegender.model.precision_callbacks import precision_callbacks
-from agegender.model.training import make_learner
-from agegender.settings import AugmentationSettings, ImageSettings, age_head, gender_head
+from agegender.model.network import Statistics, make_network
+from agegender.model.precision import choose_device, choose_precision, precision_callbacks
+from agegender.settings import AugmentationSettings, ImageSettings
 
 BODY = "resnet34"
 SIZE = 128
-HEADS = (age_head(), gender_head())
 PLOT = Path(__file__).parent / "results" / "training_step.svg"
 
 
@@ -113,10 +112,10 @@ def real_share(root: Path, source: str, device: torch.device, random_rate: float
 
 def _learner(batches: Any, precision: str, optimizer: Callable[..., Any] | None = None) -> Learner:
     torch.manual_seed(0)
-    network = make_network(BODY, HEADS, AgeStatistics(33.0, 20.0), image_size=SIZE).to(batches.device)
+    network = make_network(BODY, HEADS, {"age": Statistics(33.0, 20.0)}, image_size=SIZE).to(batches.device)
     loaders = DataLoaders(batches, batches, device=batches.device)
     loaders.n_inp = 1
-    learner = make_learner(loaders, network, CombinedLoss(HEADS, age_unit_years=20.0))
+    learner = make_learner(loaders, network, CombinedLoss(HEADS, {"age": 20.0}))
     learner.opt_func = optimizer or learner.opt_func
     learner.create_opt()
     learner.add_cbs(precision_callbacks(precision, batches.device))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.api.evaluating import evaluate_faces
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import FacesTable, read_faces
 from agegender.errors import PhotoError, TableError
@@ -20,10 +19,9 @@ from agegender.explanation.face_explanation import FaceExplanation, clear_explan
 from agegender.explanation.lime_explainer import SMALLEST_SIDE_PIXELS, LimeExplainer, LimeSettings, small_photo
 from agegender.explanation.second_opinions import SecondOpinions, last_spatial_layer
 from agegender.explanation.trust import untrained_copy
-from agegender.heads import Head, Target, head_from_dict
+from agegender.heads import Head, Target
 from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE
-from agegender.model.outputs import head_scores
-from agegender.model.predictor import Model
+from agegender.model.predictor import Predictor, head_scores
 from agegender.photos.face_detection import HaarDetector
 from agegender.photos.reading import read_photo
 from agegender.progress import say, track
@@ -60,7 +58,7 @@ class Explanations:
 
 
 def chosen_photos(
-    model: Model, folder: Path, choice: Choice, *, faces_file: Path | None = None, split: str = "test"
+    model: Predictor, folder: Path, choice: Choice, *, faces_file: Path | None = None, split: str = "test"
 ) -> list[PhotoToExplain]:
     """Choose faces of a table: the one that the model was trained with, or another one.
 
@@ -80,8 +78,8 @@ def chosen_photos(
     if rows.empty:
         raise TableError(f"no face of the split {split!r} is in the group {dict(choice.group)}. Use --split all.")
     if choice.needs_predictions and not has_predictions:
-        rows = evaluate_faces(model, replace(faces, table=rows))
-    return photos_of_rows(faces, choose_faces(rows, choice, heads_of(model)), heads_of(model))
+        rows = model.predict_faces(replace(faces, table=rows))
+    return photos_of_rows(faces, choose_faces(rows, choice, model.heads), model.heads)
 
 
 def photos_of_rows(faces: FacesTable, rows: pd.DataFrame, heads: Sequence[Head]) -> list[PhotoToExplain]:
@@ -100,7 +98,7 @@ def photos_of_rows(faces: FacesTable, rows: pd.DataFrame, heads: Sequence[Head])
 
 
 def explain_photos(
-    model: Model,
+    model: Predictor,
     photos: Sequence[PhotoToExplain],
     settings: LimeSettings,
     folder: Path | None,
@@ -141,23 +139,18 @@ def explain_photos(
     return explanations
 
 
-def explainer_of(model: Model, settings: LimeSettings) -> LimeExplainer:
+def explainer_of(model: Predictor, settings: LimeSettings) -> LimeExplainer:
     """Return an explainer of every head of a model, with its untrained copy for the sanity check."""
-    untrained = Model(untrained_copy(model.network), model.card, device=model.device, precision=model.precision)
+    untrained = Predictor(untrained_copy(model.network), model.card, device=model.device, precision=model.precision)
     return LimeExplainer(model.score_images, targets_of(model), settings, untrained.score_images)
 
 
-def targets_of(model: Model) -> tuple[Target, ...]:
+def targets_of(model: Predictor) -> tuple[Target, ...]:
     """Return what the columns of a model's scores mean."""
-    return tuple(target for head in heads_of(model) for target in head.targets)
+    return tuple(target for head in model.heads for target in head.targets)
 
 
-def heads_of(model: Model) -> tuple[Head, ...]:
-    """Return the heads of a model as the room `heads` describes them."""
-    return tuple(head_from_dict(asdict(head)) for head in model.heads)
-
-
-def opinions_of(model: Model) -> AskOthers:
+def opinions_of(model: Predictor) -> AskOthers:
     """Return what adds Grad-CAM and occlusion to an explanation.
 
     Raises
@@ -177,7 +170,7 @@ def opinions_of(model: Model) -> AskOthers:
 
 
 def _explained(
-    model: Model, photos: Sequence[PhotoToExplain], settings: LimeSettings, ask_others: AskOthers | None
+    model: Predictor, photos: Sequence[PhotoToExplain], settings: LimeSettings, ask_others: AskOthers | None
 ) -> Iterator[tuple[PhotoToExplain, FaceExplanation | str]]:
     explainer = explainer_of(model, settings)
     for one in photos:
@@ -191,7 +184,7 @@ def _explained(
 
 
 def _explain_photo(
-    model: Model, explainer: LimeExplainer, photo: NDArray[np.uint8], one: PhotoToExplain
+    model: Predictor, explainer: LimeExplainer, photo: NDArray[np.uint8], one: PhotoToExplain
 ) -> FaceExplanation:
     height, width = photo.shape[:2]
     problems = [small_photo(width, height)] if min(height, width) < SMALLEST_SIDE_PIXELS else []
@@ -201,5 +194,5 @@ def _explain_photo(
     photo = photo if one.is_from_table else model.crop_photo(photo)
     fitted = model.fit_photo(photo)
     face = explainer.explain(fitted, one.name, known_problems=problems, reason=one.reason)
-    predictions = {str(name): values.iloc[0] for name, values in model.predict_photos([photo]).items()}
+    predictions = {str(name): values.iloc[0] for name, values in model.predict_images(fitted[None]).items()}
     return replace(face, predictions=predictions, labels=one.labels)

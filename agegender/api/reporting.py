@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from agegender.api.explaining import PhotoToExplain, explain_photos, heads_of, photos_of_rows
+from agegender.api.explaining import PhotoToExplain, explain_photos, photos_of_rows
 from agegender.api.report_content import read_report_content
 from agegender.data.faces_table import FacesTable
 from agegender.explanation import EXPLANATIONS_FOLDER
@@ -16,12 +16,12 @@ from agegender.explanation.choosing_faces import REPORT_CHOICE, choose_faces
 from agegender.explanation.face_explanation import FaceExplanation
 from agegender.explanation.lime_explainer import LimeSettings
 from agegender.heads import Head
-from agegender.model.predictor import Model
+from agegender.model.predictor import Predictor
 from agegender.pages.report_set import write_report_set
 
 
 def report_model(
-    model: Model, faces: FacesTable, predictions: pd.DataFrame, model_folder: Path, folder: Path
+    model: Predictor, faces: FacesTable, predictions: pd.DataFrame, model_folder: Path, folder: Path
 ) -> dict[str, Path]:
     """Explain the faces worth a look, and write every page of a model to `folder`; return page name -> file.
 
@@ -31,7 +31,7 @@ def report_model(
         The folder cannot be written to.
     """
     settings = LimeSettings(seed=int(model.card.get("seed", 0)), device=str(model.device))
-    photos = faces_to_explain(faces, predictions, heads_of(model))
+    photos = faces_to_explain(faces, predictions, model.heads)
     explained = explain_photos(model, photos, settings, folder / EXPLANATIONS_FOLDER).faces if photos else []
     return write_model_pages(model_folder, folder, explained)
 

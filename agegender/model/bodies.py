@@ -1,4 +1,4 @@
-"""Owns the convolutional bodies and where their first weights come from.
+"""The convolutional bodies, and where their first weights come from.
 
 ResNets come from torchvision and every other name from timm; both keep their weights in the usual caches. Weights that
 cannot be had are an error that names the remedies: a start from scratch happens only when it is asked for.

@@ -1,20 +1,21 @@
-"""Owns how a network goes to disk and comes back: safetensors and a card, never a pickle.
+"""How a network goes to disk and comes back: safetensors and a card, never a pickle.
 
 The card holds what is needed to build the same layers again; the weights must fit it to the last name and shape.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from agegender.errors import CardError, WeightsError
-from agegender.model.face_network import AgeStatistics, FaceNetwork, make_network
-from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE, read_card
-from agegender.settings import Head, ImageSettings
+from agegender.heads import Head, Regression
+from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE, heads_of, image_of, read_card
+from agegender.model.network import FaceNetwork, Statistics, make_network
 from agegender.writing import current_umask
 
 
@@ -44,9 +45,11 @@ def load_network(folder: Path) -> tuple[FaceNetwork, dict[str, Any]]:
         The weights are missing, or do not fit the card.
     """
     card = read_card(folder)
-    heads, image, ages = heads_of(card), image_of(card), _ages_of(card)
+    heads, image = heads_of(card), image_of(card)
+    statistics = card_statistics(card, heads)
     state = _read(folder / WEIGHTS_FILE)
-    network = make_network(card["body"], heads, ages, image_size=image.size)
+    _check_heads(state, heads, folder)
+    network = make_network(card["body"], heads, statistics, image_size=image.size)
     _fill(network, state, folder)
     return network.eval(), card
 
@@ -70,50 +73,26 @@ def continue_from(network: FaceNetwork, folder: Path) -> None:
     network.load_state_dict(fitting, strict=False)
 
 
-def heads_of(card: dict[str, Any]) -> tuple[Head, ...]:
-    """Return the heads that a card describes.
+def card_statistics(card: Mapping[str, Any], heads: Sequence[Head]) -> dict[str, Statistics]:
+    """Return mean and spread of the training labels of each regression that a card describes.
 
     Raises
     ------
     CardError
-        An entry is missing or unknown.
+        They are missing or cannot be understood.
     """
+    names = [head.name for head in heads if isinstance(head, Regression)]
     try:
-        return tuple(Head(**{**head, "classes": tuple(head.get("classes", ()))}) for head in card["heads"])
-    except (TypeError, AttributeError) as error:
-        raise CardError(f"the heads in {CARD_FILE} of {card.get('name')} cannot be understood: {error}.") from error
-
-
-def image_of(card: dict[str, Any]) -> ImageSettings:
-    """Return how the model of a card wants its photos.
-
-    Raises
-    ------
-    CardError
-        An entry is missing or unknown.
-    """
-    try:
-        entries: dict[str, Any] = card["image"]
-        return ImageSettings(**{**entries, "mean": tuple(entries["mean"]), "std": tuple(entries["std"])})
-    except (KeyError, TypeError, ValueError) as error:
-        raise CardError(f"image in {CARD_FILE} of {card.get('name')} cannot be understood: {error}.") from error
-
-
-def network_entries(heads: tuple[Head, ...], image: ImageSettings, ages: AgeStatistics, body: str) -> dict[str, Any]:
-    """Return the part of a card from which `load_network` builds the layers again."""
-    return {
-        "body": body,
-        "heads": [asdict(head) for head in heads],
-        "image": asdict(image),
-        "training_ages": asdict(ages),
-    }
-
-
-def _ages_of(card: dict[str, Any]) -> AgeStatistics:
-    try:
-        return AgeStatistics(**card.get("training_ages", {}))
-    except TypeError as error:
-        raise CardError(f"training_ages in {CARD_FILE} of {card.get('name')} cannot be understood: {error}.") from error
+        if "statistics" not in card and "training_ages" in card:  # version 0.1 had one regression at most
+            ages = card["training_ages"]
+            return {name: Statistics(float(ages["mean_years"]), float(ages["std_years"])) for name in names}
+        entries = card.get("statistics", {})
+        return {name: Statistics(float(entries[name]["mean"]), float(entries[name]["std"])) for name in names}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CardError(
+            f"{CARD_FILE} of {card.get('name')} needs the mean and the std of the training labels of "
+            f"{', '.join(names)} under statistics: {type(error).__name__} {error}."
+        ) from error
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -123,9 +102,24 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"{path.parent} is incomplete: it has no {WEIGHTS_FILE}. Train again or restore the file.")
     try:
-        return load_file(path)
+        state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is damaged: {error}. Train again or restore the file.") from error
+    # Version 0.1 knew ages only, and wrote their unit into the name.
+    return {name.replace(".std_years", ".std"): value for name, value in state.items()}
+
+
+def _check_heads(state: Mapping[str, Tensor], heads: Sequence[Head], folder: Path) -> None:
+    """Compare the heads' outputs before a body, which may be large, is built."""
+    layers = [re.fullmatch(r"heads\.(\w+)\.(\d+)\.weight", name) for name, value in state.items() if value.ndim == 2]
+    in_order = sorted(filter(None, layers), key=lambda layer: int(layer[2]))
+    outputs = {layer[1]: len(state[layer[0]]) for layer in in_order}  # the last layer of each head stays
+    wanted = {head.name: head.output_count for head in heads}
+    if outputs != wanted:
+        raise WeightsError(
+            f"the weights in {folder} do not fit its card: their heads have the outputs {outputs}, and the card says "
+            f"{wanted}. {CARD_FILE} and {WEIGHTS_FILE} must come from the same run."
+        )
 
 
 def _fill(network: FaceNetwork, state: dict[str, Tensor], folder: Path) -> None:

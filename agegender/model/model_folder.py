@@ -1,4 +1,4 @@
-"""Owns the names inside a model folder and the reading of its card; knows nothing of tensors.
+"""A model folder: the names of its files, and its card, made, read and checked; knows nothing of tensors.
 
 models/<name>/
   weights.safetensors   the network's weights
@@ -7,16 +7,26 @@ models/<name>/
   history.csv           one row per epoch
   predictions.parquet   every kept photo, predicted
   metrics.json          first metrics per split
-  learner.pkl           the fastai export; the program itself never loads it
+  learner.pkl           the fastai export; the program itself never loads it, and it fits this version alone
 """
 
 from __future__ import annotations
 
 import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from agegender import __version__
+from agegender.data.faces_table import SPLITS, FacesTable
 from agegender.errors import CardError
+from agegender.heads import Head, head_from_dict, head_to_dict
+from agegender.settings import ImageSettings, Plan
 
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "model.json"
@@ -26,6 +36,9 @@ PREDICTIONS_FILE = "predictions.parquet"
 METRICS_FILE = "metrics.json"
 LEARNER_FILE = "learner.pkl"
 
+LIBRARIES = ("torch", "torchvision", "fastai", "timm", "lime", "numpy", "pandas", "opencv-python-headless")
+MOST_LISTED = 20  # items of a list in the card's notes
+LARGEST_IMAGE_SIZE = 4096  # pixels; a card that asks for more would ask for all memory
 _NEEDED = ("name", "body", "heads", "image")
 
 
@@ -65,4 +78,97 @@ def read_card(folder: Path) -> dict[str, Any]:
     lacking = [entry for entry in _NEEDED if not isinstance(card, dict) or entry not in card]
     if lacking:
         raise CardError(f"{path} lacks {', '.join(lacking)}. It was not written by agegender, or by a broken run.")
+    if not isinstance(card["body"], str):
+        raise CardError(f"body in {path} is {card['body']!r} and no name of a network.")
     return dict(card)
+
+
+def heads_of(card: Mapping[str, Any]) -> tuple[Head, ...]:
+    """Return the heads that a card describes, also one of version 0.1.
+
+    Raises
+    ------
+    CardError
+        There is none, two share a name, or an entry is missing or unknown.
+    """
+    described = card["heads"]
+    if not isinstance(described, (list, tuple)) or not described:
+        raise CardError(f"heads in {CARD_FILE} of {card.get('name')} is {described!r} and no list of heads.")
+    heads = tuple(head_from_dict(head) for head in described)
+    names = [head.name for head in heads]
+    if len(set(names)) < len(names):
+        raise CardError(f"two heads in {CARD_FILE} of {card.get('name')} are called {max(names, key=names.count)!r}.")
+    return heads
+
+
+def image_of(card: Mapping[str, Any]) -> ImageSettings:
+    """Return how the model of a card wants its photos.
+
+    Raises
+    ------
+    CardError
+        An entry is missing, unknown or out of its range.
+    """
+    try:
+        entries: dict[str, Any] = card["image"]
+        image = ImageSettings(**{**entries, "mean": tuple(entries["mean"]), "std": tuple(entries["std"])})
+        channels = [*image.mean, *image.std]
+        fits = len(channels) == 6 and all(map(math.isfinite, channels)) and min(image.std) > 0
+        fits &= isinstance(image.size, int) and 1 <= image.size <= LARGEST_IMAGE_SIZE and 0 <= image.crop_margin <= 10
+    except (KeyError, TypeError, ValueError) as error:
+        raise CardError(f"image in {CARD_FILE} of {card.get('name')} cannot be understood: {error}.") from error
+    if not fits:
+        raise CardError(
+            f"image in {CARD_FILE} of {card.get('name')} makes no sense: it needs a size of 1 to {LARGEST_IMAGE_SIZE} "
+            f"pixels, three means, and three standard deviations above 0; it is {entries}."
+        )
+    return image
+
+
+def network_entries(
+    heads: Sequence[Head], image: ImageSettings, statistics: Mapping[str, Any], body: str
+) -> dict[str, Any]:
+    """Return the part of a card from which `load_network` builds the layers again."""
+    return {
+        "body": body,
+        "heads": [head_to_dict(head) for head in heads],
+        "image": asdict(image),
+        "statistics": {name: asdict(values) for name, values in statistics.items()},
+    }
+
+
+def training_entries(faces: FacesTable, plan: Plan) -> dict[str, Any]:
+    """Return the part of a card that says how the model was made, and of which faces."""
+    kept = faces.kept()
+    return {
+        "name": plan.name,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "agegender_version": __version__,
+        "size": plan.size,
+        "weights": plan.weights,
+        "augmentation": asdict(plan.augmentation),
+        "training": asdict(plan.training),
+        "balance": list(plan.balance),
+        "seed": plan.training.seed,
+        "faces_fingerprint": faces.fingerprint(),
+        "data": {
+            "sources": sorted(kept["source"].unique()),
+            "folder": faces.root.name,
+            "is_drawn": faces.is_drawn(),
+            "photos": {side: int((kept["split"] == side).sum()) for side in SPLITS},
+            "dropped": {str(reason): int(count) for reason, count in faces.dropped().items()},
+            "notes": _for_others(dict(faces.notes)),
+        },
+        "versions": {"python": platform.python_version(), **{library: version(library) for library in LIBRARIES}},
+        "calibration": {},
+    }
+
+
+def _for_others(value: Any) -> Any:
+    """Return notes fit for a card that is handed on: no absolute paths, long lists cut; faces.parquet has all."""
+    if isinstance(value, dict):
+        return {key: _for_others(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        cut = [f"… {len(value)} in all"] if len(value) > MOST_LISTED else []
+        return [_for_others(item) for item in value[:MOST_LISTED]] + cut
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

@@ -1,4 +1,4 @@
-"""Owns what TensorBoard shows of a run. fastai's own callback fails on tuples of predictions, so this is ours.
+"""What TensorBoard shows of a run. fastai's own callback fails on tuples of predictions, so this is ours.
 
 Training and validation write the same tags into two sub-runs, so that TensorBoard draws them in one chart.
 """
@@ -15,10 +15,9 @@ import pandas as pd
 import torch
 from fastai.callback.core import Callback
 
-from agegender.settings import ImageSettings
-
 SHOWN_PHOTOS = 32
 SMALLEST_GROUP = 10  # photos; a gap of fewer is noise and is not drawn
+GROUP_COLUMNS = ("gender", "ethnicity")
 
 
 class TensorBoardRun(Callback):
@@ -30,19 +29,15 @@ class TensorBoardRun(Callback):
         `runs/<name>`; `train` and `valid` are made inside.
     hyper_parameters : mapping
         Settings, shown in the HPARAMS tab.
-    image : ImageSettings
-        To show the inputs as photos again.
     valid_faces : DataFrame
-        The validation rows in the order of the validation DataLoader, for gaps by gender and ethnicity.
+        The validation rows in the order of the validation DataLoader, for gaps by `GROUP_COLUMNS`.
     """
 
     order = 70
 
-    def __init__(
-        self, folder: Path, *, hyper_parameters: Mapping[str, Any], image: ImageSettings, valid_faces: pd.DataFrame
-    ) -> None:
+    def __init__(self, folder: Path, *, hyper_parameters: Mapping[str, Any], valid_faces: pd.DataFrame) -> None:
         super().__init__()
-        self.folder, self.image, self.valid_faces = folder, image, valid_faces
+        self.folder, self.valid_faces = folder, valid_faces
         self.hyper_parameters = {
             key: value if isinstance(value, (int, float, str, bool)) else str(value)
             for key, value in hyper_parameters.items()
@@ -69,7 +64,7 @@ class TensorBoardRun(Callback):
         if self.training:
             self._batches_seen += 1
             self._train.add_scalar("loss/total", float(self.loss.detach()), self._batches_seen)
-            for name, part in self.learn.loss_func.parts.items():
+            for name, part in self.learn.combined_loss.parts.items():
                 self._train.add_scalar(f"loss/{name}", float(part), self._batches_seen)
             self._train.add_scalar("learning_rate", self.opt.hypers[-1]["lr"], self._batches_seen)
 
@@ -83,8 +78,9 @@ class TensorBoardRun(Callback):
                 self._valid.add_scalar(f"loss/{name.removeprefix('valid_loss_')}", value, self._batches_seen)
             elif name.startswith("valid_"):
                 self._valid.add_scalar(f"metrics/{name.removeprefix('valid_')}", value, self._batches_seen)
-        for name, gap in self._group_gaps().items():
-            self._valid.add_scalar(f"gap_to_the_rest_years/{name}", gap, self._batches_seen)
+        for name, measured in self.learn.epoch_recorder.valid_measures.items():
+            for group, gap in group_gaps(measured, self.valid_faces).items():
+                self._valid.add_scalar(f"gap_to_the_rest/{name}/{group}", gap, self._batches_seen)
         self._train.flush()
         self._valid.flush()
 
@@ -100,28 +96,23 @@ class TensorBoardRun(Callback):
         self._train.close()
         self._valid.close()
 
-    def _photo_grid(self, images: torch.Tensor) -> torch.Tensor:
+    def _photo_grid(self, photos: torch.Tensor) -> torch.Tensor:
         from torchvision.utils import make_grid
 
-        shown = images[:SHOWN_PHOTOS].detach().float().cpu().as_subclass(torch.Tensor).contiguous()
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.image.mean, self.image.std))
-        return make_grid((shown * std + mean).clamp(0, 1), nrow=8)
+        shown = self.dls.train.decode((photos[:SHOWN_PHOTOS].detach().float(),))[0]
+        return make_grid(shown.as_subclass(torch.Tensor).contiguous(), nrow=8)
 
-    def _group_gaps(self) -> dict[str, float]:
-        """Return MAE of each group minus MAE of all others, in years, on the validation photos."""
-        outputs = self.learn.epoch_recorder.valid_outputs
-        years = [
-            output for head, output in zip(self.learn.loss_func.heads, outputs, strict=False) if head.kind == "years"
-        ]
-        if not years or len(years[0]) != len(self.valid_faces):
-            return {}
-        errors = np.abs(years[0] - self.valid_faces["age_years"].to_numpy(dtype=float))
-        gaps = {}
-        for column in ("gender", "ethnicity"):
-            values = self.valid_faces[column].to_numpy(dtype=object)
-            for group in sorted({value for value in values if isinstance(value, str)}):
-                inside = (values == group) & np.isfinite(errors)
-                outside = (values != group) & np.isfinite(errors)
-                if min(inside.sum(), outside.sum()) >= SMALLEST_GROUP:
-                    gaps[f"{column}/{group}"] = float(errors[inside].mean() - errors[outside].mean())
-        return gaps
+
+def group_gaps(measured: np.ndarray, rows: pd.DataFrame) -> dict[str, float]:
+    """Return the mean of a measure, one value per row, in each group minus its mean in all others."""
+    if len(measured) != len(rows):
+        return {}
+    gaps = {}
+    for column in [name for name in GROUP_COLUMNS if name in rows]:
+        values = rows[column].to_numpy(dtype=object)
+        for group in sorted({value for value in values if isinstance(value, str)}):
+            inside = (values == group) & np.isfinite(measured)
+            outside = (values != group) & np.isfinite(measured)
+            if min(inside.sum(), outside.sum()) >= SMALLEST_GROUP:
+                gaps[f"{column}/{group}"] = float(measured[inside].mean() - measured[outside].mean())
+    return gaps

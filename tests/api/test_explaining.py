@@ -9,20 +9,20 @@ import pytest
 
 from agegender import explain
 from agegender.api import explaining
-from agegender.api.evaluating import evaluate_faces
 from agegender.api.explaining import PhotoToExplain, chosen_photos, explain_photos
 from agegender.audit.predictions_table import write_predictions
 from agegender.data.faces_table import FacesTable, make_table, read_faces, write_faces
 from agegender.explanation.choosing_faces import Choice
 from agegender.explanation.face_explanation import read_explanations
 from agegender.explanation.lime_explainer import LimeSettings
-from agegender.model.checkpoint import network_entries, save_weights
-from agegender.model.face_network import AgeStatistics, make_network
-from agegender.model.predictor import Model, load_model
-from agegender.settings import ImageSettings, age_head, gender_head
+from agegender.heads import KNOWN_HEADS as HEADS
+from agegender.model.checkpoint import save_weights
+from agegender.model.model_folder import network_entries
+from agegender.model.network import Statistics, make_network
+from agegender.model.predictor import Predictor
+from agegender.settings import ImageSettings
 from agegender.writing import write_json
 
-HEADS = (age_head(), gender_head())
 SETTINGS = LimeSettings(64, "face-grid", has_trust=False)
 
 
@@ -39,15 +39,15 @@ def model_folder(tmp_path_factory) -> Path:
         label = {"age_years": 10.0 * i, "gender": "male", "ethnicity": "Asian" if i % 2 else "White", "split": "test"}
         rows.append({"path": f"{i}.png", "source": "csv", **label})
     write_faces(FacesTable(make_table(rows), photos), folder / "faces.parquet")
-    ages, image = AgeStatistics(35.0, 20.0), ImageSettings(size=32)
+    ages, image = {"age": Statistics(35.0, 20.0)}, ImageSettings(size=32)
     save_weights(make_network("resnet18", HEADS, ages, image_size=32), folder / "weights.safetensors")
     write_json(folder / "model.json", {"name": "toy", **network_entries(HEADS, image, ages, "resnet18")})
     return folder
 
 
 @pytest.fixture(scope="module")
-def model(model_folder) -> Model:
-    return load_model(model_folder, device="cpu")
+def model(model_folder) -> Predictor:
+    return Predictor.load(model_folder, device="cpu")
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_bad_input_is_one_line(model_folder, tmp_path, capsys, arguments, words)
 @pytest.mark.slow
 def test_report_is_written_with_the_explanations_on_it(model, model_folder, photos, tmp_path):
     faces = read_faces(model_folder / "faces.parquet")
-    write_predictions(evaluate_faces(model, faces), model_folder / "predictions.parquet")
+    write_predictions(model.predict_faces(faces), model_folder / "predictions.parquet")
     arguments = [str(photos[0]), "--model", str(model_folder), "--samples", "64", "--segments", "face-grid", "--report"]
     assert explain.main([*arguments, "--reports-dir", str(tmp_path)]) == 0
     page = (tmp_path / "toy" / "lime.html").read_text(encoding="utf-8")

@@ -16,27 +16,22 @@ import pytest
 import torch
 from fastai.callback import progress  # noqa: F401 (gives Learner its no_bar)
 from fastai.data.block import DataBlock
+from fastai.data.transforms import IntToFloatTensor
 from fastai.learner import Learner
 from PIL import Image
 from torch import nn
 
-from agegender.data.batches import (
-    AgeYears,
-    ClassLabel,
-    TensorPhoto,
-    face_items,
-    make_data_block,
-    make_dataloaders,
-    make_test_dataloader,
-)
+from agegender.data.datablock import ClassNumbers, Numbers, make_data_block, make_dataloaders
 from agegender.data.faces_table import FacesTable, make_table
-from agegender.errors import PhotoError, TableError
-from agegender.settings import AugmentationSettings, Head, ImageSettings, age_head, gender_head
+from agegender.data.loading import TensorPhoto, face_items
+from agegender.errors import PhotoError, TableError, UsageError
+from agegender.heads import AGE, GENDER, Classification, Regression
+from agegender.settings import AugmentationSettings, ImageSettings
 
 mpl.use("Agg")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # fastai and numpy 2
 
-HEADS = (age_head(), gender_head())
+HEADS = (AGE, GENDER)
 IMAGE = ImageSettings(size=32)
 
 
@@ -118,7 +113,7 @@ def learner(faces: FacesTable) -> Learner:
 def test_batches_are_typed_normalised_and_hold_the_kept_rows_of_their_split(faces):
     dls = loaders(faces)
     photos, ages, genders = dls.one_batch()
-    assert (type(photos), type(ages), type(genders)) == (TensorPhoto, AgeYears, ClassLabel)
+    assert (type(photos), type(ages), type(genders)) == (TensorPhoto, Numbers, ClassNumbers)
     assert (photos.shape, photos.dtype) == ((8, 3, 32, 32), torch.float32)
     assert (ages.dtype, genders.dtype) == (torch.float32, torch.int64)
     assert (len(dls.train_ds), len(dls.valid_ds)) == (39, 10)
@@ -232,18 +227,46 @@ def test_training_runs_through_fastai(learner):
 
 
 def test_single_head_and_further_heads_need_no_other_code(faces):
-    ethnicity = Head("ethnicity", "ethnicity", "classes", ("Asian", "Black"))
+    ethnicity = Classification("ethnicity", "ethnicity", ("Asian", "Black"))
     _, ages, _, ethnicities = loaders(faces, heads=(*HEADS, ethnicity)).valid.one_batch()
     assert (ethnicities == ages.long() % 2).all()
-    single = loaders(faces, heads=(gender_head(),))
+    single = loaders(faces, heads=(GENDER,))
     assert len(single.valid.one_batch()) == 2
     assert shown_figure(single.valid.show_batch, max_n=2).axes[1].get_title() == "female"
 
 
-def test_test_loader_reads_every_kept_row_in_order(faces):
-    loader = make_test_dataloader(faces, HEADS, IMAGE, batch_size=16, device="cpu")
-    ages = torch.cat([batch[1] for batch in loader]).nan_to_num(5).tolist()
-    assert ages == [age for age in range(60) if age != 3]
+@pytest.mark.parametrize(
+    ("column", "head", "title"),
+    [
+        ("height_cm", Regression("height", "height_cm", "cm"), "142 cm"),
+        ("beauty", Regression("beauty", "beauty"), "beauty 4.2"),
+    ],
+)
+def test_any_number_is_shown_with_its_unit_or_its_name(faces, column, head, title):
+    values = faces.table["age_years"] + 100 if head.unit else faces.table["age_years"] / 10
+    table = FacesTable(faces.table.assign(**{column: values}), faces.root)
+    assert shown_figure(loaders(table, heads=(head,)).valid.show_batch, max_n=3).axes[2].get_title() == title
+
+
+def test_item_transforms_are_refused_in_words(faces):
+    from fastai.vision.augment import Resize
+
+    block = make_data_block(HEADS, IMAGE, None, seed=1).new(item_tfms=Resize(32))
+    with pytest.raises(UsageError, match=r"item_tfms \(Resize\) would never run.*ImageSettings"):
+        block.dataloaders(face_items(faces, HEADS))
+    with pytest.raises(UsageError, match="Resize"):
+        loaders(faces).valid.new(after_item=[Resize(32)])
+
+
+def test_batch_transforms_work(faces):
+    from fastai.vision.augment import Flip
+
+    block = make_data_block(HEADS, IMAGE, None, seed=3).new(batch_tfms=[IntToFloatTensor(), Flip(p=1.0)])
+    plain = loaders(faces, augmentation=None).train
+    flipped = block.dataloaders(face_items(faces, HEADS), bs=8, device="cpu").train
+    for ours, theirs in zip(plain, flipped, strict=True):
+        assert type(theirs[0]) is TensorPhoto
+        torch.testing.assert_close(theirs[0], ours[0], atol=1e-5, rtol=0)  # one colour is its own mirror image
 
 
 def test_loader_of_bare_paths_has_photos_alone(faces):
@@ -288,7 +311,7 @@ def test_missing_split_is_an_error_in_one_line(faces, split):
 
 def test_class_that_a_head_does_not_know_is_an_error(faces):
     with pytest.raises(TableError, match="none of Asian"):
-        loaders(faces, heads=(Head("ethnicity", "ethnicity", "classes", ("Asian",)),))
+        loaders(faces, heads=(Classification("ethnicity", "ethnicity", ("Asian",)),))
 
 
 def test_early_stop_leaves_no_thread_behind(faces):

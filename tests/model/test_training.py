@@ -10,22 +10,30 @@ import numpy as np
 import pytest
 import torch
 from fastai.callback.core import Callback, CancelBatchException
-from fastai.learner import Learner
 from PIL import Image
 
-from agegender.data.batches import make_dataloaders
+from agegender.data.datablock import make_dataloaders
 from agegender.data.faces_table import FacesTable, make_table
 from agegender.errors import ModelError, UsageError
-from agegender.model.face_network import AgeStatistics, FaceNetwork, make_network
+from agegender.heads import AGE, GENDER, Classification, Head, Regression, with_settings
+from agegender.model.learner import FaceLearner, body_and_heads, make_learner
 from agegender.model.losses import CombinedLoss
-from agegender.model.precision import choose_device, choose_precision, has_fast_bfloat16
-from agegender.model.precision_callbacks import CpuBfloat16, precision_callbacks
-from agegender.model.training import body_and_heads, fit, make_learner
-from agegender.settings import AugmentationSettings, Head, ImageSettings, TrainingSettings, age_head, gender_head
+from agegender.model.network import FaceNetwork, Statistics, make_network
+from agegender.model.precision import (
+    CpuBfloat16,
+    choose_device,
+    choose_precision,
+    has_fast_bfloat16,
+    precision_callbacks,
+)
+from agegender.model.training import fit
+from agegender.settings import AugmentationSettings, ImageSettings, TrainingSettings
 
 CPU = torch.device("cpu")
-HEADS = (age_head(), gender_head())
-AGES = AgeStatistics(30.0, 17.0)
+HEADS = (AGE, GENDER)
+ETHNICITY = Classification("ethnicity", "ethnicity", ("Asian", "Black"), weight=0.5)
+HEIGHT = Regression("height", "height_cm", "cm")
+STATISTICS = {"age": Statistics(30.0, 17.0), "height": Statistics(130.0, 17.0)}
 
 
 @pytest.fixture(scope="module")
@@ -35,19 +43,20 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> FacesTable:
     for number in range(32):
         Image.fromarray(np.full((32, 32, 3), number * 7, np.uint8)).save(root / f"{number}.png")
         row = {"path": f"{number}.png", "source": "coded", "age_years": number * 2, "ethnicity": "Asian"}
+        row |= {"height_cm": 100.0 + 2 * number}
         rows.append(row | {"gender": ("male", "female")[number % 2], "split": "valid" if number % 4 == 0 else "train"})
     return FacesTable(make_table(rows), root)
 
 
 def small_network(heads: tuple[Head, ...] = HEADS) -> FaceNetwork:
     torch.manual_seed(3)
-    return make_network("mobilenetv3_small_050", heads, AGES, image_size=32)
+    return make_network("mobilenetv3_small_050", heads, STATISTICS, image_size=32)
 
 
-def learner_of(faces: FacesTable, heads: tuple[Head, ...] = HEADS) -> Learner:
+def learner_of(faces: FacesTable, heads: tuple[Head, ...] = HEADS) -> FaceLearner:
     image, augmentation = ImageSettings(size=32), AugmentationSettings()
     dataloaders = make_dataloaders(faces, heads, image, augmentation, batch_size=8, seed=1, device=CPU)
-    return make_learner(dataloaders, small_network(heads), CombinedLoss(heads, age_unit_years=17.0))
+    return make_learner(dataloaders, small_network(heads), CombinedLoss(heads, {"age": 17.0, "height": 17.0}))
 
 
 def test_history_holds_both_losses_and_both_metrics_of_every_epoch(faces: FacesTable) -> None:
@@ -71,15 +80,18 @@ def test_the_best_epoch_is_kept(faces: FacesTable) -> None:
             if self.epoch == 1:
                 self.learn.model.heads["age"][-1].bias.data[0] = 1e4
 
-    result = fit(learner_of(faces), TrainingSettings(epochs=2), precision="fp32", device=CPU, callbacks=[Spoil()])
+    learner = learner_of(faces)
+    result = fit(learner, TrainingSettings(epochs=2), precision="fp32", device=CPU, callbacks=[Spoil()])
     assert result.best_epoch == 1
-    assert result.learner.model.heads["age"][-1].bias.max() < 100
+    assert learner.model.heads["age"][-1].bias.max() < 100
 
 
 def test_the_same_seed_gives_the_same_weights(faces: FacesTable) -> None:
     settings = TrainingSettings(epochs=1, batch_size=8, seed=5)
-    first, second = (fit(learner_of(faces), settings, precision="fp32", device=CPU).learner.model for _ in range(2))
-    for before, after in zip(first.parameters(), second.parameters(), strict=True):
+    first, second = learner_of(faces), learner_of(faces)
+    for learner in (first, second):
+        fit(learner, settings, precision="fp32", device=CPU)
+    for before, after in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(before, after)
 
 
@@ -89,14 +101,20 @@ def test_a_loss_that_is_no_number_is_an_error(faces: FacesTable) -> None:
 
 
 def test_a_third_head_is_one_line(faces: FacesTable) -> None:
-    heads = (*HEADS, Head("ethnicity", "ethnicity", "classes", ("Asian", "Black"), weight=0.5))
+    heads = (*HEADS, ETHNICITY, HEIGHT)
     history = fit(learner_of(faces, heads), TrainingSettings(epochs=1), precision="fp32", device=CPU).history
-    assert {"train_loss_ethnicity", "valid_loss_ethnicity", "valid_ethnicity_accuracy"} <= set(history.columns)
+    assert {"train_loss_ethnicity", "valid_loss_ethnicity", "valid_ethnicity_accuracy", "valid_height_mae"} <= set(
+        history.columns
+    )
 
 
-def test_soft_labels_can_be_trained(faces: FacesTable) -> None:
-    heads = (age_head("soft-labels"), gender_head())
-    history = fit(learner_of(faces, heads), TrainingSettings(epochs=1), precision="fp32", device=CPU).history
+def test_one_number_can_be_trained(faces: FacesTable) -> None:
+    history = fit(
+        learner_of(faces, (with_settings(AGE, loss="l1"), GENDER)),
+        TrainingSettings(epochs=1),
+        precision="fp32",
+        device=CPU,
+    ).history
     assert np.isfinite(history["valid_age_mae"]).all()
 
 
@@ -155,8 +173,9 @@ def test_batches_and_results_can_be_shown_before_and_after_a_fit(faces: FacesTab
 
 
 def test_fastai_predicts_both_heads_of_one_photo(faces: FacesTable) -> None:
-    result = fit(learner_of(faces), TrainingSettings(epochs=1), precision="fp32", device=CPU)
-    (years, gender), (_, number), (_, probabilities) = result.learner.predict(faces.photo_path("3.png"))
+    learner = learner_of(faces)
+    fit(learner, TrainingSettings(epochs=1), precision="fp32", device=CPU)
+    (years, gender), (_, number), (_, probabilities) = learner.predict(faces.photo_path("3.png"))
     assert 0 < years < 120
     assert gender == ("male", "female")[int(number)] == ("male", "female")[int(probabilities.argmax())]
 
@@ -192,11 +211,12 @@ def test_the_callbacks_of_cuda_train_in_fp16_with_scaled_gradients(
         lambda precision, _: precision_callbacks(precision, torch.device("cuda")),
     )
     before = small_network().state_dict()
-    history = fit(learner_of(faces), TrainingSettings(epochs=2, batch_size=8), precision="fp16", device=CPU)
-    after = history.learner.model.state_dict()
+    learner = learner_of(faces)
+    result = fit(learner, TrainingSettings(epochs=2, batch_size=8), precision="fp16", device=CPU)
+    after = learner.model.state_dict()
     assert len(scales) == 6
     assert min(scales) > 1
-    assert np.isfinite(history.history["train_loss"]).all()
+    assert np.isfinite(result.history["train_loss"]).all()
     assert not torch.equal(after["heads.age.8.weight"], before["heads.age.8.weight"])
 
 
@@ -206,9 +226,7 @@ def test_tensorboard_gets_losses_metrics_gaps_photos_and_settings(faces: FacesTa
     from agegender.model.tensorboard import TensorBoardRun
 
     valid = faces.table[faces.table["split"] == "valid"].assign(gender=["male"] * 4 + ["female"] * 4)
-    board = TensorBoardRun(
-        tmp_path, hyper_parameters={"epochs": 1, "heads": HEADS}, image=ImageSettings(size=32), valid_faces=valid
-    )
+    board = TensorBoardRun(tmp_path, hyper_parameters={"epochs": 1, "heads": HEADS}, valid_faces=valid)
     fit(learner_of(faces), TrainingSettings(epochs=1), precision="fp32", device=CPU, callbacks=[board])
     sides = {side: EventAccumulator(str(tmp_path / side)).Reload() for side in ("train", "valid")}
     losses = {"loss/total", "loss/age", "loss/gender"}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,23 +8,25 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from agegender.errors import CardError, UsageError, WeightsError
+from agegender.errors import CardError, DataError, UsageError, WeightsError
+from agegender.heads import AGE, GENDER, Classification, Head, Regression, with_settings
 from agegender.model.bodies import make_body, read_weights
-from agegender.model.checkpoint import load_network, network_entries, save_weights
-from agegender.model.face_network import AgeStatistics, FaceNetwork, decode_years, make_network
-from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE
-from agegender.settings import Head, ImageSettings, age_head, gender_head
+from agegender.model.checkpoint import load_network, save_weights
+from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE, network_entries
+from agegender.model.network import FaceNetwork, Statistics, decode, make_network
+from agegender.settings import ImageSettings
 from agegender.writing import write_json
 
-AGES = AgeStatistics(33.0, 19.0)
-HEADS = (age_head("smooth-l1"), gender_head())
+STATISTICS = {"age": Statistics(33.0, 19.0), "height": Statistics(170.0, 9.0)}
+HEADS = (with_settings(AGE, loss="smooth-l1"), GENDER)
 TINY = "mobilenetv3_small_050"
-MASKS = Head("mask", "mask", "classes", ("wear", "incorrect", "normal"))
+MASKS = Classification("mask", "mask", ("wear", "incorrect", "normal"))
+HEIGHT = Regression("height", "height_cm", "cm")
 
 
 def tiny_network(heads: tuple[Head, ...] = HEADS) -> FaceNetwork:
     torch.manual_seed(0)
-    return make_network(TINY, heads, AGES, image_size=32).eval()
+    return make_network(TINY, heads, STATISTICS, image_size=32).eval()
 
 
 def test_every_head_answers_for_every_photo() -> None:
@@ -33,18 +36,41 @@ def test_every_head_answers_for_every_photo() -> None:
 
 @pytest.mark.parametrize("loss", ["smooth-l1", "soft-labels"])
 def test_age_starts_at_the_training_mean(loss: str) -> None:
-    network = make_network(TINY, (age_head(loss),), AGES, image_size=32).train()
+    network = make_network(TINY, (with_settings(AGE, loss=loss),), STATISTICS, image_size=32).train()
     (raw,) = network(torch.randn(8, 3, 32, 32))
-    assert decode_years(raw).mean().item() == pytest.approx(AGES.mean_years, abs=6.0)
+    assert decode(AGE, raw).mean().item() == pytest.approx(33.0, abs=6.0)
 
 
-def test_last_age_bias_is_the_mean_training_age() -> None:
-    assert tiny_network().heads["age"][-1].bias.item() == AGES.mean_years
+def test_every_regression_starts_at_its_own_mean() -> None:
+    network = tiny_network((*HEADS, HEIGHT))
+    assert {name: network.heads[name][-1].bias.item() for name in ("age", "height")} == {"age": 33.0, "height": 170.0}
+    assert network.heads["height"][-1].std.item() == 9.0
+
+
+def test_a_regression_whose_labels_are_not_known_is_refused() -> None:
+    with pytest.raises(DataError, match="weight"):
+        tiny_network((Regression("weight", "weight_kg", "kg"),))
+
+
+def test_the_heads_of_a_grid_and_of_one_number_differ_in_outputs_and_dropout() -> None:
+    network = tiny_network((AGE, HEIGHT, GENDER))
+    assert [network.heads[name][-1].out_features for name in ("age", "height", "gender")] == [121, 1, 2]
+    dropout = {
+        name: max(m.p for m in network.heads[name].modules() if isinstance(m, nn.Dropout)) for name in network.heads
+    }
+    assert dropout == {"age": 0.1, "height": 0.1, "gender": 0.5}
+
+
+def test_a_grid_need_not_begin_at_zero() -> None:
+    head = Regression("size", "size_cm", "cm", grid=(140, 200), loss="soft-labels")
+    scores = torch.full((1, 61), -100.0)
+    scores[0, 20] = 100.0
+    assert decode(head, scores).tolist() == [160.0]
 
 
 @pytest.mark.parametrize("body", ["resnet18", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
 def test_resnets_and_any_timm_body_can_carry_the_heads(body: str) -> None:
-    network = make_network(body, HEADS, AGES, image_size=64).eval()
+    network = make_network(body, HEADS, STATISTICS, image_size=64).eval()
     age, gender = network(torch.zeros(2, 3, 64, 64))
     assert (age.shape, gender.shape) == ((2,), (2, 2))
 
@@ -101,7 +127,7 @@ def test_weights_files_are_never_run(tmp_path: Path) -> None:
 def store(folder: Path, network: FaceNetwork, heads: tuple[Head, ...] = HEADS) -> Path:
     folder.mkdir(exist_ok=True)
     save_weights(network, folder / WEIGHTS_FILE)
-    entries = network_entries(heads, ImageSettings(size=32), AGES, TINY)
+    entries = network_entries(heads, ImageSettings(size=32), {"age": STATISTICS["age"]}, TINY)
     write_json(folder / CARD_FILE, {"name": folder.name, **entries})
     return folder
 
@@ -136,10 +162,60 @@ def test_weights_that_do_not_fit_their_card_are_refused(tmp_path: Path) -> None:
         load_network(folder)
 
 
-@pytest.mark.parametrize("card", ["[]", "{", '{"name": "m", "body": "resnet18", "heads": [1], "image": {}}'])
-def test_a_broken_card_is_a_one_line_error(tmp_path: Path, card: str) -> None:
+IMAGE_ENTRIES = {"size": 32, "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        "[]",
+        "{",
+        {"heads": [1]},
+        {"heads": []},
+        {"heads": "age"},
+        {"heads": [{"kind": "sequence", "name": "age", "column": "age_years"}]},
+        {"heads": [{"kind": "classes", "name": "gender", "column": "gender", "classes": ["male"]}]},
+        {"heads": [{"kind": "classes", "name": "gender", "column": "gender", "classes": ["male", "female"]}] * 2},
+        {"statistics": {}},
+        {"statistics": {"age": [1, 2]}},
+        {"statistics": None},
+        {"body": 18},
+        {"image": {}},
+        {"image": {**IMAGE_ENTRIES, "size": 0}},
+        {"image": {**IMAGE_ENTRIES, "size": "32"}},
+        {"image": {**IMAGE_ENTRIES, "size": 10**9}},
+        {"image": {**IMAGE_ENTRIES, "std": [0.0, 1.0, 1.0]}},
+        {"image": {**IMAGE_ENTRIES, "colours": 3}},
+    ],
+)
+def test_a_broken_card_is_a_one_line_error(tmp_path: Path, card: str | dict) -> None:
     folder = store(tmp_path / "m", tiny_network())
-    (folder / CARD_FILE).write_text(card)
+    whole = json.loads((folder / CARD_FILE).read_text())
+    (folder / CARD_FILE).write_text(card if isinstance(card, str) else json.dumps(whole | card))
     with pytest.raises(CardError) as caught:
         load_network(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_card_for_other_outputs_is_refused_before_a_body_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = store(tmp_path / "m", tiny_network())
+    card = json.loads((folder / CARD_FILE).read_text())
+    card["heads"][1]["classes"] = ["a", "b", "c"]
+    (folder / CARD_FILE).write_text(json.dumps(card))
+    monkeypatch.setattr("agegender.model.checkpoint.make_network", lambda *_, **__: pytest.fail("a body was built"))
+    with pytest.raises(WeightsError, match="'gender': 2"):
+        load_network(folder)
+
+
+def test_a_stored_number_keeps_its_own_unit(tmp_path: Path) -> None:
+    heads = (HEIGHT, with_settings(AGE, loss="l1"))
+    network = tiny_network(heads)
+    folder = store(tmp_path / "m", network, heads)
+    write_json(folder / CARD_FILE, {"name": "m", **network_entries(heads, ImageSettings(size=32), STATISTICS, TINY)})
+    again, _ = load_network(folder)
+    assert again.statistics == STATISTICS
+    images = torch.randn(2, 3, 32, 32)
+    for before, after in zip(network(images), again(images), strict=True):
+        torch.testing.assert_close(before, after)

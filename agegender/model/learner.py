@@ -1,0 +1,418 @@
+"""The fastai Learner that knows several heads, and the ways between it, a model folder and a predictor.
+
+What of fastai works with it, what it refuses and what to use instead stands in docs/fastai.md, each line tried by a
+test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from fastai.callback.mixup import CutMix, MixUp
+from fastai.callback.schedule import fit_one_cycle, lr_find  # noqa: F401 (add their methods to Learner)
+from fastai.data.core import DataLoaders
+from fastai.data.transforms import IntToFloatTensor, Normalize
+from fastai.learner import Learner, Metric
+from fastai.metrics import mk_metric
+from fastai.optimizer import OptimWrapper
+from fastai.torch_core import params
+from fastcore.foundation import L
+from torch import Tensor, nn
+
+from agegender import __version__
+from agegender.data.datablock import make_data_block, make_dataloaders
+from agegender.data.faces_table import read_faces
+from agegender.data.loading import FaceItem, NormalisePhotos, PhotoLoader
+from agegender.errors import ModelError, UsageError
+from agegender.heads import Classification, Head, Regression, head_to_dict
+from agegender.model.checkpoint import card_statistics, load_network
+from agegender.model.losses import CombinedLoss
+from agegender.model.model_folder import FACES_FILE, heads_of, image_of, network_entries
+from agegender.model.network import FaceNetwork, decode
+from agegender.model.predictor import Predictor
+from agegender.progress import say
+from agegender.settings import AugmentationSettings, ImageSettings, TrainingSettings
+from agegender.writing import replaced_file
+
+# A child with more than this share of the body's weights wraps the blocks; one with less than that is no block but a
+# closing norm.
+WRAPPER_SHARE, BLOCK_SHARE = 0.75, 0.01
+
+
+class FaceLearner(Learner):
+    """A Learner over several heads: the stock one predicts the first alone, and mixes and measures one target.
+
+    Attributes
+    ----------
+    heads : tuple of Head
+    combined_loss : CombinedLoss
+        The loss function, also while a mixing callback has put its own in its place.
+    agegender_version : str
+        Which version made it; an exported Learner promises nothing to another.
+    """
+
+    def __init__(self, dls: Any, model: nn.Module, loss_func: CombinedLoss, **options: Any) -> None:
+        self.agegender_version = __version__
+        self.combined_loss, self.heads = loss_func, loss_func.heads
+        super().__init__(dls, model, loss_func=loss_func, **options)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore an exported Learner, and say when another version made it."""
+        super().__setstate__(state)
+        made_by = state.get("agegender_version", "0.1.0")
+        if made_by != __version__:
+            say(
+                f"this Learner was exported by agegender {made_by} and this is {__version__}: if it fails, "
+                f"rebuild it from its model folder, which any version reads."
+            )
+
+    @property
+    def metrics(self) -> Any:
+        """Metrics of a whole prediction, or stock ones of one head as `HeadMetric`."""
+        return self._metrics
+
+    @metrics.setter
+    def metrics(self, given: Any) -> None:
+        made = L(given).map(mk_metric)
+        self._metrics = made.map(lambda one: one if isinstance(one, HeadMetric) else _MetricOfAll(one))
+
+    def add_cb(self, cb: Any) -> Any:
+        """Add a callback; fastai's mixing ones know one target alone and are refused."""
+        kind = cb if isinstance(cb, type) else type(cb)
+        if issubclass(kind, (MixUp, CutMix)) and not issubclass(kind, MixPhotos):
+            raise UsageError(
+                f"fastai's {kind.__name__} mixes one target, and there are {len(self.heads)} heads. Use "
+                f"agegender.model.learner.MixPhotos() instead."
+            )
+        return super().add_cb(cb)
+
+    def predict(
+        self, item: Any, rm_type_tfms: Any = None, with_input: bool = False
+    ) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]] | tuple[Any, Any, tuple[Any, ...], tuple[Any, ...]]:
+        """Predict one photo.
+
+        Parameters
+        ----------
+        item : path, bytes or array, uint8 (H, W, 3)
+            Whatever the DataLoaders take.
+        with_input : bool
+            Whether to return the decoded photo first.
+
+        Returns
+        -------
+        decoded : tuple
+            What each head says, as a person reads it: "34 y", "female".
+        values : tuple of Tensor
+            For each head its number or its class number.
+        activations : tuple of Tensor
+            For each head its number, or the probability of each class in the order of the head's classes.
+        """
+        loader = self.dls.test_dl([item], rm_type_tfms=rm_type_tfms, num_workers=0)
+        inputs, activations, _, values = self.get_preds(dl=loader, with_input=True, with_decoded=True)
+        decoded = self.dls.decode_batch((inputs, *values))[0]
+        photo, labels = decoded[0], tuple(decoded[1:])
+        result = (labels, tuple(value[0] for value in values), tuple(value[0] for value in activations))
+        return (photo, *result) if with_input else result
+
+    def tta(
+        self, ds_idx: int = 1, dl: Any = None, n: int = 4, beta: float = 0.25, **others: Any
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Return activations, one per head, averaged over `n` changed views and the photo itself, and the targets.
+
+        Parameters
+        ----------
+        beta : float
+            Share of the photo as it is.
+        """
+        if {name for name, value in others.items() if value}:
+            raise UsageError(
+                f"tta takes ds_idx, dl, n and beta, not {', '.join(others)}: the loader makes the changes."
+            )
+        loader = self.dls[ds_idx] if dl is None else dl
+        loader = loader.new(shuffle=False, drop_last=False)
+        plain, targets = self.get_preds(dl=loader)
+        views = [
+            self.get_preds(dl=loader.new(always_changes=True, seed=loader.seed + number))[0]
+            for number in range(1, n + 1)
+        ]
+        means = (torch.stack(parts).mean(dim=0) for parts in zip(*views, strict=True))
+        return tuple(torch.lerp(mean, whole, beta) for mean, whole in zip(means, plain, strict=True)), targets
+
+
+class HeadMetric(Metric):
+    """Any fastai metric (`accuracy`, `mae`, `F1Score()`), measured on one head, over the photos with a label for it."""
+
+    def __init__(self, head: str, metric: Any) -> None:
+        self.head, self.metric = head, mk_metric(metric)
+
+    def reset(self) -> None:
+        """Start again."""
+        self.metric.reset()
+
+    def accumulate(self, learn: Any) -> None:
+        """Add a batch: decoded numbers of a regression, logits of a classification."""
+        names = [head.name for head in learn.heads]
+        if self.head not in names:
+            raise UsageError(f"there is no head {self.head!r} to measure; there are {', '.join(names)}.")
+        place = names.index(self.head)
+        head, raw, target = learn.heads[place], learn.pred[place], torch.as_tensor(learn.yb[place]).reshape(-1)
+        is_regression = isinstance(head, Regression)
+        known = ~target.isnan() if is_regression else target >= 0
+        if known.any():
+            seen = (decode(head, raw) if is_regression else raw)[known]
+            target = target[known]
+            one = {"pred": seen, "yb": (target,), "y": target, "loss": learn.loss, "to_detach": learn.to_detach}
+            self.metric.accumulate(SimpleNamespace(**one))
+
+    @property
+    def value(self) -> Any:
+        """The metric's value."""
+        return self.metric.value
+
+    @property
+    def name(self) -> str:
+        """The head's name before the metric's."""
+        return f"{self.head}_{self.metric.name}"
+
+
+class _MetricOfAll(Metric):
+    """A metric of all outputs at once; one that was made for a single output fails in words."""
+
+    def __init__(self, metric: Any) -> None:
+        self.metric = metric
+
+    def reset(self) -> None:
+        self.metric.reset()
+
+    def accumulate(self, learn: Any) -> None:
+        try:
+            self.metric.accumulate(learn)
+        except (TypeError, AttributeError, ValueError, RuntimeError) as error:
+            names = [head.name for head in learn.heads]
+            raise UsageError(
+                f"the metric {self.name} does not take the outputs of {len(names)} heads ({error}). Measure one of "
+                f"them, such as HeadMetric({names[0]!r}, {self.name})."
+            ) from error
+
+    @property
+    def value(self) -> Any:
+        return self.metric.value
+
+    @property
+    def name(self) -> str:
+        return str(self.metric.name)
+
+
+class MixPhotos(MixUp):
+    """MixUp for any number of heads: photos are mixed, and so are the losses to the labels of both."""
+
+    def before_batch(self) -> None:
+        """Blend each photo with another of the batch."""
+        photos = self.xb[0]
+        share = self.distrib.sample((len(photos),)).to(photos.device)
+        self.lam = torch.maximum(share, 1 - share)
+        order = torch.randperm(len(photos), device=photos.device)
+        self.yb1 = tuple(target[order] for target in self.yb)
+        self.learn.xb = (torch.lerp(photos[order], photos, self.lam.view(-1, 1, 1, 1)),)
+
+
+def make_learner(dataloaders: Any, network: FaceNetwork, loss: CombinedLoss) -> FaceLearner:
+    """Return a fastai Learner for the network, with AdamW and in three groups of layers."""
+    return FaceLearner(dataloaders, network, loss, opt_func=fused_adamw, splitter=body_and_heads)
+
+
+def body_and_heads(network: FaceNetwork) -> list[list[nn.Parameter]]:
+    """Split parameters into those of the body's early blocks, of its last block, and of the heads."""
+    last = _last_block(network.body)
+    in_last = {id(parameter) for parameter in last.parameters()}
+    early = [parameter for parameter in params(network.body) if id(parameter) not in in_last]
+    return [early, params(last), params(network.heads)]
+
+
+def fused_adamw(groups: Any, lr: float = 1e-3) -> OptimWrapper:
+    """Return torch's fused AdamW with fastai's constants: one pass over the weights instead of some ten per tensor.
+
+    fastai's own Adam took 0.37 s a step for a ResNet-34 on one core, more than the forward pass of its batch of 32.
+    """
+    return OptimWrapper(groups, torch.optim.AdamW, fused=True, lr=lr, betas=(0.9, 0.99), eps=1e-5)
+
+
+def _last_block(body: nn.Module) -> nn.Module:
+    """Return the last block that matters, also where the blocks are wrapped in one stage as timm does."""
+    whole = _size(body)
+    block = body
+    while _size(block) > WRAPPER_SHARE * whole:
+        inner = [child for child in block.children() if _size(child) >= BLOCK_SHARE * whole]
+        if not inner:
+            break
+        block = inner[-1]
+    return block
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def export_learner(learner: Learner, path: Path) -> None:
+    """Write the fastai export through dill, whole or not at all."""
+    import dill
+
+    with replaced_file(path) as temporary:
+        place, learner.path = learner.path, temporary.parent
+        try:
+            learner.export(temporary.name, pickle_module=dill)
+        finally:
+            learner.path = place
+
+
+def learner_of(folder: Path) -> FaceLearner:
+    """Rebuild the Learner of a model folder from its weights, its card and its faces table.
+
+    Where the photos are no longer in their place it has no batches, and says so; it predicts all the same.
+
+    Raises
+    ------
+    CardError, WeightsError
+        The folder lacks a file, or its weights do not fit its card.
+    """
+    network, card = load_network(folder)
+    heads = heads_of(card)
+    units = {name: values.std for name, values in card_statistics(card, heads).items()}
+    return make_learner(_loaders_of(folder, card), network, CombinedLoss(heads, units))
+
+
+def _loaders_of(folder: Path, card: dict[str, Any]) -> DataLoaders:
+    heads, image, path = heads_of(card), image_of(card), folder / FACES_FILE
+    augmentation = AugmentationSettings(**card.get("augmentation", {}))
+    settings = TrainingSettings(**card.get("training", {}))
+    faces = read_faces(path) if path.is_file() else None
+    photos = [] if faces is None else [faces.photo_path(name) for name in faces.kept()["path"]]
+    if faces is not None and photos and all(photo.is_file() for photo in photos):
+        batch_size, seed = settings.batch_size, settings.seed
+        return make_dataloaders(faces, heads, image, augmentation, batch_size=batch_size, seed=seed)
+    why = f"the photos of {path} are not all in {faces.root}" if faces is not None else f"there is no {path}"
+    say(f"{why}, so this Learner has no batches: it predicts, and takes photos by dls.test_dl")
+    nothing = tuple(float("nan") if isinstance(head, Regression) else -1 for head in heads)
+    items = [FaceItem(Path("none"), nothing, split) for split in ("train", "valid")]
+    block = make_data_block(heads, image, augmentation, seed=settings.seed)
+    return block.dataloaders(items, bs=settings.batch_size).new_empty()
+
+
+def predictor_from_learner(
+    learner: Learner,
+    *,
+    heads: Sequence[Head],
+    image: ImageSettings | None = None,
+    name: str = "learner",
+    device: str = "auto",
+    precision: str = "auto",
+) -> Predictor:
+    """Return a predictor of a fastai Learner of one's own, whose model gives one tensor per head.
+
+    Parameters
+    ----------
+    heads : sequence of Head
+        In the order of the model's outputs: numbers, shape (N,) or (N, 1), or scores of the head's grid; logits, shape
+        (N, classes).
+    image : ImageSettings, optional
+        By default the size and the normalisation of the Learner's validation batches.
+
+    Raises
+    ------
+    UsageError
+        The size or normalisation cannot be told, or the outputs are not those of the heads.
+    """
+    image = image or _image_of_loaders(learner.dls)
+    network = learner.model if isinstance(learner.model, FaceNetwork) else OutputsOfHeads(learner.model, heads)
+    _check_outputs(network, heads, image.size)
+    if isinstance(network, FaceNetwork):
+        entries = network_entries(heads, image, network.statistics, network.body_name)
+    else:
+        described = [head_to_dict(head) for head in heads]
+        entries = {"body": type(learner.model).__name__, "heads": described, "image": asdict(image)}
+    card = {"name": name, **entries, "agegender_version": __version__, "calibration": {}}
+    return Predictor(network, card, device=device, precision=precision)
+
+
+class OutputsOfHeads(nn.Module):
+    """Somebody's model, its outputs brought to one float tensor per head; it cannot be stored as a model folder."""
+
+    def __init__(self, model: nn.Module, heads: Sequence[Head]) -> None:
+        super().__init__()
+        self.model = model
+        self.is_regression = [isinstance(head, Regression) for head in heads]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return one tensor per head."""
+        given = self.model(images)
+        outputs = (given,) if isinstance(given, Tensor) else tuple(given)
+        if len(outputs) != len(self.is_regression):
+            raise UsageError(f"the model gives {len(outputs)} tensors, and there are {len(self.is_regression)} heads.")
+        return tuple(
+            raw.reshape(-1) if is_regression and raw.ndim == 2 and raw.shape[1] == 1 else raw
+            for raw, is_regression in zip(outputs, self.is_regression, strict=True)
+        )
+
+
+def _check_outputs(network: nn.Module, heads: Sequence[Head], size: int) -> None:
+    device = next(network.parameters()).device
+    was_training = network.training
+    with torch.no_grad():
+        outputs = network.eval()(torch.zeros(2, 3, size, size, device=device))
+    network.train(was_training)
+    shapes = [tuple(raw.shape) for raw in outputs]
+    for head, shape in zip(heads, shapes, strict=True):
+        fitting: set[tuple[int, ...]] = {(2, head.output_count)} if isinstance(head, Classification) else {(2,)}
+        if isinstance(head, Regression) and head.grid is not None:
+            fitting.add((2, head.grid[1] - head.grid[0] + 1))
+        if shape not in fitting:
+            raise UsageError(
+                f"the model's output for the head {head.name!r} has the shape {shape} for two photos; a "
+                f"{head.kind} of this head gives {' or '.join(map(str, sorted(fitting)))}. All its outputs: {shapes}."
+            )
+
+
+def _image_of_loaders(dls: Any) -> ImageSettings:
+    """Return the size and normalisation of a Learner's photos."""
+    loader = dls.valid
+    for transform in loader.after_batch.fs:
+        if isinstance(transform, (NormalisePhotos, Normalize)):
+            mean, std = (tuple(torch.as_tensor(part).flatten().tolist()) for part in (transform.mean, transform.std))
+            break
+    else:
+        if not any(isinstance(transform, IntToFloatTensor) for transform in loader.after_batch.fs):
+            raise UsageError(
+                "the Learner's batches are normalised in a way that is not known here: there is no Normalize among its "
+                "batch_tfms. Say image=ImageSettings(size=…, mean=…, std=…)."
+            )
+        mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    image = ImageSettings(mean=mean, std=std)
+    if isinstance(loader, PhotoLoader):
+        return replace(image, size=loader.image.size, crop=loader.image.crop, crop_margin=loader.image.crop_margin)
+    if not len(loader):
+        raise UsageError("the Learner has no batches to read the size of its photos from. Say image=ImageSettings(…).")
+    shape = tuple(loader.one_batch()[0].shape)
+    if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
+        raise UsageError(f"the Learner's photos have the shape {shape}, and only square RGB photos can be predicted.")
+    return replace(image, size=shape[2])
+
+
+def check_storable(network: nn.Module) -> FaceNetwork:
+    """Return the network if a card can describe it.
+
+    Raises
+    ------
+    ModelError
+        It is somebody's own model.
+    """
+    if isinstance(network, FaceNetwork):
+        return network
+    raise ModelError(
+        "a network of one's own cannot be rebuilt from a card, so it cannot be stored as a model folder. Keep its "
+        "Learner (learner.export), and make a predictor of it again with from_learner."
+    )

@@ -1,0 +1,173 @@
+"""The network: one body, and one head for each thing to predict.
+
+It takes normalised images and returns one raw tensor per head, in the order of the heads; `decode` turns these into
+what they mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from agegender.errors import DataError
+from agegender.heads import Classification, Head, Regression
+from agegender.model.bodies import make_body
+
+# Dropping features shakes a regression's output, which then learns to keep to the mean: children seem old, old people
+# young. Classes, whose scores only have to be in order, gain by fastai's usual share.
+HEAD_DROPOUT = {Regression.kind: 0.1, Classification.kind: 0.5}
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of a regression's training labels: where its head starts and what its unit is."""
+
+    mean: float
+    std: float
+
+
+def statistics_of(heads: Sequence[Head], training_rows: pd.DataFrame) -> dict[str, Statistics]:
+    """Return the statistics of each regression, by head name.
+
+    Raises
+    ------
+    DataError
+        The labels of one are all equal or unknown.
+    """
+    statistics = {}
+    for head in heads:
+        if not isinstance(head, Regression):
+            continue
+        labels = pd.Series(head.labels(training_rows[head.column])).dropna()
+        if labels.nunique() < 2:
+            raise DataError(
+                f"the {len(labels)} known training labels of the head {head.name!r} are all equal or missing, so there "
+                f"is nothing to learn."
+            )
+        statistics[head.name] = Statistics(float(labels.mean()), float(labels.std(ddof=0)))
+    return statistics
+
+
+class NumberLinear(nn.Linear):
+    """A last layer that speaks the head's unit: its bias is in it and starts at the mean training label.
+
+    The weights are in units of the training standard deviation, so that the optimiser's steps, sized for weights near
+    one, move an age by years and not by hundredths of a year.
+    """
+
+    std: Tensor
+
+    def __init__(self, in_features: int, statistics: Statistics) -> None:
+        super().__init__(in_features, 1)
+        self.register_buffer("std", torch.tensor(float(statistics.std)))
+        nn.init.normal_(self.weight, std=0.01)  # a little spread around the mean to begin with
+        nn.init.constant_(self.bias, statistics.mean)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return numbers, shape (N,), of features, shape (N, in_features)."""
+        return F.linear(features, self.weight * self.std, self.bias).squeeze(1)
+
+
+class FaceNetwork(nn.Module):
+    """One body (images (N, 3, S, S) to a feature map or to vectors), and a module for each head.
+
+    Attributes
+    ----------
+    body_name : str
+    statistics : dict of str to Statistics
+        From these two and the heads the same layers are built again.
+    """
+
+    def __init__(
+        self,
+        body_name: str,
+        body: nn.Module,
+        channels: int,
+        heads: Sequence[Head],
+        statistics: Mapping[str, Statistics],
+    ) -> None:
+        super().__init__()
+        self.body, self.body_name, self.statistics = body, body_name, dict(statistics)
+        is_pooled = getattr(body, "is_pooled", False)
+        self.heads = nn.ModuleDict(
+            {head.name: _make_head(head, channels, statistics.get(head.name), is_pooled=is_pooled) for head in heads}
+        )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return one raw tensor per head, of normalised images, float (N, 3, S, S).
+
+        A regression gives numbers in its unit, shape (N,), or with soft labels scores of the grid, shape (N, G); a
+        classification gives logits, shape (N, classes).
+        """
+        features = self.body(images)
+        # The heads stay out of autocast: a bf16 number near 40 years moves in steps of a quarter of a year.
+        with torch.autocast(features.device.type, enabled=False):
+            return tuple(head(features.float()) for head in self.heads.values())
+
+
+def make_network(
+    body_name: str,
+    heads: Sequence[Head],
+    statistics: Mapping[str, Statistics],
+    *,
+    weights: str = "none",
+    image_size: int = 128,
+) -> FaceNetwork:
+    """Build a network by name; see `bodies.make_body` for names, weights and errors."""
+    body, channels = make_body(body_name, weights=weights, image_size=image_size)
+    return FaceNetwork(body_name, body, channels, heads, statistics)
+
+
+def decode(head: Head, raw: Tensor) -> Tensor:
+    """Return what a head's raw output means: numbers in its unit, shape (N,), or probabilities, shape (N, classes).
+
+    Scores of a grid become the mean of their distribution (Rothe, Timofte, Van Gool: DEX, ICCV Workshops 2015).
+
+    Examples
+    --------
+    >>> from agegender.heads import AGE, GENDER
+    >>> scores = torch.full((1, 121), -100.0)
+    >>> scores[0, 40] = 100.0
+    >>> decode(AGE, scores).tolist(), decode(AGE, torch.tensor([30.0])).tolist()
+    ([40.0], [30.0])
+    >>> decode(GENDER, torch.zeros(1, 2)).tolist()
+    [[0.5, 0.5]]
+    """
+    if isinstance(head, Classification):
+        return raw.float().softmax(dim=-1)
+    if raw.ndim == 1 or head.grid is None:
+        return raw.float().reshape(-1)
+    return raw.float().softmax(dim=1) @ grid_values(head.grid, raw.device)
+
+
+def grid_values(grid: tuple[int, int], device: torch.device) -> Tensor:
+    """Return the whole units of a grid, its ends included."""
+    return torch.arange(grid[0], grid[1] + 1, dtype=torch.float32, device=device)
+
+
+def _make_head(head: Head, channels: int, statistics: Statistics | None, *, is_pooled: bool) -> nn.Sequential:
+    from fastai.vision.learner import create_head
+
+    layers = create_head(channels, head.output_count, ps=HEAD_DROPOUT[head.kind], pool=not is_pooled)
+    if isinstance(head, Regression):
+        if statistics is None:
+            raise DataError(f"the mean and spread of the training labels of the head {head.name!r} are not known.")
+        layers[-1] = _last_layer(head, layers[-1].in_features, statistics)
+    return layers
+
+
+def _last_layer(head: Regression, in_features: int, statistics: Statistics) -> nn.Linear:
+    if head.output_count == 1 or head.grid is None:
+        return NumberLinear(in_features, statistics)
+    # A normal density over the grid: its expectation is the mean training label.
+    values = grid_values(head.grid, torch.device("cpu"))
+    last = nn.Linear(in_features, head.output_count)
+    with torch.no_grad():
+        last.bias.copy_(-((values - statistics.mean) ** 2) / (2 * max(statistics.std, math.sqrt(0.5)) ** 2))
+    return last
