@@ -11,43 +11,29 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from agegender.data.faces_table import label_columns
 from agegender.errors import UsageError
-from agegender.heads.age_bands import age_group
+from agegender.heads.age_bands import with_age_group
 
 MOST_REPEATS = 10.0  # beyond that a handful of faces is learnt by heart
-BALANCE_COLUMNS = ("age_group", "gender", "ethnicity", "expression", "mask", "source")
 
 
 def balancing_weights(rows: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:
-    """Return a weight per row with which every combination of the columns is drawn equally often.
+    """Return a weight per training row with which every combination of the columns is drawn equally often.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Training rows of a faces table.
-    columns : sequence of str
-        Some of `BALANCE_COLUMNS`; unknown labels are a group of their own.
+    The columns are labels of classes, `age_group` or `source`; unknown labels are a group of their own. Shape (rows,),
+    mean 1 before the cap, none above `MOST_REPEATS`.
 
-    Returns
-    -------
-    ndarray, shape (rows,)
-        Mean 1 before the cap; none above `MOST_REPEATS`.
-
-    Raises
-    ------
-    UsageError
-        A column cannot be balanced, or the table lacks it.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"age_years": 30.0, "gender": ["male", "male", "male", "female"]})
+    >>> rows = pd.DataFrame({"age_years": 30.0, "gender": ["male", "male", "male", "female"], "ethnicity": None})
     >>> balancing_weights(rows, ["gender"]).round(2).tolist()
     [0.67, 0.67, 0.67, 2.0]
     """
-    table = rows.assign(age_group=age_group(rows["age_years"]))
-    wrong = [name for name in columns if name not in BALANCE_COLUMNS or name not in table]
+    table = with_age_group(rows)
+    classes = [name for name in label_columns(table) if not pd.api.types.is_float_dtype(table[name])]
+    choices = [*classes, *(["source"] if "source" in table else [])]
+    wrong = [name for name in columns if name not in choices]
     if wrong or not columns:
-        raise UsageError(f"cannot balance by {', '.join(wrong) or 'nothing'}; choose of {', '.join(BALANCE_COLUMNS)}.")
+        raise UsageError(f"cannot balance by {', '.join(wrong) or 'nothing'}; choose of {', '.join(choices)}.")
     cells = table[list(columns)].astype(object).where(table[list(columns)].notna(), "unknown").astype(str)
     joined = cells.agg("\0".join, axis=1)
     counts = joined.map(joined.value_counts()).to_numpy(dtype=np.float64)

@@ -22,6 +22,8 @@ import pandas as pd
 from agegender.data.faces_table import FacesTable, check_table, label_columns
 from agegender.data.twins import Twins, find_twins
 from agegender.errors import UsageError
+from agegender.heads import KNOWN_HEADS, Regression
+from agegender.heads.choosing import MOST_AMBIGUOUS_VALUES
 from agegender.photos.hashing import Fingerprint, fingerprint_files
 from agegender.progress import track
 from agegender.settings import NEAR_RADIUS_BITS, NEAR_TWINS, ON_CONFLICT
@@ -163,13 +165,20 @@ def _settle_by_median(table: pd.DataFrame, contradicted: pd.DataFrame, groups: p
     columns = label_columns(contradicted)
     for _, group in contradicted.groupby(groups[contradicted.index]):
         for column in columns:
-            table.loc[group.index[0], column] = _settled(group[column])
+            labels = group[column]
+            table.loc[group.index[0], column] = labels.median() if _is_measure(table[column]) else _majority(labels)
 
 
-def _settled(labels: pd.Series) -> Any:
-    """Return the median of measures, the majority of classes (whole numbers may be classes too), missing at a tie."""
-    if pd.api.types.is_float_dtype(labels):
-        return labels.median()
+def _is_measure(labels: pd.Series) -> bool:
+    """Return whether a label is a number to be averaged; a few whole numbers may be classes, which may not."""
+    if labels.name in {head.column for head in KNOWN_HEADS if isinstance(head, Regression)}:
+        return True
+    is_whole = pd.api.types.is_float_dtype(labels) and bool((labels.dropna() % 1 == 0).all())
+    return pd.api.types.is_float_dtype(labels) and not (is_whole and labels.nunique() <= MOST_AMBIGUOUS_VALUES)
+
+
+def _majority(labels: pd.Series) -> Any:
+    """Return the most frequent label, missing at a tie."""
     votes = labels.value_counts()
     is_clear = len(votes) == 1 or (len(votes) > 1 and votes.iloc[0] > votes.iloc[1])
     return votes.index[0] if is_clear else None

@@ -156,11 +156,21 @@ def read_faces(path: Path, *, root: Path | None = None) -> FacesTable:
         arrow = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise TableError(f"{path} is not a Parquet file: {str(error).splitlines()[0]}") from error
-    facts = json.loads((arrow.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
+    facts = _stored_facts(arrow.schema.metadata or {}, path)
     stored = facts.get("root")
     return FacesTable(
         check_table(arrow.to_pandas()), root or Path(stored or path.parent).absolute(), facts.get("notes", {})
     )
+
+
+def _stored_facts(metadata: Mapping[bytes, bytes], path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(metadata.get(_METADATA_KEY, b"{}"))
+        if isinstance(facts, dict) and isinstance(facts.get("notes", {}), dict):
+            return facts
+    except ValueError:
+        pass
+    raise TableError(f"the notes in {path} are damaged. `agegender prepare --out {path}` makes the table anew.")
 
 
 def combine_faces(parts: Sequence[FacesTable]) -> FacesTable:

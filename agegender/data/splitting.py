@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from agegender.data.faces_table import SPLITS, FacesTable
+from agegender.data.twins import cluster
 from agegender.errors import UsageError
 
 NOT_IN_SPLIT = "not in the official split"
@@ -32,17 +33,8 @@ GROUPING_COLUMNS = {"file_sha512": False, "twin_cluster": False, "subject_id": T
 def split_faces(faces: FacesTable, *, shares: Sequence[float] = (70, 15, 15), seed: int = 7) -> FacesTable:
     """Return the faces with `split` set for every kept row; rows that were left out get none.
 
-    Parameters
-    ----------
-    shares : three numbers
-        Parts of train, valid and test; only their proportion counts.
-    seed : int
-        The same photos, shares and seed give the same split, in whatever order the rows stand.
-
-    Raises
-    ------
-    UsageError
-        The shares are not three numbers of at least 0 with a positive sum.
+    The shares are parts of train, valid and test; only their proportion counts. The same photos, shares and seed give
+    the same split, in whatever order the rows stand.
     """
     if len(shares) != len(SPLITS) or min(shares) < 0 or not 0 < sum(shares) < float("inf"):
         raise UsageError(
@@ -62,11 +54,6 @@ def fold_faces(faces: FacesTable, *, folds: int = 5, seed: int = 7) -> FacesTabl
     """Return the faces with `fold` 0..folds-1 set for every kept row, by the rules of `split_faces`.
 
     `split` follows from it, so that the table can be trained on as it is: fold 0 is test, fold 1 valid, the rest train.
-
-    Raises
-    ------
-    UsageError
-        Fewer than 3 folds, more than 20, or more than there are photos.
     """
     kept = faces.kept()
     if not 3 <= folds <= min(20, max(len(kept), 3)):
@@ -92,11 +79,6 @@ def keep_official_split(faces: FacesTable, *, seed: int = 7) -> FacesTable:
     """Return the faces with the published split; photos outside it are left out with that reason.
 
     Without a published validation part, a stratified 15 % of train becomes one, twins and persons kept whole.
-
-    Raises
-    ------
-    UsageError
-        A source among them was published without a split.
     """
     kept = faces.kept()
     without = [str(name) for name, sides in kept.groupby("source")["split"] if sides.isna().all()]
@@ -118,13 +100,7 @@ def keep_official_split(faces: FacesTable, *, seed: int = 7) -> FacesTable:
 
 
 def use_fold(faces: FacesTable, fold: int) -> FacesTable:
-    """Return a table of folds with `fold` as test, the next one as valid, and the rest as train.
-
-    Raises
-    ------
-    UsageError
-        The table has no folds, or not this one.
-    """
+    """Return a table of folds with `fold` as test, the next one as valid, and the rest as train."""
     if "fold" not in faces.table or faces.table["fold"].isna().all():
         raise UsageError("this faces table has no folds. `agegender prepare --folds 5` makes one that has.")
     count = int(faces.table["fold"].max()) + 1
@@ -143,17 +119,6 @@ def assign_sides(rows: pd.DataFrame, shares: NDArray[np.float64], seed: int) -> 
     Groups of several photos are placed first, the largest ones first, each where it disturbs the strata least. Single
     photos then fill up each stratum to its quota; what a quota lacks to a whole photo is carried to the next stratum,
     which differs in age alone, so that small strata share one remainder and the totals come out right.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Rows of a faces table.
-    shares : ndarray, shape (K,)
-        Share of each side, summing to 1.
-
-    Returns
-    -------
-    ndarray, shape (rows,), int64
     """
     if rows.empty:
         return np.zeros(0, np.int64)
@@ -176,10 +141,6 @@ def assign_sides(rows: pd.DataFrame, shares: NDArray[np.float64], seed: int) -> 
 
 def group_numbers(rows: pd.DataFrame) -> NDArray[np.int64]:
     """Return a number per row, equal for rows that must stay on one side (connected through any grouping column)."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    row_count = len(rows)
     starts, ends = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for column, is_within_source in GROUPING_COLUMNS.items():
         if column not in rows:
@@ -193,9 +154,7 @@ def group_numbers(rows: pd.DataFrame) -> NDArray[np.int64]:
         first[codes[::-1]] = known[::-1]  # the first row that has each value
         starts.append(known)
         ends.append(first[codes])
-    start, end = np.concatenate(starts), np.concatenate(ends)
-    links = coo_matrix((np.ones(len(start), bool), (start, end)), shape=(row_count, row_count))
-    return np.asarray(connected_components(links, directed=False)[1], np.int64)
+    return cluster(len(rows), np.stack([np.concatenate(starts), np.concatenate(ends)], axis=1))
 
 
 def strata_numbers(rows: pd.DataFrame) -> NDArray[np.int64]:

@@ -106,6 +106,17 @@ def test_median_leaves_a_tie_unknown(tmp_path):
     assert cleaned.kept()["gender"].isna().all()
 
 
+def test_labels_of_any_name_contradict_and_are_settled_by_their_kind(tmp_path):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        save(tmp_path, name, 1)
+    labels = [{"hat": "cap", "shoe_cm": 25.5, "stars": 1.0}, {"hat": "cap", "shoe_cm": 27.5, "stars": 4.0}]
+    rows = [row(name, 30, **more) for name, more in zip(("a.jpg", "b.jpg"), labels, strict=True)]
+    faces = faces_of(tmp_path, *rows, row("c.jpg", 30, hat="none", shoe_cm=26.0, stars=4.0))
+    cleaned, counts = clean(faces, on_conflict="median")
+    assert cleaned.kept()[["hat", "shoe_cm", "stars"]].to_numpy().tolist() == [["cap", 26.0, 4.0]]
+    assert counts.conflicts[0]["photos"][0]["hat"] == "cap"
+
+
 def near_twins(root, **labels):
     save(root, "a.jpg", 1)
     save(root, "b.jpg", 1, quality=60)

@@ -10,6 +10,7 @@ from dataset_layouts import (
     write_folder,
 )
 
+from agegender.data.faces_table import label_columns
 from agegender.data.sources import csv_table, folder
 from agegender.errors import FolderError, TableError, UsageError
 
@@ -106,8 +107,20 @@ class TestCsvTable:
         text(tmp_path / "labels.csv", "path,age\na.jpg,3\n")
         with pytest.raises(TableError, match="lacks the column years"):
             csv_table.read(tmp_path, columns={"age_years": "years"})
-        with pytest.raises(UsageError, match="no column shoe_size"):
-            csv_table.read(tmp_path, columns={"shoe_size": "age"})
+        with pytest.raises(UsageError, match="write --columns age_years=NAME"):
+            csv_table.read(tmp_path, columns={"Age": "age"})
+        for name in ("phash", "shoe size"):
+            with pytest.raises(UsageError, match=f"cannot be called '{name}'"):
+                csv_table.read(tmp_path, columns={name: "nowhere"})
+
+    def test_any_further_column_becomes_a_label(self, tmp_path):
+        for name in "abc":
+            photo(tmp_path / f"{name}.jpg")
+        text(tmp_path / "labels.csv", "path,age,Brille,shoe\na.jpg,30,yes,40.5\nb.jpg,31,no,\nc.jpg,32,,44\n")
+        table = csv_table.read(tmp_path, columns={"glasses": "Brille", "shoe_size": "shoe"}).table
+        assert table["glasses"].fillna("?").tolist() == ["yes", "no", "?"]
+        assert table["shoe_size"].fillna(-1).tolist() == [40.5, -1, 44]
+        assert label_columns(table) == ["age_years", "gender", "ethnicity", "glasses", "shoe_size"]
 
     def test_a_table_whose_photos_lie_elsewhere_says_which_it_looked_for(self, tmp_path):
         text(tmp_path / "labels.csv", "path,age\na.jpg,3\nb.jpg,4\n")

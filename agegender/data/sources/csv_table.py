@@ -1,20 +1,23 @@
 """Photos whose labels stand in a table: CSV, TSV or Parquet, with whatever column names.
 
-Usual names are recognised (`file`, `img_name`, `sex`, …), others are mapped. Genders written as words are understood;
-of numbers nobody knows which is which (datasets disagree), so they must be said. The table decides which photos there
-are: a row without a photo keeps its row and the reason.
+Usual names are recognised (`file`, `img_name`, `sex`, …), others are mapped; any further column becomes a label under
+the name that it is mapped to. Genders written as words are understood; of numbers nobody knows which is which (datasets
+disagree), so they must be said. The table decides which photos there are: a row without a photo keeps its row and the
+reason.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from agegender.data.faces_table import SPLITS, FacesTable
+from agegender.data.faces_table import BOOKKEEPING, SPLITS, FacesTable
 from agegender.data.sources.labels import is_unknown, read_age, read_age_range, read_gender, read_label_file
 from agegender.data.sources.layouts import assemble
 from agegender.errors import FolderError, TableError, UsageError
@@ -22,6 +25,7 @@ from agegender.photos.finding import ESCAPES, require_folder
 
 PHOTO_MISSING = "photo missing"
 CONFLICT = "conflicting labels"
+_LABEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 EXPECTED = "a table with a column of photo paths and one of ages or genders"
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 # Column of the faces table -> names under which datasets have it, most telling first.
@@ -79,6 +83,7 @@ def read(
     named = [row for row in rows if row["path"]]
     odd = {name: sum(row.pop(name) for row in rows) for name in ("age_is_odd", "gender_is_odd")}
     photos = _one_row_per_photo(_checked_photos(named, root))
+    _read_numbers(photos, [name for name in names if name not in USUAL_NAMES])
     if photos and all(row["dropped_because"] == PHOTO_MISSING for row in photos):
         raise FolderError(
             f"none of the {len(photos)} photos that {place.name} names lies in {root}, first {photos[0]['path']}. "
@@ -108,9 +113,8 @@ def _only_table(root: Path) -> Path:
 
 def _column_names(given: pd.DataFrame, mapped: dict[str, str], place: Path) -> dict[str, str]:
     """Return column of the faces table -> column of the given table."""
-    unknown = sorted(set(mapped) - set(USUAL_NAMES))
-    if unknown:
-        raise UsageError(f"a faces table has no column {', '.join(unknown)} to map; it has {', '.join(USUAL_NAMES)}.")
+    for name in mapped:
+        _check_label_name(name)
     by_lower = {str(name).lower(): str(name) for name in given.columns}
     names = dict(mapped)
     for column, usual in USUAL_NAMES.items():
@@ -125,6 +129,20 @@ def _column_names(given: pd.DataFrame, mapped: dict[str, str], place: Path) -> d
             "Map its names with --columns path=NAME age_years=NAME gender=NAME."
         )
     return names
+
+
+def _check_label_name(name: str) -> None:
+    """Refuse a further label whose name is taken, or stands for one of ours that was surely meant."""
+    if name in USUAL_NAMES:
+        return
+    meant = next((ours for ours, usual in USUAL_NAMES.items() if name.lower() in usual), None)
+    if meant:
+        raise UsageError(f"a faces table calls {name} {meant}; write --columns {meant}=NAME.")
+    if name in BOOKKEEPING or not _LABEL_NAME.fullmatch(name):
+        raise UsageError(
+            f"a label cannot be called {name!r}. Give it a name of letters, digits and underscores that is none of "
+            f"{', '.join(sorted(BOOKKEEPING))}."
+        )
 
 
 def _check_genders(labels: pd.DataFrame, genders: Mapping[str, str], place: Path) -> None:
@@ -155,7 +173,9 @@ def _row(given: Mapping[Any, Any], genders: Mapping[str, str]) -> dict[str, Any]
         "age_is_odd": not age.is_understood and ages is None,
         "gender_is_odd": gender is None and not is_unknown(given.get("gender")),
     }
-    for column in ("ethnicity", "expression", "mask", "subject_id"):
+    for column in dict.fromkeys(("ethnicity", "expression", "mask", "subject_id", *given)):
+        if column in row:
+            continue
         label = given.get(column)
         row[column] = None if is_unknown(label) else str(label).strip()
     if ages:
@@ -171,6 +191,18 @@ def _one_row_per_photo(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if row != known and known["dropped_because"] is None:
             known["dropped_because"] = CONFLICT
     return list(first.values())
+
+
+def _read_numbers(rows: list[dict[str, Any]], columns: Collection[str]) -> None:
+    """Turn further labels into numbers where all that are known are numbers."""
+    for column in columns:
+        numbers = pd.to_numeric(pd.Series([row[column] for row in rows], dtype=object), errors="coerce")
+        if all(row[column] is None for row in rows) or any(
+            row[column] is not None and math.isnan(number) for row, number in zip(rows, numbers, strict=True)
+        ):
+            continue
+        for row, number in zip(rows, numbers, strict=True):
+            row[column] = None if math.isnan(number) else float(number)
 
 
 def _checked_photos(rows: list[dict[str, Any]], root: Path) -> list[dict[str, Any]]:
