@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from agegender.model.model_folder import newest_model, read_card
-from agegender.progress import say
 from agegender.settings import PRECISIONS
 
 
@@ -28,9 +26,6 @@ def chosen_model(options: argparse.Namespace) -> Path:
     CardError
         There is none, or it is incomplete.
     """
-    folder = options.model
-    if folder is None:
-        folder = newest_model(options.models_dir)
-        say(f"using the newest model, {folder}")
-    read_card(folder)
-    return Path(folder)
+    from agegender.model.model_folder import chosen_model as named_or_newest
+
+    return named_or_newest(options.model, options.models_dir)

@@ -32,6 +32,11 @@ CROPS = ("none", "haar", "yunet")
 WHEN_NO_FACE = ("centre", "skip")
 WHEN_SEVERAL_FACES = ("largest", "skip")
 
+# What a run takes where nothing is said; drawn faces are few and simple: small photos, and small batches so that there
+# are steps enough.
+OWN_DEFAULTS = {"image_size": 128, "epochs": 10, "batch_size": 64}
+DRAWN_DEFAULTS = {"image_size": 96, "epochs": 15, "batch_size": 32}
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -40,7 +45,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class ImageSettings:
     """How a photo becomes the model's input; stored with the model, so that predict does as training did."""
 
-    size: int = 128  # pixels, square
+    size: int = OWN_DEFAULTS["image_size"]  # pixels, square
     crop: str = "none"  # how faces were cropped beforehand: none, or a detector's name
     crop_margin: float = 0.4  # share of the face box added on each side, when cropped
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -62,8 +67,8 @@ class AugmentationSettings:
 class TrainingSettings:
     """How a network is trained."""
 
-    epochs: int = 10
-    batch_size: int = 64
+    epochs: int = OWN_DEFAULTS["epochs"]
+    batch_size: int = OWN_DEFAULTS["batch_size"]
     learning_rate: float = 2e-3  # the peak of the one-cycle schedule
     weight_decay: float = 1e-2
     precision: str = "auto"  # one of PRECISIONS

@@ -7,12 +7,13 @@ import re
 from pathlib import Path
 
 from agegender.errors import UsageError
-from agegender.settings import PRECISIONS, SIZES, TRAINABLE, TrainingSettings
+from agegender.settings import DRAWN_DEFAULTS, OWN_DEFAULTS, PRECISIONS, SIZES, TRAINABLE, TrainingSettings
 
 DEFAULTS = TrainingSettings()
-IMAGE_SIZE = 128
-# Drawn faces are few and simple: small photos, and small batches so that there are steps enough.
-DRAWN_IMAGE_SIZE, DRAWN_BATCH_SIZE, DRAWN_EPOCHS = 96, 32, 15
+IMAGE_SIZE = OWN_DEFAULTS["image_size"]
+DRAWN_IMAGE_SIZE, DRAWN_BATCH_SIZE, DRAWN_EPOCHS = (
+    DRAWN_DEFAULTS[name] for name in ("image_size", "batch_size", "epochs")
+)
 
 
 def add_training_options(parser: argparse.ArgumentParser) -> None:

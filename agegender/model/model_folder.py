@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from agegender import __version__
-from agegender.data.faces_table import SPLITS, FacesTable
+from agegender.data.faces_table import FacesTable
 from agegender.errors import CardError
 from agegender.heads import Head, head_from_dict, head_to_dict
-from agegender.settings import ImageSettings, Plan
+from agegender.progress import say
+from agegender.settings import SPLITS, ImageSettings, Plan
 
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "model.json"
@@ -54,6 +55,21 @@ def newest_model(models: Path) -> Path:
     if not cards:
         raise CardError(f"there is no model in {models}. `agegender train` makes one, or name one with --model.")
     return max(cards, key=lambda card: (card.stat().st_mtime_ns, card.parent.name)).parent
+
+
+def chosen_model(model: Path | None, models: Path) -> Path:
+    """Return the model folder that is named, or the newest one below `models`, and say which.
+
+    Raises
+    ------
+    CardError
+        There is none, or it is incomplete.
+    """
+    if model is None:
+        model = newest_model(models)
+        say(f"using the newest model, {model}")
+    read_card(model)
+    return model
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from agegender.data.faces_table import FacesTable
 from agegender.data.loading import NormalisePhotos, read_item
 from agegender.errors import FolderError, PhotoError
-from agegender.heads import Classification, Head
+from agegender.heads import Classification, Head, head_to_dict
 from agegender.model.checkpoint import load_network
 from agegender.model.model_folder import heads_of, image_of
 from agegender.model.network import decode
@@ -192,7 +192,9 @@ class Predictor:
             uncalibrated = pd.concat([rows, self._placed(raw, problems, len(rows))], axis=1)
             self.card["calibration"] = self._calibration(uncalibrated[uncalibrated["split"] == "valid"])
         predictions = pd.concat([rows, self._placed(raw, problems, len(rows))], axis=1)
-        return predictions.drop(index=list(problems)).reset_index(drop=True)
+        predictions = predictions.drop(index=list(problems)).reset_index(drop=True)
+        predictions.attrs["heads"] = [head_to_dict(head) for head in self.heads]  # what columns alone do not tell
+        return predictions
 
     def columns(self, raw: Sequence[Tensor]) -> pd.DataFrame:
         """Return raw outputs on the CPU, one per head, as the `prediction_columns` of each, calibrated by the card."""

@@ -26,7 +26,7 @@ from agegender.audit.metrics_document import evaluation_metrics
 from agegender.audit.predictions_table import write_predictions
 from agegender.data.balancing import balancing_weights
 from agegender.data.datablock import make_dataloaders
-from agegender.data.faces_table import SPLITS, FacesTable, write_faces
+from agegender.data.faces_table import FacesTable, write_faces
 from agegender.errors import DataError, ModelError, UsageError
 from agegender.heads import KNOWN_HEADS, Head, Regression, choose_heads, with_settings
 from agegender.model.checkpoint import continue_from, save_weights
@@ -48,7 +48,7 @@ from agegender.model.precision import choose_device, choose_precision, precision
 from agegender.model.predictor import Predictor
 from agegender.model.tensorboard import TensorBoardRun
 from agegender.progress import say
-from agegender.settings import Plan, TrainingSettings
+from agegender.settings import SPLITS, Plan, TrainingSettings
 from agegender.writing import replaced_folder, write_json
 
 LEAST_TRAINING_PHOTOS = 2
@@ -109,7 +109,7 @@ def train_network(faces: FacesTable, plan: Plan, *, run_folder: Path | None = No
     card |= {"precision": precision, "device": device.type, "best_epoch": result.best_epoch}
     predictor = Predictor(network, card, device=device)
     predictions = predictor.predict_faces(faces, calibrates=True)
-    metrics = evaluation_metrics(predictions)
+    metrics = evaluation_metrics(predictions, heads)
     card["metrics"] = {
         side: {key: value for key, value in figures.items() if key != "groups"} for side, figures in metrics.items()
     }
@@ -134,7 +134,7 @@ def store_trained(trained: Trained, faces: FacesTable, folder: Path) -> None:
         write_json(new / METRICS_FILE, trained.metrics)
         write_faces(faces, new / FACES_FILE)
         trained.history.to_csv(new / HISTORY_FILE, index=False)
-        write_predictions(trained.predictions, new / PREDICTIONS_FILE)
+        write_predictions(trained.predictions, new / PREDICTIONS_FILE, trained.predictor.heads)
         export_learner(trained.learner, new / LEARNER_FILE)
 
 
