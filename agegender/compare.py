@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from agegender.api.comparing import Contest
+    from agegender.audit.models_compared import ClassChange, NumberChange
+    from agegender.heads import Head
 
 EPILOG = """\
 examples:
@@ -22,8 +24,9 @@ examples:
   agegender compare models/first theirs.parquet --split all --out reports/against-theirs
   agegender compare models/first --submission predictions.zip
 
-The leaderboard ranks by the average rank over MAE and the four bias scores (gender, age, ethnicity, expression), as the
-ChaLearn course does. Each further model is held against the first, photo by photo."""
+Models of ages are ranked by the average rank over MAE and the four bias scores (gender, age, ethnicity, expression), as
+the ChaLearn course does, others by the main score of each head. Each further model is held against the first, photo by
+photo."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -40,7 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", metavar="FOLDER", type=Path, help="where compare.html goes (default: reports/compare-FIRST-SECOND)"
     )
-    parser.add_argument("--no-faces", action="store_true", help="blur every face in the page")
+    parser.add_argument(
+        "--no-faces", action="store_true", help="show nobody: faces are blurred, files go without names"
+    )
     parser.add_argument(
         "--submission",
         metavar="FILE",
@@ -60,13 +65,8 @@ def run(options: argparse.Namespace) -> Result:
     document = contest.to_dict()
     lines = [_board_text(contest.board)]
     for name, pair in contest.pairs.items():
-        low, value, high = (getattr(pair.error_difference, end) for end in ("low", "value", "high"))
-        interval = f"95 % CI {low:+.2f} to {high:+.2f}"
-        lines.append(
-            f"{name} against {contest.first}: absolute error {value:+.2f} years ({interval}), "
-            f"gender mended {pair.mended_genders}, broken {pair.broken_genders} "
-            f"(McNemar p = {pair.mcnemar_p_value:.3g})"
-        )
+        changes = [_change_words(head, pair.changes[head.name]) for head in pair.heads if pair.changes[head.name].n]
+        lines.append(f"{name} against {contest.first}: {', '.join(changes) or 'no photo that both can be judged by'}")
     if options.submission is not None:
         count = write_submission(contest.predictions[contest.first], options.submission)
         document["submission"] = {"path": str(options.submission), "rows": count}
@@ -84,8 +84,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _board_text(board: pd.DataFrame) -> str:
-    columns = ["model", "n", "average_rank", "mae", "bias_gender", "bias_age", "bias_ethnicity", "gender_accuracy"]
+    columns = [name for name in board if not str(name).startswith("rank_") and board[name].notna().any()]
     return str(board[columns].to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+
+
+def _change_words(head: Head, change: NumberChange | ClassChange) -> str:
+    from agegender.audit.models_compared import ClassChange, NumberChange
+    from agegender.heads import Regression
+
+    if isinstance(change, NumberChange) and isinstance(head, Regression):
+        value, low, high = (getattr(change.error_difference, end) for end in ("value", "low", "high"))
+        of = "" if head.has_bands else f" of {head.title}"
+        unit = f" {head.unit}" if head.unit else ""
+        return f"absolute error{of} {value:+.2f}{unit} (95 % CI {low:+.2f} to {high:+.2f})"
+    assert isinstance(change, ClassChange)
+    counts = f"{head.title} mended {change.mended}, broken {change.broken}"
+    return f"{counts} (McNemar p = {change.mcnemar_p_value:.3g})"
 
 
 def _write_page(options: argparse.Namespace, contest: Contest) -> Path:
@@ -98,7 +112,7 @@ def _write_page(options: argparse.Namespace, contest: Contest) -> Path:
         board=contest.board,
         pairs=contest.pairs,
         first=contest.first,
-        faces=contest.faces,
+        photos_root=contest.photos_root,
         hide_faces=options.no_faces,
     )
 

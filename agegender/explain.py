@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> Result:
         model, folder, choice, faces_file=options.faces, split=options.split
     )
     explanations = explain_photos(model, photos, settings, out, has_second_opinions=options.second_opinions)
-    page = write_model_pages(folder, reports, explanations.faces)["lime"] if options.report else None
+    page = write_model_pages(folder, reports, explanations.faces, only=("lime",))["lime"] if options.report else None
     return Result(_document(explanations), _text(explanations, out, page))
 
 

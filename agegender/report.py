@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from agegender.progress import say
 if TYPE_CHECKING:
     import pandas as pd
 
-    from agegender.pages.report_set import ReportInput
+    from agegender.pages.page_writing import ReportContent
 
 EPILOG = """\
 examples:
@@ -24,9 +24,10 @@ examples:
   agegender report --model models/first --no-faces   another model's, faces blurred beyond recognition
   agegender report --predictions theirs.csv --columns predicted_age_years=pred age_years=true_age --images photos
 
-A predictions table has one row per photo: the labels path, age_years, gender, ethnicity, split, and the predictions
-predicted_age_years, predicted_gender, female_probability, age_low_years, age_high_years. Only an age or a gender with
-its prediction is needed; what is absent is left out of the pages, and they say so."""
+A predictions table has one row per photo: path, split, label columns such as age_years, gender and ethnicity, and of
+each head predicted_<column>; of a number also <name>_low_<unit> and <name>_high_<unit>, of a class
+<name>_probability_<class>. Only one label with its prediction is needed: age_years and predicted_age_years, or
+height_cm and predicted_height_cm. What is absent is left out of the pages, and they say so."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -47,7 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--images", metavar="FOLDER", type=Path, help="where the paths of the table start")
     parser.add_argument("--title", help="what the pages call the model (default: its folder's or table's name)")
-    parser.add_argument("--no-faces", action="store_true", help="blur faces, so that nobody can be recognised")
+    parser.add_argument(
+        "--no-faces", action="store_true", help="show nobody: faces are blurred, files go without names"
+    )
     parser.add_argument("--models-dir", metavar="FOLDER", type=Path, default=Path("models"), help="(default: models)")
     parser.add_argument(
         "--reports-dir", metavar="FOLDER", type=Path, default=Path("reports"), help="(default: reports)"
@@ -62,25 +65,26 @@ def run(options: argparse.Namespace) -> Result:
     if options.images is not None and not options.images.is_dir():
         raise FolderError(f"--images {options.images} is no folder. Name the folder that the table's paths start from.")
     content = _foreign_content(options) if options.predictions else _model_content(options)
-    from agegender.pages.report_set import write_report_set
+    from agegender.pages.report_set import is_hiding_faces, write_report_set
 
-    folder = options.out or options.reports_dir / content.title
-    if options.predictions is None:
-        content = _with_explanations(content, options.reports_dir / content.title)
+    assessment = content.assessment
+    folder = options.out or options.reports_dir / folder_name(assessment.title)
+    if is_hiding_faces(folder) and not options.no_faces:
+        say(f"the last report in {folder} hid faces, and this one shows them; say --no-faces to hide them again")
     report = write_report_set(folder, content, hide_faces=options.no_faces)
     for page in report.older_pages:
         say(f"{page} is from an earlier run and stays as it is" + ("; it may show faces" if options.no_faces else ""))
     document = {
-        "title": content.title,
+        "title": assessment.title,
         "pages": {name: str(path) for name, path in report.pages.items()},
-        "photos": len(report.audit.judged),
-        "split": report.audit.judged_split,
-        "notices": list(report.audit.notices),
-        "findings": [finding.to_dict() for finding in report.findings],
+        "photos": len(assessment.judged),
+        "split": assessment.judged_split,
+        "notices": list(assessment.notices),
+        "findings": [finding.to_dict() for finding in assessment.findings],
         "seconds": round(time.perf_counter() - started, 2),
     }
-    claimed = [finding.sentence for finding in report.findings if finding.is_gap]
-    lines = [*report.audit.notices, *claimed, *(f"wrote {path}" for path in report.pages.values())]
+    claimed = [finding.sentence for finding in assessment.findings if finding.is_gap]
+    lines = [*assessment.notices, *claimed, *(f"wrote {path}" for path in report.pages.values())]
     return Result(document, "\n".join(lines))
 
 
@@ -89,61 +93,70 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return execute(build_parser(), run, arguments)
 
 
-def _model_content(options: argparse.Namespace) -> ReportInput:
+def folder_name(title: str) -> str:
+    """Return a title as the name of one folder, wherever it came from.
+
+    >>> folder_name("first"), folder_name("../../etc/x"), folder_name("..")
+    ('first', 'etc-x', 'report')
+    """
+    return re.sub(r"[^\w. ()+-]+", "-", title).strip(" .-") or "report"
+
+
+def _model_content(options: argparse.Namespace) -> ReportContent:
     if options.columns:
         raise UsageError("--columns maps the columns of a foreign table; give it together with --predictions.")
     from agegender.api.report_content import read_report_content
-    from agegender.model.model_folder import newest_model
+    from agegender.explanation import EXPLANATIONS_FOLDER
+    from agegender.model.model_folder import newest_model, read_card
 
     folder = options.model or newest_model(options.models_dir)
     if options.model is None:
         say(f"reporting on the newest model, {folder}")
-    return read_report_content(folder, images=options.images, title=options.title)
+    title = options.title or str(read_card(folder)["name"])
+    explanations = options.reports_dir / folder_name(title) / EXPLANATIONS_FOLDER
+    return read_report_content(folder, images=options.images, title=title, explanations=explanations)
 
 
-def _with_explanations(content: ReportInput, folder: Path) -> ReportInput:
-    """Return the content with the explanations that `train` or `explain` left among the model's reports."""
-    from agegender.explanation import EXPLANATIONS_FOLDER
-    from agegender.explanation.face_explanation import read_explanations
-
-    return replace(content, explanations=read_explanations(folder / EXPLANATIONS_FOLDER) or None)
-
-
-def _foreign_content(options: argparse.Namespace) -> ReportInput:
-    import pandas as pd
-
+def _foreign_content(options: argparse.Namespace) -> ReportContent:
+    from agegender.audit.assessment import assess
     from agegender.audit.predictions_table import read_predictions
-    from agegender.data.faces_table import FacesTable
-    from agegender.pages.report_set import ReportInput
+    from agegender.pages.page_writing import ReportContent
 
     table = mapped(read_predictions(options.predictions), options.columns)
-    faces = None
-    if options.images is not None:
-        listed = pd.DataFrame({"path": table.get("path", pd.Series(dtype=object)), "source": "images"})
-        faces = FacesTable(listed, options.images.absolute())
-    return ReportInput(table, options.title or options.predictions.stem, faces)
+    root = options.images.absolute() if options.images else None
+    return ReportContent(assess(table, title=options.title or options.predictions.stem), root)
 
 
 def mapped(table: pd.DataFrame, pairs: Sequence[str]) -> pd.DataFrame:
     """Return a table whose columns have our names, as `OURS=THEIRS` pairs say.
 
+    Ours are the columns that every table may have, and those of each head that the table has once it is mapped: with
+    `predicted_height_cm=p` and `height_cm=h` there is one for height.
+
     Raises
     ------
     UsageError
-        A pair isn't one, or names a column that we don't know.
+        A pair isn't one, or names a column that no head has.
     TableError
         The table lacks a named column.
     """
-    from agegender.audit.judged import NUMBERS, TEXTS
+    from agegender.audit.predictions_table import COLUMN_NAMES
+    from agegender.heads import heads_of_predictions
 
-    renamed = table.copy()
-    for pair in pairs:
-        ours, equals, theirs = pair.partition("=")
-        if not equals or ours not in (*TEXTS, *NUMBERS):
-            raise UsageError(f"--columns {pair!r} is no OURS=THEIRS; ours are {', '.join((*TEXTS, *NUMBERS))}.")
+    named = [pair.partition("=") for pair in pairs]
+    ours_to_theirs = {ours: theirs for ours, _, theirs in named if theirs in table}
+    gone = [name for name in table if name in ours_to_theirs.values() and name not in ours_to_theirs]
+    renamed = table.assign(**{ours: table[theirs] for ours, theirs in ours_to_theirs.items()}).drop(columns=gone)
+    names = [name for head in heads_of_predictions(renamed) for name in (head.column, *head.prediction_columns)]
+    known = list(dict.fromkeys((*COLUMN_NAMES, *names)))
+    for ours, equals, theirs in named:
+        if not equals or ours not in known:
+            raise UsageError(
+                f"--columns {ours + equals + theirs!r} is no OURS=THEIRS; ours are {', '.join(known)}, and "
+                f"predicted_<column> beside any column of labels."
+            )
         if theirs not in table:
             raise TableError(f"the table has no column {theirs!r}; it has {', '.join(map(str, table.columns[:20]))}.")
-        renamed[ours] = table[theirs]
     return renamed
 
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from agegender.audit.comparison import PairedComparison, compare_pair, leaderboard
+from agegender.audit.models_compared import PairedComparison, compare_pair, leaderboard
 from agegender.audit.predictions_table import read_predictions
-from agegender.data.faces_table import FacesTable, read_faces
+from agegender.data.faces_table import read_faces
 from agegender.errors import TableError
+from agegender.heads import Regression, heads_of_predictions
 from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE, read_card
 from agegender.writing import replaced_file
 
@@ -29,17 +30,17 @@ class Contest:
     predictions : mapping of name to DataFrame
         The rows compared, in the order that the models were named.
     board : DataFrame
-        See `metrics.comparison.leaderboard`.
+        See `audit.models_compared.leaderboard`.
     pairs : mapping of name to PairedComparison
         What each further model changes against the first.
-    faces : FacesTable or None
+    photos_root : Path or None
         Where the photos are, when the first model's folder says so.
     """
 
     predictions: Mapping[str, pd.DataFrame]
     board: pd.DataFrame
     pairs: Mapping[str, PairedComparison]
-    faces: FacesTable | None
+    photos_root: Path | None
 
     @property
     def first(self) -> str:
@@ -68,8 +69,8 @@ def compare_models(models: Sequence[Path], *, split: str = "test") -> Contest:
     first, *others = predictions
     pairs = {name: compare_pair(predictions[first], predictions[name]) for name in others}
     table = models[0] / FACES_FILE
-    faces = read_faces(table) if table.is_file() else None
-    return Contest(predictions, leaderboard(predictions), pairs, faces)
+    photos_root = read_faces(table).root if table.is_file() else None
+    return Contest(predictions, leaderboard(predictions), pairs, photos_root)
 
 
 def write_submission(predictions: pd.DataFrame, path: Path) -> int:
@@ -85,7 +86,8 @@ def write_submission(predictions: pd.DataFrame, path: Path) -> int:
     TableError
         An age is missing.
     """
-    ages = predictions.sort_values("path")["predicted_age_years"]
+    column = _head_with_ages(predictions).predicted
+    ages = pd.to_numeric(predictions.sort_values("path")[column], errors="coerce")
     if ages.isna().any():
         raise TableError(f"{int(ages.isna().sum())} photos have no predicted age, and a submission needs all of them.")
     text = io.StringIO()
@@ -93,6 +95,13 @@ def write_submission(predictions: pd.DataFrame, path: Path) -> int:
     with replaced_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("predictions.csv", text.getvalue())
     return len(ages)
+
+
+def _head_with_ages(predictions: pd.DataFrame) -> Regression:
+    heads = [head for head in heads_of_predictions(predictions) if isinstance(head, Regression) and head.has_bands]
+    if not heads:
+        raise TableError("the first model predicts no ages, and a submission is made of them.")
+    return heads[0]
 
 
 def _named(models: Sequence[Path]) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""Owns what a report reads from a model folder: tables and the card, never the weights."""
+"""From a model folder, or anybody's predictions table, to what a report is made of; the weights are never read."""
 
 from __future__ import annotations
 
@@ -6,34 +6,46 @@ from pathlib import Path
 
 import pandas as pd
 
+from agegender.audit.assessment import assess
 from agegender.audit.predictions_table import read_predictions
-from agegender.data.faces_table import FacesTable, read_faces
+from agegender.data.faces_table import read_faces
 from agegender.errors import TableError
 from agegender.model.model_folder import FACES_FILE, HISTORY_FILE, PREDICTIONS_FILE, read_card
-from agegender.pages.report_set import ReportInput
+from agegender.pages.page_writing import ReportContent
 
 
-def read_report_content(folder: Path, *, images: Path | None = None, title: str | None = None) -> ReportInput:
+def read_report_content(
+    folder: Path, *, images: Path | None = None, title: str | None = None, explanations: Path | None = None
+) -> ReportContent:
     """Return what is to be reported on a model folder; its faces table and history may be absent.
 
     Parameters
     ----------
     images : Path, optional
         Where the photos are now, when they have moved since training.
+    explanations : Path, optional
+        The folder where `train` or `explain` left explanations; nothing is read where there is none.
 
     Raises
     ------
     CardError
         There is no model folder, or its card is broken.
     TableError
-        It holds no predictions, or a table in it can't be read.
+        It holds no predictions, or a table in it can't be read or judged.
     """
     card = read_card(folder)
     predictions = read_predictions(folder / PREDICTIONS_FILE)
-    faces: FacesTable | None = None
+    photos_root, is_drawn = images.absolute() if images else None, False
     if (folder / FACES_FILE).is_file():
-        faces = read_faces(folder / FACES_FILE, root=images.absolute() if images else None)
-    return ReportInput(predictions, title or str(card["name"]), faces, card, _history(folder / HISTORY_FILE))
+        faces = read_faces(folder / FACES_FILE, root=photos_root)
+        photos_root, is_drawn = faces.root, faces.is_drawn()
+    return ReportContent(
+        assess(predictions, title=title or str(card["name"]), is_drawn=is_drawn),
+        photos_root,
+        card,
+        _history(folder / HISTORY_FILE),
+        _explanations(explanations),
+    )
 
 
 def _history(path: Path) -> pd.DataFrame | None:
@@ -44,3 +56,11 @@ def _history(path: Path) -> pd.DataFrame | None:
     except ValueError as error:
         raise TableError(f"{path} cannot be read as CSV: {error}. Delete it to go without learning curves.") from error
     return history if "epoch" in history else None
+
+
+def _explanations(folder: Path | None) -> list | None:
+    if folder is None or not folder.is_dir():
+        return None
+    from agegender.explanation.face_explanation import read_explanations
+
+    return read_explanations(folder) or None

@@ -36,7 +36,9 @@ def report_model(
     return write_model_pages(model_folder, folder, explained)
 
 
-def write_model_pages(model_folder: Path, folder: Path, explanations: Sequence[FaceExplanation]) -> dict[str, Path]:
+def write_model_pages(
+    model_folder: Path, folder: Path, explanations: Sequence[FaceExplanation], *, only: Sequence[str] | None = None
+) -> dict[str, Path]:
     """Write the pages of a model from its folder, these explanations among them; return page name -> file.
 
     Raises
@@ -45,7 +47,7 @@ def write_model_pages(model_folder: Path, folder: Path, explanations: Sequence[F
         The model folder holds no predictions.
     """
     content = replace(read_report_content(model_folder), explanations=list(explanations) or None)
-    return write_report_set(folder, content).pages
+    return write_report_set(folder, content, only=only).pages
 
 
 def faces_to_explain(faces: FacesTable, predictions: pd.DataFrame, heads: Sequence[Head]) -> list[PhotoToExplain]:

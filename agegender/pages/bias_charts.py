@@ -1,4 +1,4 @@
-"""Owns the charts of the bias page: which comparison becomes which drawing."""
+"""The charts of the bias page: which comparison becomes which drawing. The kind of a head decides, never its name."""
 
 from __future__ import annotations
 
@@ -6,44 +6,158 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from agegender.audit.calibration import reliability_bins
-from agegender.audit.comparisons import Comparisons, as_interval, ranked, title
-from agegender.audit.judged import Audit
-from agegender.audit.results import Group, GroupResult
+from agegender.audit import grouping
+from agegender.audit.estimates import Estimate
+from agegender.audit.groups import Group, GroupResult
+from agegender.audit.reliability import reliability_bins
+from agegender.heads import Classification, Head, Regression
+from agegender.heads.classification import as_names
 from agegender.pages import charts
-from agegender.pages.bias_tables import training_shares
-from agegender.pages.words import Interval, count, number, scaled
+from agegender.pages.bias_tables import ranked, training_shares
+from agegender.pages.page_writing import ReportContent
+from agegender.pages.words import about, count, in_unit, number, too
 
 MOST_GROUPS = 24  # a chart with more lines than that is a table
 MOST_POINTS = 20_000
-_ERROR_LABEL = "predicted minus labelled age, years"
+_PANELS = (("gender",), ("ethnicity",))  # groupings whose groups get a cloud of their own
 
 
-def forests(comparisons: Comparisons, columns: tuple[str, ...]) -> list[Markup]:
-    """Return the forest plots of one grouping: gaps of MAE and gender accuracy, signed error; none for 3 columns."""
+def forests(content: ReportContent, columns: tuple[str, ...]) -> list[Markup]:
+    """Return the forest plots of one grouping, head by head; none for three columns."""
     if len(columns) > 2:
         return []
-    wanted = (
-        ("mae", "gap_to_rest", "Gap in MAE to the other groups", "years; right of the line: worse"),
-        ("signed_error", "estimate", "Mean error", "years; right of the line: judged too old"),
-        ("gender_accuracy", "gap_to_rest", "Gap in gender accuracy", "percentage points; left of the line: worse"),
-    )
     drawings = []
-    for metric, part, name, x_label in wanted:
-        result = comparisons.get(columns, metric)
-        if result is not None and len(result.groups) > 1:
-            drawings.append(_forest(result, part, name, x_label))
+    for head in content.heads:
+        for metric, part, name, x_label in _forest_kinds(head, about(head, content.heads)):
+            result = content.comparisons.get(columns, f"{head.name}.{metric}")
+            if result is not None and len(result.groups) > 1:
+                drawings.append(_forest(result, part, name, x_label))
     return drawings
+
+
+def representation(content: ReportContent) -> list[Markup]:
+    """Return error against share of the training photos, one drawing per regression and grouping."""
+    drawings = []
+    for head in content.regressions:
+        for columns in content.comparisons.single:
+            result = content.comparisons.get(columns, head.metrics[0].name)
+            groups, shares = ranked(result)[:MOST_GROUPS], training_shares(content, columns)
+            if len(groups) < 2 or not shares:
+                continue
+            drawing = charts.representation_chart(
+                [group.name for group in groups],
+                [shares.get(group.values, 0.0) for group in groups],
+                [group.estimate for group in groups],
+                title=f"By {grouping.title(columns)}{about(head, content.heads)}",
+                y_label=in_unit("MAE", head),
+                description=f"Error of each group by {grouping.title(columns)} against its share of training; "
+                "see the tables.",
+            )
+            drawings.append(drawing)
+    return drawings
+
+
+def clouds(content: ReportContent, head: Regression) -> list[Markup]:
+    """Return predicted against labelled values, for all judged rows and for the groups of a few columns."""
+    rows = content.assessment.judged.dropna(subset=[head.column, head.predicted])
+    ends = _axis_ends(head, rows)
+    parts = [(f"Everybody ({count(len(rows))})", rows)]
+    for columns in _PANELS:
+        groups = ranked(content.comparisons.get(columns, head.metrics[0].name))[:6]
+        parts += [(f"{group.name} ({count(group.n)})", rows[rows[columns[0]] == group.name]) for group in groups]
+    return [_cloud(head, name, part, ends) for name, part in parts if len(part)]
+
+
+def error_distributions(content: ReportContent, head: Regression) -> list[Markup]:
+    """Return the distribution of signed errors: a histogram of everybody, then quantiles of each group."""
+    judged = content.assessment.judged
+    errors = judged[head.error_column].dropna().to_numpy(float)
+    x_label, digits = in_unit(f"predicted minus labelled {head.title}", head), content.digits(head)
+    told = f"Errors of {count(len(errors))} photos; median {number(np.median(errors), digits, signed=True)} {head.unit}"
+    step = 2.0 if head.has_bands else _round_up(float(np.quantile(np.abs(errors), 0.99)) / 15)
+    drawings = [
+        charts.histogram_chart(errors, step=step, title="Everybody", x_label=x_label, description=told.rstrip())
+    ]
+    for columns in content.comparisons.single:
+        result = content.comparisons.get(columns, head.metrics[0].name)
+        groups = [group for group in _largest(result) if group.is_ranked] if result else []
+        if not groups:
+            continue
+        labels = judged[columns[0]].astype(object)
+        samples = [judged[head.error_column][labels == group.name].dropna().to_numpy(float) for group in groups]
+        medians = [
+            f"{group.name}: {np.median(values):+.{digits}f}" for group, values in zip(groups, samples, strict=True)
+        ]
+        drawing = charts.quantile_chart(
+            [f"{group.name} ({count(group.n)})" for group in groups],
+            samples,
+            title=f"By {grouping.title(columns)}",
+            x_label=x_label,
+            description=f"Errors by {grouping.title(columns)}; {in_unit('medians', head).replace(',', ' in')}: "
+            + "; ".join(medians),
+        )
+        drawings.append(drawing)
+    return drawings
+
+
+def coverages(content: ReportContent, head: Regression) -> list[Markup]:
+    """Return how often the intervals of a head hold, by group, against the promised 90 %."""
+    drawings = []
+    for columns in content.comparisons.single:
+        result = content.comparisons.get(columns, f"{head.name}.interval_coverage")
+        if result is None or len(result.groups) < 2:
+            continue
+        groups = _largest(result)
+        drawing = charts.forest_chart(
+            [f"{group.name} ({count(group.n)})" for group in groups],
+            [group.estimate.scaled(100) for group in groups],
+            title=f"Coverage by {grouping.title(columns)}",
+            x_label="% inside their interval; dashes: 90",
+            null_value=90.0,
+            is_faint=[not group.is_ranked for group in groups],
+            description=f"Coverage of the 90 % {head.title} interval by {grouping.title(columns)}; "
+            "figures in the table below.",
+        )
+        drawings.append(drawing)
+    return drawings
+
+
+def reliabilities(content: ReportContent, head: Classification) -> list[Markup]:
+    """Return reliability curves of a head's probabilities: everybody, then the largest groups by ethnicity."""
+    chance = head.probabilities(content.assessment.judged)
+    if chance is None:
+        return []
+    rows = content.assessment.judged
+    rows = rows[rows[head.column].notna().to_numpy() & np.isfinite(chance).all(axis=1)]
+    parts = [(f"Everybody ({count(len(rows))})", rows)]
+    groups = sorted(ranked(content.comparisons.get(_PANELS[-1], head.metrics[0].name)), key=lambda group: -group.n)[:5]
+    parts += [(f"{group.name} ({count(group.n)})", rows[rows[_PANELS[-1][0]] == group.name]) for group in groups]
+    return [_reliability(head, name, part) for name, part in parts if len(part)]
+
+
+def _forest_kinds(head: Head, where: str) -> list[tuple[str, str, str, str]]:
+    """Return metric, estimate, title and axis of each forest plot of a head."""
+    if isinstance(head, Regression):
+        unit = f"{head.unit}; " if head.unit else ""
+        over = f"{unit}right of the line: judged too {too(head)[0]}"
+        return [
+            (
+                "mean_absolute_error",
+                "gap_to_rest",
+                f"Gap in MAE to the other groups{where}",
+                f"{unit}right of the line: worse",
+            ),
+            ("mean_signed_error", "estimate", f"Mean error{where}", over),
+        ]
+    return [("accuracy", "gap_to_rest", f"Gap in {head.title} accuracy", "percentage points; left of the line: worse")]
 
 
 def _forest(result: GroupResult, part: str, name: str, x_label: str) -> Markup:
     groups = _largest(result)
     scale = 100 if result.unit == "share" else 1
-    values = [scaled(as_interval(getattr(group, part)), scale) for group in groups]
+    values: list[Estimate] = [getattr(group, part).scaled(scale) for group in groups]
     left_out = len(result.groups) - len(groups)
-    told = [
-        f"{group.name}: {number(value.estimate, 1, signed=True)}" for group, value in zip(groups, values, strict=True)
-    ]
+    told = [f"{group.name}: {number(value.value, 1, signed=True)}" for group, value in zip(groups, values, strict=True)]
     drawing = charts.forest_chart(
         [f"{group.name} ({count(group.n)})" for group in groups],
         values,
@@ -51,127 +165,68 @@ def _forest(result: GroupResult, part: str, name: str, x_label: str) -> Markup:
         x_label=x_label,
         null_value=0.0,
         is_faint=[not group.is_ranked for group in groups],
-        description=f"{name} by {title(result.columns)}. {'; '.join(told)}",
+        description=f"{name} by {grouping.title(result.columns)}. {'; '.join(told)}",
     )
     return charts.captioned(drawing, f"The {left_out} smallest groups are in the table only." if left_out else "")
 
 
-def representation(audit: Audit, comparisons: Comparisons) -> list[Markup]:
-    """Return error against share of the training photos, one drawing per grouping."""
-    drawings = []
-    for columns in comparisons.single:
-        result, shares = comparisons.get(columns, "mae"), training_shares(audit, columns)
-        groups = ranked(result)[:MOST_GROUPS]
-        if len(groups) < 2 or not shares:
-            continue
-        drawing = charts.representation_chart(
-            [group.name for group in groups],
-            [shares.get(group.values, 0.0) for group in groups],
-            [as_interval(group.estimate) for group in groups],
-            title=f"By {title(columns)}",
-            description=f"Error of each group by {title(columns)} against its share of training; see the tables.",
-        )
-        drawings.append(drawing)
-    return drawings
+def _axis_ends(head: Regression, rows: pd.DataFrame) -> tuple[float, float]:
+    values = rows[[head.column, head.predicted]].to_numpy(float)
+    if not len(rows):
+        return 0.0, 100.0
+    if head.has_bands:
+        return 0.0, float(np.ceil(values.max() / 10) * 10)
+    edge = 0.03 * max(float(np.ptp(values)), 1e-9)
+    return float(values.min()) - edge, float(values.max()) + edge
 
 
-def clouds(audit: Audit, comparisons: Comparisons) -> list[Markup]:
-    """Return predicted against labelled age, for all judged rows and for the groups by gender and ethnicity."""
-    rows = audit.judged.dropna(subset=["age_years", "predicted_age_years"])
-    limit = float(np.ceil(rows[["age_years", "predicted_age_years"]].max().max() / 10) * 10) if len(rows) else 100.0
-    parts = [(f"Everybody ({count(len(rows))})", rows)]
-    for columns in (("gender",), ("ethnicity",)):
-        groups = ranked(comparisons.get(columns, "mae"))[:6]
-        parts += [(f"{group.name} ({count(group.n)})", rows[rows[columns[0]] == group.name]) for group in groups]
-    return [_cloud(name, part, limit) for name, part in parts if len(part)]
-
-
-def _cloud(name: str, rows: pd.DataFrame, limit: float) -> Markup:
-    correlation = rows["age_years"].corr(rows["predicted_age_years"])
+def _cloud(head: Regression, name: str, rows: pd.DataFrame, ends: tuple[float, float]) -> Markup:
+    correlation = rows[head.column].corr(rows[head.predicted]) if len(rows) > 1 else np.nan
     shown = rows if len(rows) <= MOST_POINTS else rows.sample(MOST_POINTS, random_state=7)
     drawing = charts.cloud_chart(
-        shown["age_years"],
-        shown["predicted_age_years"],
+        shown[head.column],
+        shown[head.predicted],
         title=name,
-        x_label="labelled age, years",
-        y_label="predicted age, years",
-        limit=limit,
-        description=f"Predicted against labelled age, {name}. Correlation {correlation:.2f}",
+        x_label=in_unit(f"labelled {head.title}", head),
+        y_label=in_unit(f"predicted {head.title}", head),
+        ends=ends,
+        description=f"Predicted against labelled {head.title}, {name}. Correlation {number(correlation, 2)}",
     )
     return charts.captioned(drawing, f"A sample of {count(MOST_POINTS)} photos." if len(shown) < len(rows) else "")
 
 
-def error_distributions(audit: Audit, comparisons: Comparisons) -> list[Markup]:
-    """Return the distribution of signed errors: a histogram of everybody, then quantiles of each group."""
-    errors = audit.judged["age_error_years"].dropna().to_numpy(float)
-    told = f"Errors of {count(len(errors))} photos; median {number(np.median(errors), signed=True)} years"
-    drawings = [charts.histogram_chart(errors, title="Everybody", x_label=_ERROR_LABEL, description=told)]
-    for columns in comparisons.single:
-        result = comparisons.get(columns, "mae")
-        groups = [group for group in _largest(result) if group.is_ranked] if result else []
-        if not groups:
-            continue
-        samples = [_errors(audit, columns[0], group) for group in groups]
-        medians = [f"{group.name}: {np.median(values):+.1f}" for group, values in zip(groups, samples, strict=True)]
-        drawing = charts.quantile_chart(
-            [f"{group.name} ({count(group.n)})" for group in groups],
-            samples,
-            title=f"By {title(columns)}",
-            x_label=_ERROR_LABEL,
-            description=f"Errors by {title(columns)}; medians in years: {'; '.join(medians)}",
-        )
-        drawings.append(drawing)
-    return drawings
-
-
-def coverages(comparisons: Comparisons) -> list[Markup]:
-    """Return how often the age intervals hold, by group, against the promised 90 %."""
-    drawings = []
-    for columns in comparisons.single:
-        result = comparisons.get(columns, "interval_coverage")
-        if result is None or len(result.groups) < 2:
-            continue
-        groups = _largest(result)
-        drawing = charts.forest_chart(
-            [f"{group.name} ({count(group.n)})" for group in groups],
-            [scaled(as_interval(group.estimate), 100) for group in groups],
-            title=f"Coverage by {title(columns)}",
-            x_label="% inside their interval; dashes: 90",
-            null_value=90.0,
-            is_faint=[not group.is_ranked for group in groups],
-            description=f"Coverage of the 90 % age interval by {title(columns)}; figures in the table below.",
-        )
-        drawings.append(drawing)
-    return drawings
-
-
-def reliabilities(audit: Audit, comparisons: Comparisons) -> list[Markup]:
-    """Return reliability curves of the gender probability: everybody, then the largest groups by ethnicity."""
-    known = audit.judged.dropna(subset=["gender", "female_probability"])
-    parts = [(f"Everybody ({count(len(known))})", known)]
-    groups = sorted(ranked(comparisons.get(("ethnicity",), "gender_accuracy")), key=lambda group: -group.n)[:5]
-    parts += [(f"{group.name} ({count(group.n)})", known[known["ethnicity"] == group.name]) for group in groups]
-    return [_reliability(name, rows) for name, rows in parts if len(rows)]
-
-
-def _reliability(name: str, rows: pd.DataFrame) -> Markup:
-    bins = reliability_bins(rows["gender"] == "female", rows["female_probability"])
+def _reliability(head: Classification, name: str, rows: pd.DataFrame) -> Markup:
+    chance = head.probabilities(rows)
+    assert chance is not None
+    if head.is_binary:
+        second = head.classes[1]
+        is_it, said = (as_names(rows[head.column]) == second).to_numpy(), chance[:, 1]
+        x_label, y_label = f"predicted probability of “{second}”", f"share labelled “{second}”"
+        what = f"the probability of {second}"
+    else:
+        is_it, said = head.is_right(rows), chance.max(axis=1)
+        x_label, y_label, what = "probability of the predicted class", "share predicted right", "its confidence"
+    bins = reliability_bins(is_it, said)
     bins = bins[bins["n"] > 0]
-    ends = bins[["female_share", "female_share_low", "female_share_high"]].to_numpy()
     return charts.reliability_chart(
         bins["mean_probability"],
-        [Interval(*row) for row in ends],
+        [Estimate(*ends) for ends in bins[["share", "share_low", "share_high"]].to_numpy()],
         title=name,
-        description=f"Reliability of the probability of female, {name}",
+        x_label=x_label,
+        y_label=y_label,
+        description=f"Reliability of {what}, {name}",
     )
-
-
-def _errors(audit: Audit, column: str, group: Group) -> np.ndarray:
-    rows = audit.judged[audit.judged[column].astype(object) == group.name]
-    return rows["age_error_years"].dropna().to_numpy(float)
 
 
 def _largest(result: GroupResult) -> list[Group]:
     """Return at most `MOST_GROUPS` groups, in the result's order."""
     kept = {id(group) for group in sorted(result.groups, key=lambda group: -group.n)[:MOST_GROUPS]}
     return [group for group in result.groups if id(group) in kept]
+
+
+def _round_up(value: float) -> float:
+    """Return the next 1, 2 or 5 times a power of ten."""
+    if not value > 0:
+        return 1.0
+    power = 10.0 ** np.floor(np.log10(value))
+    return float(next(step * power for step in (1, 2, 5, 10) if step * power >= value * (1 - 1e-9)))

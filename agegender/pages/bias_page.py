@@ -1,152 +1,151 @@
-"""Owns `bias.html`, the flagship: what can be claimed about groups, then everything that it rests on."""
+"""`bias.html`, the flagship: what can be claimed about groups, then everything that it rests on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
-from agegender.audit.comparisons import Comparisons, faces_address, identifier, ranked, title
+from agegender.audit import grouping
 from agegender.audit.findings import Finding
-from agegender.audit.judged import Audit
-from agegender.audit.judgement import Judgement
-from agegender.pages import bias_charts, galleries
-from agegender.pages.bias_scores import chalearn_table
-from agegender.pages.bias_tables import calibration_table, coverage_table, gap_table, group_tables
-from agegender.pages.matrices import Matrix, confusion_matrix, decade_matrix, matrix_table
-from agegender.pages.page_writing import write_page
-from agegender.pages.split_tables import overfitting_words, split_group_table
-from agegender.pages.tables import Table
-from agegender.pages.words import count
-
-_MOST_MATRICES = 10
+from agegender.heads import Classification, Regression
+from agegender.pages import bias_charts, bias_tables, galleries
+from agegender.pages.page_writing import ReportContent, write_page
+from agegender.pages.split_tables import overfitting_words, split_group_table, split_table
+from agegender.pages.tables import matrix_table
+from agegender.pages.words import capitalised, count, identifier, own_id
 
 
-@dataclass(frozen=True)
-class GroupSection:
-    """One grouping on the page: its tables and forest plots."""
-
-    anchor: str
-    name: str
-    tables: Sequence[Table]
-    drawings: Sequence[Markup]
-    notes: Sequence[str]
-    is_intersection: bool = False
-    size_words: str = ""
-
-
-@dataclass(frozen=True)
-class FindingLine:
-    """One finding and where its figures stand."""
-
-    sentence: str
-    address: str
-    faces_address: str
-    kind: str
-    is_gap: bool
-
-
-def write_bias(path: Path, judgement: Judgement, *, pages: Sequence[Mapping[str, Any]] = ()) -> Path:
+def write_bias(path: Path, content: ReportContent, pages: Sequence[Mapping[str, Any]] = ()) -> Path:
     """Write `bias.html` to `path`, whole or not at all; return the path."""
-    return write_page(path, "bias.html", pages=pages, **bias_context(judgement))
+    return write_page(path, "bias.html", pages=pages, **bias_context(content))
 
 
-def bias_context(judgement: Judgement) -> dict[str, Any]:
+def bias_context(content: ReportContent) -> dict[str, Any]:
     """Return everything that the template of the page names."""
-    audit, comparisons = judgement.audit, judgement.comparisons
-    shelf = galleries.PhotoShelf(audit)
-    confusions, decades = _confusions(audit, comparisons), decade_matrix(audit.judged)
-    return {
-        "title": f"Who is it wrong about? {audit.title}",
+    assessment = content.assessment
+    shelf = galleries.PhotoShelf(content)
+    numbers = [_regression_section(content, head) for head in content.regressions]
+    classes = [section for head in content.classifications if (section := _class_section(content, head))]
+    context = {
+        "title": f"Who is it wrong about? {assessment.title}",
         "heading": "Who is it wrong about?",
-        "subject": audit.title,
-        "audit": audit,
-        "is_drawn": audit.is_drawn,
-        "notices": audit.notices,
-        "judged_count": count(len(audit.judged)),
-        "findings": finding_lines(judgement.findings, comparisons),
-        "sections": _sections(audit),
-        "split_table": judgement.splits,
-        "split_groups": split_group_table(audit, comparisons.single),
-        "overfitting": overfitting_words(audit),
-        "groups": [_group_section(audit, comparisons, columns) for columns in comparisons.by_columns],
-        "gaps": gap_table(comparisons),
-        "representation": bias_charts.representation(audit, comparisons),
-        "clouds": bias_charts.clouds(audit, comparisons) if audit.has_age else [],
-        "distributions": bias_charts.error_distributions(audit, comparisons) if audit.has_age else [],
-        "confusions": confusions,
-        "confusion_table": matrix_table("confusions", confusions),
-        "decades": decades,
-        "decade_table": matrix_table("decades", [decades] if decades else []),
-        "coverages": bias_charts.coverages(comparisons),
-        "coverage_table": coverage_table(comparisons),
-        "reliabilities": bias_charts.reliabilities(audit, comparisons)
-        if audit.has("gender", "female_probability")
-        else [],
-        "calibration": calibration_table(audit, comparisons),
-        "chalearn": chalearn_table(audit),
-        "strips": galleries.overall_strips(audit, shelf),
-        "galleries": galleries.galleries(audit, comparisons, shelf),
+        "subject": assessment.title,
+        "is_drawn": assessment.is_drawn,
+        "hide_faces": content.hide_faces,
+        "has_photos": content.photos_root is not None,
+        "notices": assessment.notices,
+        "cautions": content.cautions,
+        "judged_split": assessment.judged_split,
+        "judged_count": count(len(assessment.judged)),
+        "findings": finding_links(content, assessment.findings),
+        "split_table": split_table(content),
+        "split_groups": split_group_table(content),
+        "overfitting": overfitting_words(content),
+        "groups": [_group_section(content, columns) for columns in content.comparisons.by_columns],
+        "gaps": bias_tables.gap_table(content),
+        "representation": bias_charts.representation(content),
+        "numbers": numbers,
+        "classes": classes,
+        "certainty": [part for head in content.heads if (part := _certainty(content, head))],
+        "chalearn": [bias_tables.chalearn_table(content, head) for head in content.regressions if head.has_bands],
+        "strips": galleries.strips(content, assessment.judged, shelf),
+        "galleries": galleries.galleries(content, shelf),
         "left_out_images": shelf.left_out_count,
     }
+    return {**context, "sections": _sections(context)}
 
 
-def finding_lines(findings: Sequence[Finding], comparisons: Comparisons, page: str = "") -> list[FindingLine]:
-    """Return the findings with their links; `page` is the address of the bias page when they stand on another."""
-    return [_finding_line(finding, comparisons, page) for finding in findings]
+def finding_links(content: ReportContent, findings: Sequence[Finding], page: str = "") -> list[dict[str, Any]]:
+    """Return the findings with links to figures and faces; `page` is the bias page when they stand on another."""
+    links = []
+    for finding in findings:
+        columns = tuple(finding.columns)
+        is_shown = columns in content.comparisons.by_columns
+        faces = galleries.faces_addresses(content, columns, page) if is_shown else {}
+        links.append(
+            {
+                "sentence": finding.sentence.replace("n = ", "n\u00a0=\u00a0"),
+                "address": f"{page}#by-{identifier(columns)}" if is_shown else f"{page}#groups",
+                "faces_address": faces.get(tuple(finding.values), ""),
+                "kind": finding.kind,
+                "is_gap": finding.is_gap,
+            }
+        )
+    return links
 
 
-def _finding_line(finding: Finding, comparisons: Comparisons, page: str) -> FindingLine:
-    columns, sentence = tuple(finding.columns), finding.sentence.replace("n = ", "n\u00a0=\u00a0")
-    if columns not in comparisons.by_columns:
-        return FindingLine(sentence, f"{page}#groups", "", finding.kind, finding.is_gap)
-    result = next(iter(comparisons.by_columns[columns].values()), None)
-    places = {group.values: place for place, group in enumerate(result.groups)} if result else {}
-    faces = faces_address(columns, places[finding.values], page) if finding.values in places else ""
-    return FindingLine(sentence, f"{page}#by-{identifier(columns)}", faces, finding.kind, finding.is_gap)
-
-
-def _sections(audit: Audit) -> list[tuple[str, str]]:
+def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return anchor and name of each part of the page."""
+    numbers, classes = context["numbers"], context["classes"]
     sections = [("findings", "Findings"), ("splits-section", "Splits"), ("groups", "Groups")]
-    if audit.has_age:
-        sections += [("representation", "Representation"), ("ages", "Ages"), ("errors", "Errors")]
-    if audit.has_gender:
-        sections += [("genders", "Gender labels")]
-    if audit.has_intervals or audit.has("gender", "female_probability"):
+    if numbers:
+        sections += [("representation", "Representation"), *((one["anchor"], one["name"]) for one in numbers)]
+        sections += [("errors", "Errors")]
+    sections += [(one["anchor"], one["name"]) for one in classes]
+    if context["certainty"]:
         sections += [("certainty", "Certainty")]
     return [*sections, ("scores", "Scores"), ("faces", "Faces"), ("methods", "Methods")]
 
 
-def _group_section(audit: Audit, comparisons: Comparisons, columns: tuple[str, ...]) -> GroupSection:
-    # A recall leaves out the other gender by its nature; saying so each time would only confuse.
-    told = [result for metric, result in comparisons.by_columns[columns].items() if not metric.startswith("recall")]
-    notes = dict.fromkeys(note for result in told for note in result.notes)
-    return GroupSection(
-        f"by-{identifier(columns)}",
-        title(columns),
-        group_tables(audit, comparisons, columns),
-        bias_charts.forests(comparisons, columns),
-        list(notes),
-        len(columns) > 1,
-        _size_words(comparisons, columns),
-    )
-
-
-def _size_words(comparisons: Comparisons, columns: tuple[str, ...]) -> str:
-    groups = max((result.groups for result in comparisons.by_columns[columns].values()), key=len, default=())
+def _group_section(content: ReportContent, columns: tuple[str, ...]) -> dict[str, Any]:
+    """Return one grouping: its tables and forest plots."""
+    results = content.comparisons.by_columns[columns]
+    # A recall leaves out the other classes by its nature; saying so each time would only confuse.
+    told = [result for name, result in results.items() if not name.partition(".")[2].startswith("recall")]
+    groups = max((result.groups for result in results.values()), key=len, default=())
     few = sum(not group.is_ranked for group in groups)
-    return f"{len(groups)} groups" + (f", {few} of them under 30 photos" if few else "")
+    return {
+        "anchor": f"by-{identifier(columns)}",
+        "name": grouping.title(columns),
+        "tables": bias_tables.group_tables(content, columns),
+        "drawings": bias_charts.forests(content, columns),
+        "notes": list(dict.fromkeys(note for result in told for note in result.notes)),
+        "is_intersection": len(columns) > 1,
+        "size_words": f"{len(groups)} groups" + (f", {few} of them under 30 photos" if few else ""),
+    }
 
 
-def _confusions(audit: Audit, comparisons: Comparisons) -> list[Matrix]:
-    matrices = [confusion_matrix(audit.judged, "Everybody")]
-    for columns in comparisons.single:
-        if columns == ("gender",):
-            continue
-        for group in ranked(comparisons.get(columns, "gender_accuracy"))[:_MOST_MATRICES]:
-            rows = audit.judged[audit.judged[columns[0]].astype(object) == group.name]
-            matrices.append(confusion_matrix(rows, f"{title(columns).capitalize()}: {group.name}"))
-    return [matrix for matrix in matrices if matrix is not None]
+def _regression_section(content: ReportContent, head: Regression) -> dict[str, Any]:
+    """Return what is shown of a head of numbers: clouds, decades, the distribution of errors."""
+    judged = content.assessment.judged
+    decades = bias_tables.decade_matrix(head, judged, hides_few=content.hide_faces) if head.has_bands else None
+    more, less = head.words
+    return {
+        "anchor": f"{head.name}s",
+        "name": f"{capitalised(head.title)}s",
+        "title": head.title,
+        "over": f"judged too {more.removesuffix('er')}",
+        "under": f"judged too {less.removesuffix('er')}",
+        "clouds": bias_charts.clouds(content, head),
+        "distributions": bias_charts.error_distributions(content, head),
+        "decades": decades,
+        "decade_table": matrix_table("decades", [decades]) if decades else None,
+    }
+
+
+def _class_section(content: ReportContent, head: Classification) -> dict[str, Any] | None:
+    """Return what is shown of a head of classes: confusion matrices, and each class where there are more than two."""
+    matrices = bias_tables.confusion_matrices(content, head)
+    table = bias_tables.class_table(content, head)
+    if not matrices and table is None:
+        return None
+    return {
+        "anchor": f"{head.name}s",
+        "name": f"{capitalised(head.title)} labels",
+        "class_count": len(head.classes),
+        "matrices": matrices,
+        "matrix_table": matrix_table(own_id("confusions", head, content.heads), matrices),
+        "table": table,
+    }
+
+
+def _certainty(content: ReportContent, head: Regression | Classification) -> dict[str, Any] | None:
+    """Return how far the intervals or the probabilities of a head hold; None where it has none."""
+    if isinstance(head, Regression):
+        table = bias_tables.coverage_table(content, head)
+        return {"head": head, "drawings": bias_charts.coverages(content, head), "table": table} if table else None
+    drawings = bias_charts.reliabilities(content, head)
+    if not drawings:
+        return None
+    return {"head": head, "drawings": drawings, "table": bias_tables.calibration_table(content, head)}

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from agegender.pages.words import Interval
+from agegender.audit.estimates import Estimate
 
 WIDTH = 3.75  # inches; at a phone's width text is then about 12 px high
 # Placeholder colours; none of them may be a colour that matplotlib uses by itself.
@@ -141,7 +141,7 @@ def line_chart(
 
 def forest_chart(
     names: Sequence[str],
-    intervals: Sequence[Interval],
+    intervals: Sequence[Estimate],
     *,
     title: str,
     x_label: str,
@@ -156,7 +156,7 @@ def forest_chart(
         for place, (value, is_grey) in enumerate(zip(intervals, is_faint, strict=True)):
             color = FAINT if is_grey else SERIES[0]
             axes.plot([value.low, value.high], [place, place], color=color, linewidth=2.2)
-            axes.plot([value.estimate], [place], "o", color=color, markersize=5)
+            axes.plot([value.value], [place], "o", color=color, markersize=5)
         return svg(figure, description)
 
 
@@ -179,27 +179,27 @@ def bar_chart(
 
 
 def cloud_chart(
-    x: ArrayLike, y: ArrayLike, *, title: str, x_label: str, y_label: str, description: str, limit: float | None = None
+    x: ArrayLike, y: ArrayLike, *, title: str, x_label: str, y_label: str, description: str, ends: tuple[float, float]
 ) -> Markup:
-    """Draw one point per photo against the line where both are equal."""
+    """Draw one point per photo against the line where both are equal; `ends` are those of both axes."""
     x, y = np.asarray(x, float), np.asarray(y, float)
-    top = limit or float(np.nanmax([*x, *y, 1.0]))
     with chart(3.4) as figure:
         axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label, aspect="equal")
-        axes.plot([0, top], [0, top], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        axes.plot(ends, ends, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
         is_many = len(x) > MOST_VECTOR_POINTS
         axes.scatter(x, y, s=5, alpha=max(0.12, min(0.7, 400 / max(len(x), 1))), linewidths=0, rasterized=is_many)
-        axes.set(xlim=(0, top), ylim=(0, top))
+        axes.set(xlim=ends, ylim=ends)
         return svg(figure, description)
 
 
-def histogram_chart(values: ArrayLike, *, title: str, x_label: str, description: str) -> Markup:
-    """Draw how often each error occurs, in bins of two years; what lies further out than 30 stands in the last bin."""
-    bins = np.arange(-31.0, 31.1, 2.0)
-    shares = 100 * np.histogram(np.clip(np.asarray(values, float), -30, 30), bins)[0] / max(np.size(values), 1)
+def histogram_chart(values: ArrayLike, *, step: float, title: str, x_label: str, description: str) -> Markup:
+    """Draw how often each error occurs, in 31 bins of `step`; what lies further out stands in the last bin."""
+    bins = step * np.arange(-15.5, 15.6)
+    kept = np.clip(np.asarray(values, float), -15 * step, 15 * step)
+    shares = 100 * np.histogram(kept, bins)[0] / max(np.size(values), 1)
     with chart() as figure:
         axes = figure.add_subplot(title=title, xlabel=x_label, ylabel="% of photos")
-        axes.bar(bins[:-1] + 1, shares, width=1.7, color=SERIES[0])
+        axes.bar(bins[:-1] + step / 2, shares, width=0.85 * step, color=SERIES[0])
         axes.axvline(0, color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)))
         axes.grid(visible=False, axis="x")
         return svg(figure, description)
@@ -246,30 +246,36 @@ def pyramid_chart(
         return svg(figure, description)
 
 
-def reliability_chart(predicted: ArrayLike, observed: Sequence[Interval], *, title: str, description: str) -> Markup:
-    """Draw how often the label was "female" where the model said so with a given probability."""
+def reliability_chart(
+    predicted: ArrayLike, observed: Sequence[Estimate], *, title: str, x_label: str, y_label: str, description: str
+) -> Markup:
+    """Draw how often the model was right where it said so with a given probability."""
     with chart(3.2) as figure:
-        axes = figure.add_subplot(
-            title=title, xlabel="predicted probability of “female”", ylabel="share labelled “female”", aspect="equal"
-        )
+        axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label, aspect="equal")
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
         for place, value in zip(np.asarray(predicted, float), observed, strict=True):
             axes.plot([place, place], [value.low, value.high], color=SERIES[0], linewidth=1.6)
-        axes.plot(predicted, [value.estimate for value in observed], "o-", color=SERIES[0], markersize=4)
+        axes.plot(predicted, [value.value for value in observed], "o-", color=SERIES[0], markersize=4)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         return svg(figure, description)
 
 
 def representation_chart(
-    names: Sequence[str], shares: Sequence[float], errors: Sequence[Interval], *, title: str, description: str
+    names: Sequence[str],
+    shares: Sequence[float],
+    errors: Sequence[Estimate],
+    *,
+    title: str,
+    y_label: str,
+    description: str,
 ) -> Markup:
     """Draw each group's error against its share of the training photos."""
     with chart(3.0) as figure:
-        axes = figure.add_subplot(title=title, xlabel="% of the training photos", ylabel="MAE, years")
+        axes = figure.add_subplot(title=title, xlabel="% of the training photos", ylabel=y_label)
         for share, error in zip(shares, errors, strict=True):
             axes.plot([100 * share] * 2, [error.low, error.high], color=SERIES[0], linewidth=1.4, alpha=0.6)
-            axes.plot([100 * share], [error.estimate], "o", color=SERIES[0], markersize=5)
-        _name_points(axes, names, [(100 * share, error.estimate) for share, error in zip(shares, errors, strict=True)])
+            axes.plot([100 * share], [error.value], "o", color=SERIES[0], markersize=5)
+        _name_points(axes, names, [(100 * share, error.value) for share, error in zip(shares, errors, strict=True)])
         axes.set_xlim(left=0)
         axes.margins(x=0.15)
         return svg(figure, description)

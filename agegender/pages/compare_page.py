@@ -1,46 +1,39 @@
-"""Owns `compare.html`: which model is better, for whom, how sure that is, and on which faces it shows."""
+"""`compare.html`: which model is better, for whom, how sure that is, and on which faces it shows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
-from agegender.audit.comparison import PairedComparison
-from agegender.audit.comparisons import TITLES
-from agegender.audit.judged import Audit
-from agegender.data.faces_table import FacesTable
+from agegender.audit import grouping
+from agegender.audit.assessment import Assessment
+from agegender.audit.estimates import Estimate
+from agegender.audit.models_compared import ClassChange, NumberChange, PairedComparison, change_column
+from agegender.heads import KNOWN_HEADS, Classification, Head, Regression
 from agegender.pages import charts
-from agegender.pages.galleries import Photo, PhotoShelf, Strip
-from agegender.pages.page_writing import write_page
-from agegender.pages.tables import Column, Row, Table
-from agegender.pages.words import SMALL_GROUP, Interval, count, interval, number, p_value
+from agegender.pages.galleries import PhotoShelf, Strip
+from agegender.pages.page_writing import ReportContent, write_page
+from agegender.pages.tables import Column, Row, Table, known_columns
+from agegender.pages.words import (
+    FEW,
+    about,
+    capitalised,
+    count,
+    in_unit,
+    interval,
+    number,
+    own_id,
+    p_value,
+)
+from agegender.settings import SMALL_GROUP
 
 FACES_EACH = 12
 _MOST_LINES = 24
-_SCORES = {
-    "mae": "MAE, years",
-    "bias_gender": "Bias, gender",
-    "bias_age": "Bias, age",
-    "bias_ethnicity": "Bias, ethnicity",
-    "bias_expression": "Bias, expression",
-}
-
-
-@dataclass(frozen=True)
-class PairSection:
-    """One model held against the first."""
-
-    anchor: str
-    name: str
-    sentences: Sequence[str]
-    drawings: Sequence[Markup]
-    table: Table | None
-    strips: Sequence[Strip]
+_BIAS = "bias_"
 
 
 def write_comparison(
@@ -49,7 +42,7 @@ def write_comparison(
     board: pd.DataFrame,
     pairs: Mapping[str, PairedComparison],
     first: str,
-    faces: FacesTable | None = None,
+    photos_root: Path | None = None,
     hide_faces: bool = False,
 ) -> Path:
     """Write `compare.html` to `path`, whole or not at all; return the path.
@@ -57,10 +50,10 @@ def write_comparison(
     Parameters
     ----------
     board : DataFrame
-        From `metrics.comparison.leaderboard`.
+        From `audit.models_compared.leaderboard`.
     pairs : mapping
         Name of each further model -> what it changes against `first`.
-    faces : FacesTable or None
+    photos_root : Path or None
         Where the photos lie, for the galleries.
 
     Raises
@@ -68,105 +61,137 @@ def write_comparison(
     OutputError
         The place can't be written to.
     """
-    shown = [pair.faces for pair in pairs.values()]
-    is_drawn = bool(shown) and all(_is_drawn(rows) for rows in shown)
-    audit = Audit(pd.DataFrame(), first, faces, hide_faces=hide_faces, is_drawn=is_drawn)
-    shelf = PhotoShelf(audit)
-    sections = [_section(place, name, pair, first, shelf) for place, (name, pair) in enumerate(pairs.items())]
+    faces = [pair.faces for pair in pairs.values()]
+    is_drawn = bool(faces) and all("source" in rows and bool((rows["source"] == "drawn_faces").all()) for rows in faces)
+    heads = tuple(dict.fromkeys(head for pair in pairs.values() for head in pair.heads))
+    rows = faces[0] if faces else pd.DataFrame()
+    content = ReportContent(Assessment(rows, heads, title=first, is_drawn=is_drawn), photos_root, hide_faces=hide_faces)
+    shelf = PhotoShelf(content)
+    sections = [_section(place, name, pair, content, shelf) for place, (name, pair) in enumerate(pairs.items())]
     return write_page(
         path,
         "compare.html",
         title=f"Which model, and for whom? {len(board)} models",
         is_drawn=is_drawn,
+        cautions=content.cautions,
         hide_faces=hide_faces,
-        has_photos=faces is not None,
+        has_photos=photos_root is not None,
         first=first,
-        board=leaderboard_table(board),
-        overview=_overview(pairs, first),
+        board=leaderboard_table(board, heads),
+        overview=_overview(pairs, content),
         pairs=sections,
         sections=[
             ("board", "Leaderboard"),
-            *((section.anchor, section.name) for section in sections),
+            *((section["anchor"], section["name"]) for section in sections),
             ("methods", "Methods"),
         ],
     )
 
 
-def leaderboard_table(board: pd.DataFrame) -> Table:
+def leaderboard_table(board: pd.DataFrame, heads: Sequence[Head] = KNOWN_HEADS) -> Table:
     """Return the leaderboard as a page's table; scores that no model has are left out."""
-    known = [key for key in _SCORES if board[key].notna().any()]
     columns = [Column("model", "Model"), Column("n", "Photos", 0), Column("average_rank", "Average rank", 2)]
-    columns += [Column(key, _SCORES[key], 2) for key in known]
-    if board["gender_accuracy"].notna().any():
-        columns.append(Column("gender_accuracy", "Gender accuracy", 1, is_percent=True))
-    keys = [column.key for column in columns]
-    rows = [Row({str(key): value for key, value in record.items()}) for record in board[keys].to_dict("records")]
-    note = (
-        "Ordered by the average of the ranks in MAE and the bias scores, as the ChaLearn course does; lower is better."
-    )
-    return Table("leaderboard", "Models by average rank", columns, rows, note)
+    named = {name: column for head in heads for name, column in _score_columns(head)}
+    for name in map(str, board.columns):
+        if name.startswith(_BIAS):
+            columns.append(Column(name, f"Bias, {name.removeprefix(_BIAS).replace('_', ' ')}", 2))
+        elif name in named:
+            columns.append(named[name])
+    rows = [Row({str(key): value for key, value in record.items()}) for record in board.to_dict("records")]
+    ranked = "MAE and the bias scores, as the ChaLearn course does; lower is better"
+    if not any(column.key.startswith(_BIAS) for column in columns):
+        ranked = "the main score of each head; lower is better"
+    note = f"Ordered by the average of the ranks in {ranked}. These scores have no interval."
+    return Table("leaderboard", "Models by average rank", known_columns(columns, rows), rows, note)
 
 
-def _overview(pairs: Mapping[str, PairedComparison], first: str) -> list[Markup]:
-    if not pairs:
-        return []
-    values = [_difference(pair) for pair in pairs.values()]
-    told = "; ".join(f"{name}: {interval(value, 2, signed=True)}" for name, value in zip(pairs, values, strict=True))
-    drawing = charts.forest_chart(
-        list(pairs),
-        values,
-        title=charts.shortened(f"Mean absolute error minus that of {first}", 44),
-        x_label="years; left of the line: better",
-        description=f"Difference of MAE against {first}, in years. {told}",
-        null_value=0.0,
-        is_faint=[False] * len(values),
-    )
-    return [drawing]
+def _score_columns(head: Head) -> list[tuple[str, Column]]:
+    """Return the columns that the leaderboard may have of a head."""
+    if isinstance(head, Classification):
+        key, title = f"{head.name}_accuracy", f"{capitalised(head.title)} accuracy"
+        return [(key, Column(key, title, 1, is_percent=True))]
+    plain, own = in_unit("MAE", head), in_unit(f"{capitalised(head.title)}: MAE", head)
+    return [
+        ("mae", Column("mae", plain, 2)) if head.has_bands else (f"{head.name}_mae", Column(f"{head.name}_mae", own, 2))
+    ]
 
 
-def _section(place: int, name: str, pair: PairedComparison, first: str, shelf: PhotoShelf) -> PairSection:
-    strips = (
-        ("Mended: much closer than before", pair.mended(FACES_EACH)),
-        ("Broken: much further off than before", pair.broken(FACES_EACH)),
-    )
-    return PairSection(
-        f"pair-{place}",
-        name,
-        _sentences(name, pair, first),
-        _group_forests(pair),
-        _group_table(place, name, pair),
-        [Strip(title, _photos(rows, shelf)) for title, rows in strips if len(rows)],
-    )
-
-
-def _sentences(name: str, pair: PairedComparison, first: str) -> list[str]:
-    value, sentences = _difference(pair), []
-    if pair.n:
-        words = f"{interval(value, 2, signed=True)} years against {first} on {count(pair.n)} shared photos"
-        clear = value.high < 0 or value.low > 0
-        verdict = f"{name} is {'better' if value.estimate < 0 else 'worse'}" if clear else "no difference beyond chance"
-        sentences.append(f"Mean absolute age error: {words}; {verdict}.")
-    if pair.gender_n:
-        verdict = "more than chance" if pair.mcnemar_p_value < 0.05 else "no more than chance makes"
-        sentences.append(
-            f"Gender labels: {count(pair.mended_genders)} mended and {count(pair.broken_genders)} broken of "
-            f"{count(pair.gender_n)}, {verdict} (exact McNemar p {_p_words(pair.mcnemar_p_value)})."
+def _overview(pairs: Mapping[str, PairedComparison], content: ReportContent) -> list[Markup]:
+    """Return the difference of each model from the first, one drawing per regression."""
+    drawings, first = [], content.assessment.title
+    for head in content.regressions:
+        changes = {name: pair.changes.get(head.name) for name, pair in pairs.items()}
+        values = {
+            name: one.error_difference for name, one in changes.items() if isinstance(one, NumberChange) and one.n
+        }
+        if not values:
+            continue
+        told = "; ".join(f"{name}: {interval(value, 2, signed=True)}" for name, value in values.items())
+        where = about(head, content.heads)
+        drawing = charts.forest_chart(
+            list(values),
+            list(values.values()),
+            title=charts.shortened(f"Mean absolute error{where} minus that of {first}", 44),
+            x_label=f"{head.unit}; left of the line: better".removeprefix("; "),
+            description=f"Difference of MAE{where} against {first}, in {head.unit or 'its unit'}. {told}",
+            null_value=0.0,
+            is_faint=[False] * len(values),
         )
-    return sentences
+        drawings.append(drawing)
+    return drawings
 
 
-def _group_forests(pair: PairedComparison) -> list[Markup]:
-    drawings = []
-    for column, rows in pair.by_group.groupby("column", sort=False):
-        shown = rows[rows["n"] > 0].nlargest(_MOST_LINES, "n").sort_index()
+def _section(
+    place: int, name: str, pair: PairedComparison, content: ReportContent, shelf: PhotoShelf
+) -> dict[str, Any]:
+    """Return one model held against the first: sentences, drawings, the table of groups, faces."""
+    sentences = [_sentence(head, pair.changes[head.name], name, content) for head in pair.heads]
+    return {
+        "anchor": f"pair-{place}",
+        "name": name,
+        "sentences": [sentence for sentence in sentences if sentence],
+        "drawings": [drawing for head in pair.heads for drawing in _group_forests(head, pair, content)],
+        "table": _group_table(place, name, pair, content),
+        "strips": [strip for head in pair.heads for strip in _strips(head, pair, content, shelf)],
+    }
+
+
+def _sentence(head: Head, change: NumberChange | ClassChange, name: str, content: ReportContent) -> str:
+    if not change.n:
+        return ""
+    if isinstance(change, NumberChange) and isinstance(head, Regression):
+        value, first = change.error_difference, content.assessment.title
+        digits = content.digits(head, 2)
+        words = f"{interval(value, digits, signed=True)} {head.unit}".rstrip()
+        clear = value.high < 0 or value.low > 0
+        verdict = f"{name} is {'better' if value.value < 0 else 'worse'}" if clear else "no difference beyond chance"
+        return (
+            f"Mean absolute {head.title} error: {words} against {first} on {count(change.n)} shared photos; {verdict}."
+        )
+    assert isinstance(change, ClassChange)
+    verdict = "more than chance" if change.mcnemar_p_value < 0.05 else "no more than chance makes"
+    p = p_value(change.mcnemar_p_value)
+    return (
+        f"{capitalised(head.title)} labels: {count(change.mended)} mended and {count(change.broken)} broken of "
+        f"{count(change.n)}, {verdict} (exact McNemar p {p if p.startswith('<') else f'= {p}'})."
+    )
+
+
+def _group_forests(head: Head, pair: PairedComparison, content: ReportContent) -> list[Markup]:
+    change = pair.changes[head.name]
+    if not isinstance(change, NumberChange) or not isinstance(head, Regression):
+        return []
+    drawings, least = [], FEW if content.hide_faces else 1
+    for column, rows in change.by_group.groupby("column", sort=False):
+        shown = rows[rows["n"] >= least].nlargest(_MOST_LINES, "n").sort_index()
         if len(shown) < 2:
             continue
-        ends = shown[["error_difference", "error_difference_low", "error_difference_high"]].to_numpy()
+        ends = shown[["error_difference", "error_difference_low", "error_difference_high"]].to_numpy(float)
         drawing = charts.forest_chart(
             [f"{group} ({count(n)})" for group, n in zip(shown["group"], shown["n"], strict=True)],
-            [Interval(*row) for row in ends],
-            title=f"By {TITLES.get(str(column), str(column))}",
-            x_label="years; left of the line: better",
+            [Estimate(*row) for row in ends],
+            title=f"By {grouping.title((str(column),))}{about(head, content.heads)}",
+            x_label=f"{head.unit}; left of the line: better".removeprefix("; "),
             description=f"Difference of MAE by {column}; figures in the table below.",
             null_value=0.0,
             is_faint=[bool(n < SMALL_GROUP) for n in shown["n"]],
@@ -175,57 +200,76 @@ def _group_forests(pair: PairedComparison) -> list[Markup]:
     return drawings
 
 
-def _group_table(place: int, name: str, pair: PairedComparison) -> Table | None:
-    columns = (
-        Column("column", "Grouping"),
-        Column("group", "Group"),
-        Column("n", "Photos", 0),
-        Column("difference", "Change of MAE, years", 2, is_signed=True),
-        Column("mended", "Genders mended", 0),
-        Column("broken", "Genders broken", 0),
-        Column("p", "p (McNemar)", 3, is_p_value=True),
-    )
-    rows = [Row(_group_values(record), record["n"] < SMALL_GROUP) for record in pair.by_group.to_dict("records")]
+def _group_table(place: int, name: str, pair: PairedComparison, content: ReportContent) -> Table | None:
+    columns = [Column("column", "Grouping"), Column("group", "Group"), Column("n", "Photos", 0)]
+    values: dict[tuple[str, str], dict[str, Any]] = {}
+    for head in pair.heads:
+        change = pair.changes[head.name]
+        columns += _change_columns(head, content)
+        for record in change.by_group.to_dict("records"):
+            row = values.setdefault((str(record["column"]), str(record["group"])), {"n": 0})
+            row["n"] = max(row["n"], int(record["n"]))
+            row |= _change_values(head, record, content)
+    rows = [
+        Row({"column": grouping.title((column,)), "group": group} | row, row["n"] < SMALL_GROUP)
+        for (column, group), row in values.items()
+        if not content.hide_faces or row["n"] >= FEW
+    ]
     note = "Brackets: 95 % interval, paired photo by photo. p-values aren't corrected for how many there are."
-    return Table(f"groups-{place}", f"{name}, group by group", columns, rows, note, len(rows) > 6) if rows else None
+    caption = f"{name}, group by group"
+    if not rows:
+        return None
+    return Table(f"groups-{place}", caption, known_columns(columns, rows), rows, note, len(rows) > 6)
 
 
-def _group_values(record: Mapping[Any, Any]) -> dict[str, Any]:
-    ends = (record["error_difference"], record["error_difference_low"], record["error_difference_high"])
-    return {
-        "column": TITLES.get(record["column"], record["column"]),
-        "group": record["group"],
-        "n": record["n"],
-        "difference": Interval(*ends),
-        "mended": record["mended_genders"],
-        "broken": record["broken_genders"],
-        "p": record["mcnemar_p_value"],
-    }
+def _change_columns(head: Head, content: ReportContent) -> list[Column]:
+    if isinstance(head, Regression):
+        title = in_unit(f"Change of MAE{about(head, content.heads)}", head)
+        return [Column(own_id("difference", head, content.heads), title, content.digits(head, 2), is_signed=True)]
+    name = capitalised(head.title)
+    keys = [own_id(key, head, content.heads) for key in ("mended", "broken", "p")]
+    return [
+        Column(keys[0], f"{name}s mended", 0),
+        Column(keys[1], f"{name}s broken", 0),
+        Column(keys[2], f"p (McNemar){about(head, content.heads)}", 3, is_p_value=True),
+    ]
 
 
-def _photos(rows: pd.DataFrame, shelf: PhotoShelf) -> tuple[Photo, ...]:
-    return tuple(
-        shelf.compared(
-            row,
-            f"{number(row['error_change_years'], 0, signed=True)} years",
-            (
-                f"off by {number(row['absolute_error_first_years'], 0)} before",
-                f"off by {number(row['absolute_error_second_years'], 0)} now",
-            ),
-        )
-        for row in rows.to_dict("records")
-    )
+def _change_values(head: Head, record: Mapping[Any, Any], content: ReportContent) -> dict[str, Any]:
+    if isinstance(head, Regression):
+        ends = (record["error_difference"], record["error_difference_low"], record["error_difference_high"])
+        return {own_id("difference", head, content.heads): Estimate(*ends)}
+    keys = {"mended": record["mended"], "broken": record["broken"], "p": record["mcnemar_p_value"]}
+    return {own_id(key, head, content.heads): value for key, value in keys.items()}
 
 
-def _difference(pair: PairedComparison) -> Interval:
-    found = pair.error_difference
-    return Interval(found.value, found.low, found.high)
+def _strips(head: Head, pair: PairedComparison, content: ReportContent, shelf: PhotoShelf) -> list[Strip]:
+    """Return the faces that changed most; of classes only for a model that predicts nothing else."""
+    where = about(head, content.heads)
+    named = [("Mended: much closer than before", pair.mended), ("Broken: much further off than before", pair.broken)]
+    if isinstance(head, Classification):
+        if content.regressions:
+            return []
+        named = [
+            (f"{capitalised(head.title)} label mended", pair.mended),
+            (f"{capitalised(head.title)} label broken", pair.broken),
+        ]
+    found = []
+    for title, choose in named:
+        rows = choose(head, FACES_EACH)
+        shown = tuple(shelf.photo(row, *_told(head, row)) for row in rows.to_dict("records"))
+        if shown:
+            found.append(Strip(f"{title}{where}", shown))
+    return found
 
 
-def _p_words(value: float) -> str:
-    words = p_value(value)
-    return words if words.startswith("<") else f"= {words}"
-
-
-def _is_drawn(rows: pd.DataFrame) -> bool:
-    return "source" in rows and bool((rows["source"] == "drawn_faces").all())
+def _told(head: Head, row: Mapping[Any, Any]) -> tuple[str, tuple[str, str]]:
+    """Return the headline of a face in a comparison, and what stands below its label."""
+    if isinstance(head, Classification):
+        before, now = (row[f"{head.predicted}_{which}"] for which in ("first", "second"))
+        return str(row[change_column(head)]), (f"{before} before", f"{now} now")
+    before, now = (float(row[f"{head.absolute_error_column}_{which}"]) for which in ("first", "second"))
+    digits = 0 if head.has_bands or max(before, now) >= 10 else 1
+    unit = f" {head.unit}" if head.unit else ""
+    headline = f"{number(row[change_column(head)], digits, signed=True)}{unit}"
+    return headline, (f"off by {number(before, digits)} before", f"off by {number(now, digits)} now")

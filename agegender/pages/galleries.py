@@ -1,26 +1,28 @@
-"""Owns the galleries: which photos of a group are shown, and the words under them.
+"""The galleries: which photos of a group are shown, and the words under them.
 
-A caption says what was labelled and what was predicted; no text states a guessed gender as a fact about the person.
+A caption says what was labelled and what was predicted; no text states a guessed label as a fact about the person.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from agegender.audit.comparisons import Comparisons, group_anchor, title
-from agegender.audit.judged import Audit
-from agegender.audit.results import Group, GroupResult
+from agegender.audit import grouping
+from agegender.audit.groups import Group, GroupResult
+from agegender.heads import Classification, Head, Regression
+from agegender.pages.page_writing import ReportContent
 from agegender.pages.thumbnails import thumbnail
-from agegender.pages.words import count, number
+from agegender.pages.words import about, capitalised, identifier, number, photos
 
 MOST_IMAGES = 420  # about 1.4 MB in the page
 _FACES_EACH = 4  # of each kind, in a group
+_FACES_OVERALL = 12
 
 
 @dataclass(frozen=True)
@@ -35,55 +37,34 @@ class Photo:
     is_expected: bool = True  # False where nobody said where photos lie, so that no empty frame is drawn
 
 
-@dataclass(frozen=True)
-class Strip:
+class Strip(NamedTuple):
     """Photos of one kind: the worst over-estimates, the typical ones."""
 
     title: str
     photos: tuple[Photo, ...]
 
 
-@dataclass(frozen=True)
-class Gallery:
-    """The faces of one group."""
-
-    anchor: str
-    title: str
-    grouping: str
-    note: str
-    strips: tuple[Strip, ...]
-
-
 class PhotoShelf:
     """Makes photos for a page, each picture once, and stops when the page has enough of them."""
 
-    def __init__(self, audit: Audit, most_images: int = MOST_IMAGES) -> None:
-        self._audit = audit
+    def __init__(self, content: ReportContent, most_images: int = MOST_IMAGES) -> None:
+        self._content = content
         self._made: dict[str, str] = {}
         self._left = most_images
         self.left_out_count = 0
 
-    def photo(self, row: Mapping[Any, Any], headline: str) -> Photo:
-        """Return one row's photo with what was labelled and predicted."""
-        file = str(row["path"] or "no file name")
-        labelled = _words(row["age_years"], row["gender"])
-        predicted = _words(row["predicted_age_years"], row["predicted_gender"])
-        image = self._image(row["path"])
-        what = "A drawn face" if self._audit.is_drawn else "A face"
-        blurred = ", blurred" if self._audit.hide_faces else ""
-        alt = f"{what}{blurred}, in the data labelled {labelled}; the model's guess: {predicted}"
-        lines = (f"label {labelled}", f"guess {predicted}")
-        return Photo(image, alt, headline, lines, PurePosixPath(file).name, self._audit.faces is not None)
-
-    def compared(self, row: Mapping[Any, Any], headline: str, lines: tuple[str, ...]) -> Photo:
-        """Return one row's photo for a comparison of models, with its label and what the caller says of it."""
-        labelled = _words(row["age_years"], row["gender"])
-        what = "A drawn face" if self._audit.is_drawn else "A face"
-        alt = f"{what}, in the data labelled {labelled}; {', '.join(lines)}"
-        name = PurePosixPath(str(row["path"])).name
-        return Photo(
-            self._image(row["path"]), alt, headline, (f"label {labelled}", *lines), name, self._audit.faces is not None
-        )
+    def photo(self, row: Mapping[Any, Any], headline: str, said: Sequence[str] | None = None) -> Photo:
+        """Return one row's photo with its labels, and `said` beside them: by default what was predicted."""
+        content = self._content
+        labelled = _labels(row, content.heads, [head.column for head in content.heads])
+        guessed = _labels(row, content.heads, [head.predicted for head in content.heads])
+        what = f"A {'drawn ' * content.assessment.is_drawn}face{', blurred' * content.hide_faces}"
+        told = f"the model's guess: {guessed}" if said is None else ", ".join(said)
+        lines = (f"label {labelled}", *([f"guess {guessed}"] if said is None else said))
+        path = row.get("path")
+        name = "" if content.hide_faces else PurePosixPath(path).name if isinstance(path, str) else "no file name"
+        alt = f"{what}, in the data labelled {labelled}; {told}"
+        return Photo(self._image(path), alt, headline, lines, name, content.photos_root is not None)
 
     def _image(self, path: Any) -> str:
         if not isinstance(path, str):
@@ -92,37 +73,62 @@ class PhotoShelf:
             if self._left <= 0:
                 self.left_out_count += 1
                 return ""
-            self._made[path] = thumbnail(self._audit.photo_path(path), hide_faces=self._audit.hide_faces)
+            self._made[path] = thumbnail(self._content.photo_path(path), hide_faces=self._content.hide_faces)
         # Each place where a picture stands costs its bytes again.
         self._left -= bool(self._made[path])
         return self._made[path]
 
 
-def galleries(audit: Audit, comparisons: Comparisons, shelf: PhotoShelf) -> list[Gallery]:
+def galleries(content: ReportContent, shelf: PhotoShelf) -> list[dict[str, Any]]:
     """Return the faces of every group, single groupings first, up to what a page can hold."""
+    by_columns = content.comparisons.by_columns
+    shown = sorted((columns for columns in by_columns if len(columns) < 3), key=len)
+    groups = {columns: main_groups(by_columns[columns], content.heads) for columns in shown}
+    each = max(1, min(_FACES_EACH, MOST_IMAGES // (4 * max(sum(map(len, groups.values())), 1))))
     found = []
-    group_count = sum(len(_groups(results)) for columns, results in comparisons.by_columns.items() if len(columns) < 3)
-    each = max(1, min(_FACES_EACH, MOST_IMAGES // (4 * max(group_count, 1))))
-    for columns, results in sorted(comparisons.by_columns.items(), key=lambda item: len(item[0])):
-        places = _places(audit.judged, columns)
-        for position, group in enumerate(_groups(results)):
-            anchor = group_anchor(columns, position)
-            if not anchor:
-                continue
-            rows = audit.judged.iloc[places.get(group.values, [])]
-            note = f"{count(len(rows))} photos"
-            found.append(Gallery(anchor, group.name, title(columns), note, tuple(_strips(rows, shelf, each))))
+    for columns in shown:
+        places = _places(content.assessment.judged, columns)
+        for position, group in enumerate(groups[columns]):
+            rows = content.assessment.judged.iloc[places.get(group.values, [])]
+            found.append(
+                {
+                    "anchor": group_anchor(columns, position),
+                    "title": group.name,
+                    "grouping": grouping.title(columns),
+                    "note": photos(len(rows), hides_few=content.hide_faces),
+                    "strips": strips(content, rows, shelf, each),
+                }
+            )
     return found
 
 
-def overall_strips(audit: Audit, shelf: PhotoShelf, each: int = 12) -> list[Strip]:
-    """Return the worst and the typical photos of all judged rows."""
-    return _strips(audit.judged, shelf, each)
+def strips(content: ReportContent, rows: pd.DataFrame, shelf: PhotoShelf, each: int = _FACES_OVERALL) -> list[Strip]:
+    """Return the worst and the typical photos of some rows, head by head."""
+    parts = [part for head in content.heads for part in _parts(head, rows, each, about(head, content.heads))]
+    return [
+        Strip(name, tuple(shelf.photo(row, _headline(head, row)) for row in part.to_dict("records")))
+        for name, head, part in parts
+        if len(part)
+    ]
 
 
-def _groups(results: Mapping[str, GroupResult]) -> Sequence[Group]:
-    result = results.get("mae") or results.get("gender_accuracy")
+def faces_addresses(content: ReportContent, columns: tuple[str, ...], page: str = "") -> dict[tuple[str, ...], str]:
+    """Return the link to the faces of each group, which stand on `page`; of three columns none are shown."""
+    if len(columns) > 2:
+        return {}
+    groups = main_groups(content.comparisons.by_columns.get(columns, {}), content.heads)
+    return {group.values: f"{page}#{group_anchor(columns, place)}" for place, group in enumerate(groups)}
+
+
+def main_groups(results: Mapping[str, GroupResult], heads: Sequence[Head]) -> Sequence[Group]:
+    """Return the groups of a grouping as the first head that was judged by it knows them: they place the anchors."""
+    result = next((results[head.metrics[0].name] for head in heads if head.metrics[0].name in results), None)
     return result.groups if result else ()
+
+
+def group_anchor(columns: tuple[str, ...], position: int) -> str:
+    """Return the anchor of one group's faces, built of positions since values may be any text."""
+    return f"faces-{identifier(columns)}-{position}"
 
 
 def _places(rows: pd.DataFrame, columns: tuple[str, ...]) -> dict[tuple[str, ...], Any]:
@@ -132,37 +138,30 @@ def _places(rows: pd.DataFrame, columns: tuple[str, ...]) -> dict[tuple[str, ...
     return {tuple(map(str, key if isinstance(key, tuple) else (key,))): places for key, places in indices.items()}
 
 
-def _strips(rows: pd.DataFrame, shelf: PhotoShelf, each: int) -> list[Strip]:
-    known = rows.dropna(subset=["age_error_years"]).sort_values("age_error_years", kind="stable")
-    over, under = known[known["age_error_years"] > 0].tail(each)[::-1], known[known["age_error_years"] < 0].head(each)
-    middle = known.assign(distance=(known["age_error_years"].abs() - known["age_error_years"].abs().median()).abs())
-    typical = middle.sort_values("distance", kind="stable").head(each)
-    wrong = rows[rows["is_gender_right"] == 0]
-    certainty = (wrong["female_probability"].fillna(0.5) - 0.5).abs()
-    wrong = wrong.loc[certainty.sort_values(ascending=False, kind="stable").index].head(each)
-    parts = (
-        ("Most over-estimated", over),
-        ("Most under-estimated", under),
-        ("Typical error", typical),
-        ("Gender label missed, most certain first", wrong),
-    )
-    return [Strip(name, _photos(part, shelf, is_age=part is not wrong)) for name, part in parts if len(part)]
+def _parts(head: Head, rows: pd.DataFrame, each: int, where: str) -> Iterator[tuple[str, Head, pd.DataFrame]]:
+    if isinstance(head, Regression):
+        known = rows.dropna(subset=[head.error_column]).sort_values(head.error_column, kind="stable")
+        errors = known[head.error_column]
+        yield f"Most over-estimated{where}", head, known[errors > 0].tail(each)[::-1]
+        yield f"Most under-estimated{where}", head, known[errors < 0].head(each)
+        distance = (errors.abs() - errors.abs().median()).abs()
+        yield f"Typical error{where}", head, known.loc[distance.sort_values(kind="stable").index].head(each)
+        return
+    wrong = rows[rows[head.right_column] == 0]
+    certainty = wrong[head.confidence_column].fillna(1 / len(head.classes)).sort_values(ascending=False, kind="stable")
+    name = f"{capitalised(head.title)} label missed, most certain first"
+    yield name, head, wrong.loc[certainty.index].head(each)
 
 
-def _photos(rows: pd.DataFrame, shelf: PhotoShelf, *, is_age: bool) -> tuple[Photo, ...]:
-    return tuple(shelf.photo(row, _headline(row, is_age=is_age)) for row in rows.to_dict("records"))
+def _headline(head: Head, row: Mapping[Any, Any]) -> str:
+    if isinstance(head, Classification):
+        sure = row[head.confidence_column]
+        return f"{number(sure, 0, is_percent=True)} sure" if np.isfinite(sure) else "label missed"
+    error = float(row[head.error_column])
+    digits = 0 if head.has_bands or abs(error) >= 10 else 1 if abs(error) >= 1 else 2
+    return f"{number(error, digits, signed=True)} {head.unit}".rstrip()
 
 
-def _headline(row: Mapping[Any, Any], *, is_age: bool) -> str:
-    if is_age:
-        return f"{number(row['age_error_years'], 0, signed=True)} years"
-    probability = row["female_probability"]
-    if not np.isfinite(probability):
-        return "label missed"
-    sure = max(probability, 1 - probability)
-    return f"{number(sure, 0, is_percent=True)} sure"
-
-
-def _words(age_years: Any, gender: Any) -> str:
-    age = f"{number(age_years, 0)}" if age_years is not None and np.isfinite(age_years) else ""
-    return ", ".join(part for part in (age, gender or "") if part) or "unknown"
+def _labels(row: Mapping[Any, Any], heads: Sequence[Head], columns: Sequence[str]) -> str:
+    words = (head.label_words(row.get(column)) for head, column in zip(heads, columns, strict=True))
+    return ", ".join(word for word in words if word) or "unknown"

@@ -1,7 +1,8 @@
-"""Owns `index.html`: what was trained, how it went, the key figures, the first findings, and where to read on."""
+"""`index.html`: what was trained, how it went, the key figures, the first findings, and where to read on."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,61 +10,55 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from agegender.audit.judgement import Judgement
-from agegender.pages.bias_page import finding_lines
+from agegender.audit.assessment import ALL_ROWS
+from agegender.audit.findings import Finding
+from agegender.heads import Regression
+from agegender.pages.bias_page import finding_links
 from agegender.pages.charts import line_chart
-from agegender.pages.page_writing import write_page
-from agegender.pages.split_tables import key_figures, overfitting_words
+from agegender.pages.page_writing import ReportContent, write_page
+from agegender.pages.split_tables import key_figures, overfitting_words, split_table
 from agegender.pages.tables import Column, Row, Table
-from agegender.pages.words import flattened
+from agegender.pages.words import flattened, listing
 
 _MOST_FINDINGS = 5
-_CURVES = (
-    ("Loss of the age head", "loss", {"train": "train_loss_age", "valid": "valid_loss_age"}),
-    ("Loss of the gender head", "loss", {"train": "train_loss_gender", "valid": "valid_loss_gender"}),
-    ("Both losses, weighted", "loss", {"train": "train_loss", "valid": "valid_loss"}),
-    ("Age error", "valid MAE, years", {"valid": "valid_age_mae"}),
-    ("Gender accuracy", "valid accuracy", {"valid": "valid_gender_accuracy"}),
-    ("Learning rate", "learning rate", {"learning rate": "learning_rate"}),
-)
+_NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six")
 
 
-def write_index(
-    path: Path,
-    judgement: Judgement,
-    history: pd.DataFrame | None,
-    *,
-    pages: Sequence[Mapping[str, Any]] = (),
-) -> Path:
+def write_index(path: Path, content: ReportContent, pages: Sequence[Mapping[str, Any]] = ()) -> Path:
     """Write `index.html` to `path`, whole or not at all; return the path."""
-    audit, splits = judgement.audit, judgement.splits
-    claimed = [finding for finding in judgement.findings if finding.is_gap] or list(judgement.findings)
+    assessment, splits = content.assessment, split_table(content)
+    claimed: list[Finding] = [one for one in assessment.findings if one.is_gap] or list(assessment.findings)
     return write_page(
         path,
         "index.html",
-        title=audit.title,
+        title=assessment.title,
         pages=pages,
-        is_drawn=audit.is_drawn,
-        notices=audit.notices,
-        audit=audit,
+        is_drawn=assessment.is_drawn,
+        notices=assessment.notices,
+        cautions=content.cautions,
+        lead=_lead(content),
+        subject_of_figures="photos of this table"
+        if assessment.judged_split == ALL_ROWS
+        else f"photos of the split “{assessment.judged_split}”",
         splits=splits,
-        figures=key_figures(splits, audit.judged_split),
-        overfitting=overfitting_words(audit),
-        findings=finding_lines(claimed[:_MOST_FINDINGS], judgement.comparisons, "bias.html"),
+        figures=key_figures(content, splits),
+        overfitting=overfitting_words(content),
+        findings=finding_links(content, claimed[:_MOST_FINDINGS], "bias.html"),
         more_findings=max(len(claimed) - _MOST_FINDINGS, 0) if claimed[:1] and claimed[0].is_gap else 0,
-        facts=model_facts(audit.card),
-        settings=settings_table(audit.card),
-        curves=learning_curves(history),
-        history=_history_table(history),
+        facts=model_facts(content.card),
+        settings=settings_table(content.card),
+        curves=learning_curves(content),
+        history=_history_table(content.history),
     )
 
 
-def learning_curves(history: pd.DataFrame | None) -> list[Markup]:
-    """Return the curves that the history has columns for."""
+def learning_curves(content: ReportContent) -> list[Markup]:
+    """Return the curves that the history has columns for: losses and scores of each head, and the learning rate."""
+    history = content.history
     if history is None or not len(history):
         return []
     drawings = []
-    for name, y_label, wanted in _CURVES:
+    for name, y_label, wanted in _curves(content, history):
         lines = {label: (history["epoch"], history[key]) for label, key in wanted.items() if key in history}
         if not lines:
             continue
@@ -103,6 +98,45 @@ def settings_table(card: Mapping[str, Any] | None) -> Table | None:
     rows = [Row({"setting": name, "value": value}) for name, value in pairs]
     columns = (Column("setting", "Setting"), Column("value", "Value"))
     return Table("settings", "Every setting, as stored with the model", columns, rows, can_filter=True)
+
+
+def _lead(content: ReportContent) -> str:
+    """Return what is known of the model in two sentences, and no more than that."""
+    heads = [
+        (f"{head.title} in {head.unit}" if head.unit else head.title)
+        if isinstance(head, Regression)
+        else f"the {head.title} label"
+        for head in content.heads
+    ]
+    if not content.card:
+        return f"Predictions of {listing(heads)}: how well they hold on these photos, and who they are wrong about."
+    number = _NUMBERS[len(heads)].lower() if len(heads) < len(_NUMBERS) else str(len(heads))
+    unseen = "photos that it has never met" if content.assessment.judged_split == "test" else "the photos at hand"
+    return (
+        f"One model, {number} head{'s' * (len(heads) != 1)}: {listing(heads)}. How it was made, how well it does on "
+        f"{unseen}, and who it is wrong about."
+    )
+
+
+def _curves(content: ReportContent, history: pd.DataFrame) -> list[tuple[str, str, dict[str, str]]]:
+    """Return title, axis and lines of each chart; which heads there are is read from the losses."""
+    losses = [re.fullmatch(r"(?:train|valid)_loss_(\w+)", str(column)) for column in history.columns]
+    names = list(dict.fromkeys(match[1] for match in losses if match))
+    units = {head.name: f", {head.unit}" if head.unit else "" for head in content.regressions}
+    titles = {name: name.replace("_", " ") for name in names}
+    curves = [
+        (f"Loss of the {titles[name]} head", "loss", {side: f"{side}_loss_{name}" for side in ("train", "valid")})
+        for name in names
+    ]
+    every = {1: "Loss, weighted", 2: "Both losses, weighted"}.get(len(names), "All losses, weighted")
+    curves.append((every, "loss", {side: f"{side}_loss" for side in ("train", "valid")}))
+    for name in names:
+        title = titles[name]
+        curves.append(
+            (f"{title} error".capitalize(), f"valid MAE{units.get(name, '')}", {"valid": f"valid_{name}_mae"})
+        )
+        curves.append((f"{title} accuracy".capitalize(), "valid accuracy", {"valid": f"valid_{name}_accuracy"}))
+    return [*curves, ("Learning rate", "learning rate", {"learning rate": "learning_rate"})]
 
 
 def _history_table(history: pd.DataFrame | None) -> Table | None:

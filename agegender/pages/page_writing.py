@@ -1,26 +1,122 @@
-"""Owns how a page is put together: templates, one style sheet, one script, and the policy that keeps it offline.
+"""How a page is put together: what it is made of, templates, style sheet, script, and the policy that keeps it offline.
 
 A page is a single file. Its Content-Security-Policy forbids every request; the script runs because its hash is named
-there, so markup that slips into a label can't run. Everything is escaped by Jinja unless this part built it itself.
+there, so markup that slips into a label can't run. Everything is escaped by Jinja unless this room built it itself.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import agegender
+from agegender.audit.assessment import Assessment, Comparisons
+from agegender.audit.groups import GroupResult
+from agegender.heads import KNOWN_HEADS, Classification, Head, Regression
 from agegender.pages import words
 from agegender.writing import write_text
 
+if TYPE_CHECKING:
+    from agegender.explanation.face_explanation import FaceExplanation
+
 _HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """What a report is made of; only the assessment is needed, and what is missing is left out of the pages.
+
+    Attributes
+    ----------
+    assessment : Assessment
+        Of a model's predictions, ours or anybody's.
+    photos_root : Path or None
+        Where the paths of the predictions start; None when only predictions are known.
+    card, history : mapping, DataFrame or None
+        The model's card and its epochs.
+    explanations : sequence of FaceExplanation or None
+        For the page of explanations, which isn't written without.
+    hide_faces : bool
+        Show nobody: faces are blurred, files go without a name, and fewer than `words.FEW` photos without figures.
+    """
+
+    assessment: Assessment
+    photos_root: Path | None = None
+    card: Mapping[str, Any] | None = None
+    history: pd.DataFrame | None = None
+    explanations: Sequence[FaceExplanation] | None = None
+    hide_faces: bool = False
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The heads that are judged."""
+        return self.assessment.heads
+
+    @property
+    def regressions(self) -> list[Regression]:
+        """Those of them that predict a number."""
+        return [head for head in self.heads if isinstance(head, Regression)]
+
+    @property
+    def classifications(self) -> list[Classification]:
+        """Those of them that predict a class."""
+        return [head for head in self.heads if isinstance(head, Classification)]
+
+    @cached_property
+    def comparisons(self) -> Comparisons:
+        """The group comparisons, those of fewer than `words.FEW` photos left out where nobody is to be shown."""
+        found = self.assessment.comparisons
+        if not self.hide_faces:
+            return found
+        kept = {
+            columns: {metric: _without_few(result) for metric, result in results.items()}
+            for columns, results in found.by_columns.items()
+        }
+        return replace(found, by_columns=kept)
+
+    @cached_property
+    def cautions(self) -> list[str]:
+        """What is to be said of the labels that these rows have, once each."""
+        rows = self.assessment.rows
+        heads = [head for head in dict.fromkeys((*self.heads, *KNOWN_HEADS)) if isinstance(head, Classification)]
+        return [
+            head.caution for head in heads if head.caution and head.column in rows and rows[head.column].notna().any()
+        ]
+
+    def digits(self, head: Regression, base: int = 1) -> int:
+        """Return how many decimals figures in the unit of a head need: more where its labels lie close together."""
+        spread = float(self.assessment.rows[head.column].std()) if not head.has_bands else np.inf
+        return base if not 0 < spread < 3 else min(base + int(np.ceil(np.log10(3 / spread))), 6)
+
+    def photo_path(self, path: Any) -> Path | None:
+        """Return where a row's photo should lie, or None when nobody said or the path leaves the folder of photos."""
+        if self.photos_root is None or not isinstance(path, str) or "\0" in path:
+            return None
+        root = os.path.normpath(self.photos_root)
+        place = Path(os.path.normpath(Path(root) / path))
+        # A table from elsewhere must not make us put any picture of this machine into a page.
+        return place if place.is_relative_to(root) else None
+
+
+def _without_few(result: GroupResult) -> GroupResult:
+    shown = tuple(group for group in result.groups if group.n >= words.FEW)
+    few = len(result.groups) - len(shown)
+    if not few:
+        return result
+    note = f"{few} group{'s' * (few != 1)} of fewer than {words.FEW} photos {'are' if few != 1 else 'is'} left out."
+    return replace(result, groups=shown, notes=(*result.notes, note))
 
 
 def write_page(path: Path, template: str, **context: Any) -> Path:
@@ -30,8 +126,12 @@ def write_page(path: Path, template: str, **context: Any) -> Path:
 
 
 def render_page(template: str, **context: Any) -> str:
-    """Return one page as HTML text, style sheet and script inside it."""
+    """Return one page as HTML text, style sheet and script inside it.
+
+    `cautions` are what the foot of the page says about its labels: by default what every known head wants said.
+    """
     script = _asset("page.js")
+    context.setdefault("cautions", [head.caution for head in KNOWN_HEADS if isinstance(head, Classification)])
     return (
         _environment()
         .get_template(template)
@@ -41,10 +141,15 @@ def render_page(template: str, **context: Any) -> str:
             policy=content_security_policy(script),
             made_on=datetime.now(timezone.utc).strftime("%-d %B %Y"),
             version=agegender.__version__,
-            gender_words=words.GENDER_WORDS,
             **context,
         )
     )
+
+
+def render_navigation(name: str, pages: Sequence[Mapping[str, Any]]) -> str:
+    """Return one of the lists of pages of a report as the templates write it: "pages" at the top, "next-pages"."""
+    macros: Any = _environment().get_template("navigation.html").module
+    return str(getattr(macros, name.replace("-", "_"))(pages))
 
 
 def content_security_policy(script: str) -> str:

@@ -1,31 +1,28 @@
-"""Owns the set of pages of one model: which can be made of what is known, in which order, and how they link.
+"""The set of pages of one model: which can be made of what is known, in which order, and how they link.
 
-`train` and `report` call it; whatever is missing (photos, card, history, explanations) is left out, and the pages say
-so.
+Whatever is missing (photos, card, history, explanations) is left out, and the pages say so. `report.json` beside the
+pages remembers whether faces are to be shown, so that a page which is written later by itself keeps to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import pandas as pd
-
-from agegender.audit.findings import Finding
-from agegender.audit.judged import Audit, make_audit
-from agegender.audit.judgement import judge
-from agegender.data.faces_table import FacesTable
-from agegender.explanation.face_explanation import FaceExplanation
+import agegender
+from agegender.errors import UsageError
 from agegender.pages.bias_page import write_bias
 from agegender.pages.card_page import write_card
 from agegender.pages.index_page import write_index
-from agegender.pages.lime_page import write_lime
-from agegender.writing import check_writable
+from agegender.pages.page_writing import ReportContent, render_navigation
+from agegender.writing import check_writable, to_json, write_text
 
-Writer = Callable[[Path, list[dict[str, Any]]], Path]
+Writer = Callable[[Path, ReportContent, Sequence[Mapping[str, Any]]], Path]
 
+SETTINGS_FILE = "report.json"
 PAGES = {
     "index": ("Overview", "figures, learning curves, settings"),
     "bias": ("Bias", "who the model is wrong about, by how much, and how sure that is"),
@@ -34,89 +31,75 @@ PAGES = {
 }
 
 
-@dataclass(frozen=True)
-class ReportInput:
-    """What a report is made of; only the predictions are needed.
-
-    Attributes
-    ----------
-    predictions : DataFrame
-        Label columns of the faces table, `split` where known, and the predictions; ours or anybody's.
-    title : str
-        What the model is called.
-    faces : FacesTable or None
-        Where photos lie.
-    card, history : mapping, DataFrame or None
-        The model's card and its epochs.
-    explanations : sequence of FaceExplanation or None
-        For the page of explanations, which isn't written without.
-    """
-
-    predictions: pd.DataFrame
-    title: str
-    faces: FacesTable | None = None
-    card: Mapping[str, Any] | None = None
-    history: pd.DataFrame | None = None
-    explanations: Sequence[FaceExplanation] | None = None
-
-
-@dataclass(frozen=True)
-class ReportSet:
-    """The pages that were written, what stands in them, and pages of an earlier run that were left in the folder."""
+class ReportSet(NamedTuple):
+    """The pages that were written, by name, and pages of an earlier run that were left in the folder."""
 
     pages: dict[str, Path]
-    audit: Audit
-    findings: Sequence[Finding]
-    older_pages: Sequence[Path] = ()
+    older_pages: tuple[Path, ...] = ()
 
 
-def write_reports(
-    folder: Path, *, predictions: pd.DataFrame, title: str, hide_faces: bool = False, **known: Any
-) -> dict[str, Path]:
-    """Write every page that can be made; `known` are the further attributes of `ReportInput`.
-
-    Returns
-    -------
-    dict
-        Page name ("index", "bias", …) -> file.
-    """
-    return write_report_set(folder, ReportInput(predictions, title, **known), hide_faces=hide_faces).pages
-
-
-def write_report_set(folder: Path, content: ReportInput, *, hide_faces: bool = False) -> ReportSet:
+def write_report_set(
+    folder: Path, content: ReportContent, *, hide_faces: bool | None = None, only: Collection[str] | None = None
+) -> ReportSet:
     """Write every page that can be made to `folder`, each file whole or not at all; other files in it stay.
 
     Parameters
     ----------
-    hide_faces : bool
-        Blur each face before it enters a page.
+    hide_faces : bool, optional
+        Show nobody. By default as the last report in this folder was made, or as `content` says.
+    only : collection of str, optional
+        Names of `PAGES`: write these alone, and mend the navigation of those that stand there already.
 
     Raises
     ------
-    TableError
-        The predictions can't be judged.
+    UsageError
+        A page that is asked for does not exist, or can't be made of what is known.
     OutputError
         The folder can't be written to.
     """
-    audit = make_audit(
-        content.predictions, title=content.title, faces=content.faces, card=content.card, hide_faces=hide_faces
-    )
+    hides = is_hiding_faces(folder) or content.hide_faces if hide_faces is None else hide_faces
+    content = replace(content, hide_faces=hides)
+    writers = _writers(content)
+    missing = sorted(set(only or ()) - set(writers))
+    if missing:
+        raise UsageError(f"the page {missing[0]!r} cannot be made here; there are {', '.join(writers)}.")
     check_writable(folder)
-    judgement = judge(audit)
-    writers: dict[str, Writer] = {
-        "index": lambda path, pages: write_index(path, judgement, content.history, pages=pages),
-        "bias": lambda path, pages: write_bias(path, judgement, pages=pages),
-        "card": lambda path, pages: write_card(path, judgement, pages=pages),
-    }
-    if content.explanations:
-        shown = list(content.explanations)
-        writers["lime"] = lambda path, pages: write_lime(
-            path, shown, title=content.title, is_drawn=audit.is_drawn, hide_faces=hide_faces, pages=pages
-        )
-    writers = {name: writers[name] for name in PAGES if name in writers}
-    pages = {name: write(folder / f"{name}.html", page_links(list(writers), name)) for name, write in writers.items()}
-    older = [folder / f"{name}.html" for name in PAGES if name not in pages and (folder / f"{name}.html").is_file()]
-    return ReportSet(pages, audit, judgement.findings, older)
+    there = [name for name in PAGES if (folder / f"{name}.html").is_file()]
+    wanted = [name for name in writers if only is None or name in only]
+    listed = [name for name in PAGES if name in wanted or (only is not None and name in there)]
+    pages = {name: writers[name](folder / f"{name}.html", content, page_links(listed, name)) for name in wanted}
+    if only is None:
+        write_text(folder / SETTINGS_FILE, _settings(content, wanted))
+        return ReportSet(pages, tuple(folder / f"{name}.html" for name in there if name not in pages))
+    for name in listed:
+        if name not in pages:
+            _mend_navigation(folder / f"{name}.html", page_links(listed, name))
+    return ReportSet(pages)
+
+
+def write_page_alone(path: Path, name: str, content: ReportContent) -> Path:
+    """Write one page of `PAGES`, which leads to no other, to any file; return the path.
+
+    Raises
+    ------
+    UsageError
+        There is no such page, or it can't be made of what is known.
+    """
+    writers = _writers(content)
+    if name not in writers:
+        raise UsageError(f"the page {name!r} cannot be made here; there are {', '.join(writers)}.")
+    return writers[name](path, content, ())
+
+
+def is_hiding_faces(folder: Path) -> bool:
+    """Return whether the last report in a folder was made without faces."""
+    try:
+        settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True  # what cannot be read may have asked for it
+    return not isinstance(settings, Mapping) or bool(settings.get("hide_faces", True))
 
 
 def page_links(names: Sequence[str], current: str) -> list[dict[str, Any]]:
@@ -125,3 +108,47 @@ def page_links(names: Sequence[str], current: str) -> list[dict[str, Any]]:
         {"address": f"{name}.html", "name": PAGES[name][0], "about": PAGES[name][1], "is_current": name == current}
         for name in names
     ]
+
+
+def _writers(content: ReportContent) -> dict[str, Writer]:
+    """Return how each page is written that can be made of what is known, in the order of the navigation."""
+    writers: dict[str, Writer] = {"index": write_index, "bias": write_bias, "card": write_card}
+    if content.explanations:
+        writers["lime"] = _write_explanations
+    return {name: writers[name] for name in PAGES if name in writers}
+
+
+def _write_explanations(path: Path, content: ReportContent, pages: Sequence[Mapping[str, Any]]) -> Path:
+    # Maps are drawn with OpenCV, which a report on a table alone does without.
+    from agegender.pages.lime_page import write_lime
+
+    assessment = content.assessment
+    return write_lime(
+        path,
+        list(content.explanations or ()),
+        title=assessment.title,
+        is_drawn=assessment.is_drawn,
+        hide_faces=content.hide_faces,
+        pages=pages,
+    )
+
+
+def _settings(content: ReportContent, pages: Sequence[str]) -> str:
+    document = {
+        "title": content.assessment.title,
+        "hide_faces": content.hide_faces,
+        "pages": list(pages),
+        "version": agegender.__version__,
+    }
+    return to_json(document)
+
+
+def _mend_navigation(path: Path, links: list[dict[str, Any]]) -> None:
+    """Write the navigation of a page that stays anew, and nothing else of it."""
+    page = path.read_text(encoding="utf-8")
+    for name in ("pages", "next-pages"):
+        first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, found, rest = page.partition(first)
+        if found and last in rest:
+            page = f"{before}{first}{render_navigation(name, links)}{last}{rest.partition(last)[2]}"
+    write_text(path, page)

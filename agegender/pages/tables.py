@@ -1,4 +1,4 @@
-"""Owns tables as pages know them: columns with units, rows that may be greyed, and their downloads.
+"""Tables as pages know them: columns with units, rows that may be greyed, matrices, and their downloads.
 
 A `Table` is data. Templates turn it into HTML, `csv_link` and `json_link` into files that can be saved from an offline
 page even with JavaScript off.
@@ -15,9 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from agegender.pages.words import MISSING, Interval, interval_ends, number, p_value
+from agegender.audit.estimates import Estimate
+from agegender.pages.words import FEW, MISSING, count, interval_ends, number, p_value
 from agegender.writing import to_json
 
 # A spreadsheet takes a text that starts like this for a formula and runs it.
@@ -53,10 +56,10 @@ class Column:
 
     def text(self, value: Any) -> str:
         """Return the value as the page writes it, without its interval."""
-        value = value.estimate if isinstance(value, Interval) else value
+        value = value.value if isinstance(value, Estimate) else value
         if _is_missing(value):
             return MISSING
-        if not self.is_number:
+        if not self.is_number or isinstance(value, str):
             return str(value)
         if self.is_p_value:
             return p_value(value)
@@ -64,13 +67,13 @@ class Column:
 
     def ends(self, value: Any) -> str:
         """Return the interval in brackets, or nothing."""
-        if not isinstance(value, Interval):
+        if not isinstance(value, Estimate):
             return ""
         return interval_ends(value, self.digits or 0, signed=self.is_signed, is_percent=self.is_percent)
 
     def sort_key(self, value: Any) -> str:
         """Return what the page's script sorts by: a number, a text, or nothing for a missing value."""
-        value = value.estimate if isinstance(value, Interval) else value
+        value = value.value if isinstance(value, Estimate) else value
         return "" if _is_missing(value) else str(value)
 
 
@@ -121,6 +124,73 @@ class Table:
         return stream.getvalue()
 
 
+@dataclass(frozen=True)
+class Matrix:
+    """Labels (rows) against predictions (columns): counts (classes, classes), int.
+
+    `has_counts` writes count and share into a cell; without, the share of the row alone, for many classes. `hides_few`
+    keeps counts under `FEW` from the page and the downloads.
+    """
+
+    caption: str
+    names: tuple[str, ...]
+    counts: NDArray[np.int64]
+    note: str = ""
+    has_counts: bool = True
+    hides_few: bool = False
+
+    def row_name(self, place: int) -> str:
+        """Return how a row is headed: with its photos where the cells hold shares alone."""
+        name, total = self.names[place], int(self.counts[place].sum())
+        return name if self.has_counts else f"{name} ({self._words(total)})"
+
+    def cells(self, place: int) -> list[tuple[str, float]]:
+        """Return text and share of the row (0..1) of each cell of a row."""
+        total = int(self.counts[place].sum())
+        return [self._cell(int(one), one / total if total else 0.0) for one in self.counts[place]]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return one flat mapping per label, for the downloads."""
+        return [
+            {"matrix": self.caption, "labelled": name}
+            | {f"predicted {other}": self._value(int(one)) for other, one in zip(self.names, row, strict=True)}
+            for name, row in zip(self.names, self.counts, strict=True)
+        ]
+
+    def _cell(self, photo_count: int, share: float) -> tuple[str, float]:
+        if self._is_hidden(photo_count):
+            return f"<{FEW}" if self.has_counts else "…", 0.0
+        text = "" if not photo_count else "<1" if share < 0.005 else f"{100 * share:.0f}"
+        return (f"{count(photo_count)} ({text or 0} %)" if self.has_counts else text), round(share, 3)
+
+    def _value(self, photo_count: int) -> int | str:
+        return f"<{FEW}" if self._is_hidden(photo_count) else photo_count
+
+    def _words(self, photo_count: int) -> str:
+        return f"<{FEW}" if self._is_hidden(photo_count) else count(photo_count)
+
+    def _is_hidden(self, photo_count: int) -> bool:
+        return self.hides_few and 0 < photo_count < FEW
+
+
+def matrix_table(name: str, matrices: Sequence[Matrix]) -> Table:
+    """Return matrices as one table of counts, for the downloads."""
+    names = list(dict.fromkeys(name for matrix in matrices for name in matrix.names))
+    columns = [Column("matrix", "Matrix"), Column("labelled", "Labelled")]
+    columns += [Column(f"predicted {name}", f"Predicted {name}", 0) for name in names]
+    rows = [Row(record) for matrix in matrices for record in matrix.records()]
+    return Table(name, "Labels against predictions", columns, rows)
+
+
+def known_columns(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
+    """Return the first column, and the others of which some row knows a value."""
+    return [
+        column
+        for place, column in enumerate(columns)
+        if place == 0 or any(_is_known(row.values.get(column.key)) for row in rows)
+    ]
+
+
 def table_of_frame(identifier: str, caption: str, frame: pd.DataFrame, *, note: str = "", digits: int = 2) -> Table:
     """Return any DataFrame as a page's table, its numeric columns set flush right."""
     columns = [Column(str(name), _title(str(name)), _digits(frame[name], digits)) for name in frame.columns]
@@ -143,9 +213,9 @@ def _flat(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
     record: dict[str, Any] = {}
     for column in columns:
         value = row.values.get(column.key)
-        if isinstance(value, Interval):
+        if isinstance(value, Estimate):
             ends = {f"{column.key}_low": value.low, f"{column.key}_high": value.high}
-            record |= {column.key: value.estimate} | ends
+            record |= {column.key: value.value} | ends
         else:
             record[column.key] = None if _is_missing(value) else value
     return record
@@ -159,3 +229,8 @@ def _harmless(value: Any) -> Any:
 
 def _is_missing(value: Any) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def _is_known(value: Any) -> bool:
+    value = value.value if isinstance(value, Estimate) else value
+    return not _is_missing(value) and (isinstance(value, str) or math.isfinite(value))

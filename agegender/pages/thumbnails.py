@@ -1,6 +1,7 @@
-"""Owns thumbnails: a photo becomes about 3 kB of WebP inside the page, or an honest empty frame.
+"""Thumbnails: a photo becomes about 3 kB of WebP inside the page, or an honest empty frame.
 
-With `hide_faces` the photo is blurred here, before it is stored, so that the face is not in the file at all.
+With `hide_faces` the photo is blurred here, before it is stored, so that the face is not in the file at all. OpenCV is
+loaded with the first photo: pages about a table alone need none.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,6 +42,8 @@ def thumbnail(path: Path | None, *, hide_faces: bool = False, size: int = SIZE_P
 
 def square(photo: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Return the middle square of a photo (H, W, 3) as (size, size, 3)."""
+    import cv2
+
     height, width = photo.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -51,11 +53,15 @@ def square(photo: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 def hidden(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the photo with so little detail that nobody can be recognised."""
+    import cv2
+
     few = cv2.resize(photo, (_HIDDEN_PIXELS, _HIDDEN_PIXELS), interpolation=cv2.INTER_AREA)
     return cv2.resize(few, photo.shape[1::-1], interpolation=cv2.INTER_CUBIC).astype(np.uint8)
 
 
 def webp(photo: NDArray[np.uint8], quality: int = _QUALITY) -> str:
     """Return RGB pixels (H, W, 3) as a WebP data: address."""
+    import cv2
+
     _, encoded = cv2.imencode(".webp", np.ascontiguousarray(photo[..., ::-1]), [cv2.IMWRITE_WEBP_QUALITY, quality])
     return f"data:image/webp;base64,{base64.b64encode(encoded.tobytes()).decode()}"

@@ -1,31 +1,18 @@
-"""Owns the words and number formats of the pages, so that every page says the same thing the same way."""
+"""The words and number formats of the pages, so that every page says the same thing the same way."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-GENDER_WORDS = (
-    "“Gender” here is the dataset's annotated label of how a person presents in a photo. It isn't anybody's identity, "
-    "and a prediction of it is no fact about anybody. The data know two labels only, so people whom neither "
-    "describes are counted wrongly or not at all."
-)
+from agegender.audit.estimates import Estimate
+from agegender.heads import Head, Regression
+
 MISSING = "–"
-SMALL_GROUP = 30  # below this many photos a group is greyed and never ranked
-
-
-class Interval(NamedTuple):
-    """An estimate with the ends of its 95 % interval, in the unit of its column."""
-
-    estimate: float
-    low: float = math.nan
-    high: float = math.nan
-
-
-def scaled(value: Interval, factor: float) -> Interval:
-    """Return the interval in another unit, such as shares as percentage points."""
-    return Interval(value.estimate * factor, value.low * factor, value.high * factor)
+Interval = Estimate  # its former name
+FEW = 10  # with --no-faces, what is known of fewer photos than this is not shown: it would be about somebody
+_MOST_ITEMS = 12
 
 
 def number(value: Any, digits: int = 1, *, signed: bool = False, is_percent: bool = False) -> str:
@@ -52,6 +39,17 @@ def count(value: Any) -> str:
     return number(value, 0)
 
 
+def photos(value: int, *, hides_few: bool = False) -> str:
+    """Return a number of photos in words.
+
+    >>> photos(1), photos(1234), photos(3, hides_few=True)
+    ('1 photo', '1,234 photos', 'under 10 photos')
+    """
+    if hides_few and 0 < value < FEW:
+        return f"under {FEW} photos"
+    return f"{count(value)} photo{'s' * (value != 1)}"
+
+
 def p_value(value: float) -> str:
     """Return a p-value as people write it.
 
@@ -61,21 +59,21 @@ def p_value(value: float) -> str:
     return "< 0.001" if value < 0.001 else number(value, 3)
 
 
-def interval(value: Interval, digits: int = 1, *, signed: bool = False, is_percent: bool = False) -> str:
+def interval(value: Estimate, digits: int = 1, *, signed: bool = False, is_percent: bool = False) -> str:
     """Return an estimate and its interval.
 
-    >>> interval(Interval(-6.1, -7.0, -5.2), signed=True)
+    >>> interval(Estimate(-6.1, -7.0, -5.2), signed=True)
     '−6.1 (−7.0 to −5.2)'
     """
-    estimate = number(value.estimate, digits, signed=signed, is_percent=is_percent)
+    estimate = number(value.value, digits, signed=signed, is_percent=is_percent)
     ends = interval_ends(value, digits, signed=signed, is_percent=is_percent)
     return f"{estimate} {ends}" if ends else estimate
 
 
-def interval_ends(value: Interval, digits: int = 1, *, signed: bool = False, is_percent: bool = False) -> str:
+def interval_ends(value: Estimate, digits: int = 1, *, signed: bool = False, is_percent: bool = False) -> str:
     """Return the bracket alone, or nothing where no interval is known.
 
-    >>> interval_ends(Interval(0.9, 0.87, 0.92), is_percent=True)
+    >>> interval_ends(Estimate(0.9, 0.87, 0.92), is_percent=True)
     '(87.0 to 92.0 %)'
     """
     if not (math.isfinite(value.low) and math.isfinite(value.high)):
@@ -94,9 +92,6 @@ def listing(items: Iterable[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
 
 
-_MOST_ITEMS = 12
-
-
 def flattened(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Return (name, value) pairs of nested mappings and lists.
 
@@ -112,3 +107,39 @@ def flattened(value: Any, prefix: str = "") -> list[tuple[str, str]]:
         shown = ", ".join(map(str, value[:_MOST_ITEMS]))
         return [(prefix, f"{shown}, … {len(value)} in all" if len(value) > _MOST_ITEMS else shown)]
     return [(prefix, "" if value is None else str(value))]
+
+
+def capitalised(text: str) -> str:
+    """Return a text whose first letter is a capital, the others as they are."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def identifier(columns: Sequence[str]) -> str:
+    """Return what anchors and table ids of a grouping start with."""
+    return "-".join(columns).replace("_", "-")
+
+
+def in_unit(text: str, head: Regression) -> str:
+    """Return a heading with the unit of a head behind it: "MAE, years"."""
+    return f"{text}, {head.unit}" if head.unit else text
+
+
+def too(head: Regression) -> tuple[str, str]:
+    """Return what an over-estimate and an under-estimate make of somebody: "old", "young"."""
+    more, less = (word.removesuffix("er") for word in head.words)
+    return more, less
+
+
+def is_first_of_kind(head: Head, heads: Sequence[Head]) -> bool:
+    """Return whether a head needs no name beside its figures: the first of its kind goes without."""
+    return next(one for one in heads if one.kind == head.kind) == head
+
+
+def about(head: Head, heads: Sequence[Head]) -> str:
+    """Return " in height" for a head that shares its page with an earlier one of its kind, else nothing."""
+    return "" if is_first_of_kind(head, heads) else f" in {head.title}"
+
+
+def own_id(base: str, head: Head, heads: Sequence[Head]) -> str:
+    """Return an anchor or a key of a head: the base alone for the first of its kind."""
+    return base if is_first_of_kind(head, heads) else f"{base}-{head.name}"

@@ -43,7 +43,7 @@ def tables(tmp_path: Path) -> list[Path]:
 def test_the_better_model_leads_and_the_difference_is_paired(tables: list[Path]) -> None:
     contest = compare_models(tables)
     assert contest.board["model"].tolist() == ["good", "bad"]
-    assert contest.pairs["bad"].error_difference.value == pytest.approx(3.0)
+    assert contest.pairs["bad"].changes["age"].error_difference.value == pytest.approx(3.0)
 
 
 def test_a_submission_has_one_age_a_line_and_no_header(tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ import time
 import pytest
 from pages.report_inputs import make_explanations, make_photos, make_predictions
 
-from agegender.pages.report_set import ReportInput, write_report_set
+from agegender.audit.assessment import assess
+from agegender.pages.page_writing import ReportContent
+from agegender.pages.report_set import write_report_set
 
 pytestmark = pytest.mark.browser
-TABLE = "#ethnicity-gender-age"
+TABLE = "#gender-ethnicity-age"
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +22,7 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     predictions = make_predictions(700).assign(split="test")
     photos = make_photos(folder / "photos", predictions, photo_count=700)
-    content = ReportInput(predictions, "made-up", photos, explanations=make_explanations(4))
+    content = ReportContent(assess(predictions, title="made-up"), photos.root, explanations=make_explanations(4))
     return write_report_set(folder, content).pages
 
 
@@ -44,8 +46,8 @@ def test_click_on_a_heading_sorts_and_says_so(pages, open_page):
 
 
 def test_small_groups_stay_last_however_one_sorts(pages, open_page):
-    page = open_page(pages["bias"], "#by-ethnicity-gender-age-group")
-    table = "#ethnicity-gender-age-group-age"
+    page = open_page(pages["bias"], "#by-gender-ethnicity-age-group")
+    table = "#gender-ethnicity-age-group-age"
     page.locator(f"{table} thead th button").nth(2).click()
     few = page.locator(f"{table} tbody tr").evaluate_all("rows => rows.map((row) => row.classList.contains('few'))")
     assert any(few)
@@ -53,15 +55,15 @@ def test_small_groups_stay_last_however_one_sorts(pages, open_page):
 
 
 def test_sorting_and_filter_survive_in_the_address(pages, open_page):
-    page = open_page(pages["bias"], "#by-ethnicity-gender")
+    page = open_page(pages["bias"], "#by-gender-ethnicity")
     page.locator(f"{TABLE} thead th button").nth(1).click()
-    page.locator("input[data-filters=ethnicity-gender-age]").fill("female as")
+    page.locator("input[data-filters=gender-ethnicity-age]").fill("female × as")
     shown = column(page, TABLE, 0)
-    assert shown == ["Asian × female"]
+    assert shown == ["female × Asian"]
     again = open_page(pages["bias"], page.evaluate("location.hash"))
     assert column(again, TABLE, 0) == shown
     assert again.locator(f"{TABLE} thead th").nth(1).get_attribute("aria-sort") == "descending"
-    assert again.locator("#by-ethnicity-gender").evaluate("details => details.open")
+    assert again.locator("#by-gender-ethnicity").evaluate("details => details.open")
 
 
 def test_group_name_leads_to_its_faces(pages, open_page):

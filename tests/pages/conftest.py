@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pandas as pd
 import pytest
 
+from agegender.audit.assessment import assess
 from agegender.data.faces_table import FacesTable
-from agegender.pages.report_set import ReportInput, ReportSet, write_report_set
+from agegender.pages.page_writing import ReportContent
+from agegender.pages.report_set import ReportSet, write_report_set
 from pages.report_inputs import make_explanations, make_photos, make_predictions
+
+
+class Made(NamedTuple):
+    content: ReportContent
+    written: ReportSet
 
 
 @pytest.fixture(scope="session")
@@ -19,9 +28,9 @@ def photos(predictions, tmp_path_factory) -> FacesTable:
 
 
 @pytest.fixture(scope="session")
-def report(predictions, photos, tmp_path_factory) -> ReportSet:
+def report(predictions, photos, tmp_path_factory) -> Made:
     """All pages of one made-up model."""
     history = pd.DataFrame({"epoch": [1, 2], "train_loss_age": [2.0, 1.0], "valid_age_mae": [9.0, 5.0]})
     card = {"name": "made-up", "body": "resnet34", "image": {"size": 96}, "data": {"photos": {"train": 540}}}
-    content = ReportInput(predictions, "made-up", photos, card, history, make_explanations())
-    return write_report_set(tmp_path_factory.mktemp("report"), content)
+    content = ReportContent(assess(predictions, title="made-up"), photos.root, card, history, make_explanations())
+    return Made(content, write_report_set(tmp_path_factory.mktemp("report"), content))

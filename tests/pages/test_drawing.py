@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from agegender.audit.estimates import Estimate
+from agegender.heads import AGE, GENDER
 from agegender.pages import charts
-from agegender.pages.matrices import confusion_matrix, decade_matrix, matrix_table
+from agegender.pages.bias_tables import confusion_matrix, decade_matrix
+from agegender.pages.tables import matrix_table
 from agegender.pages.thumbnails import thumbnail
-from agegender.pages.words import Interval
 
 
 def pixels(address: str) -> np.ndarray:
@@ -36,7 +38,7 @@ def test_thumbnail_is_small(tmp_path):
 
 
 def test_many_points_become_pixels_and_few_stay_vectors():
-    labels = {"title": "t", "x_label": "x", "y_label": "y", "description": "d"}
+    labels = {"title": "t", "x_label": "x", "y_label": "y", "description": "d", "ends": (0.0, 100.0)}
     few = charts.cloud_chart(np.arange(100), np.arange(100), **labels)
     many = charts.cloud_chart(np.arange(5_000) % 90, np.arange(5_000) % 80, **labels)
     assert "<image" not in few
@@ -54,7 +56,7 @@ def test_chart_keeps_the_decimals_of_its_texts():
 def test_chart_escapes_names_and_reads_no_mathematics():
     drawing = charts.forest_chart(
         ["<b>$x_1$", "y"],
-        [Interval(1, 0, 2)] * 2,
+        [Estimate(1, 0, 2)] * 2,
         title="t",
         x_label="x",
         description='"<i>',
@@ -70,16 +72,16 @@ def test_confusion_matrix_counts_labels_against_guesses():
     rows = pd.DataFrame(
         {"gender": ["male"] * 3 + ["female", None], "predicted_gender": ["male", "male", "female", "male", "male"]}
     )
-    matrix = confusion_matrix(rows, "x")
-    assert [[cell.photo_count for cell in row.cells] for row in matrix.rows] == [[2, 1], [1, 0]]
-    assert matrix.rows[0].cells[0].text == "2 (67 %)"
+    matrix = confusion_matrix(GENDER, rows, "x")
+    assert matrix.counts.tolist() == [[2, 1], [1, 0]]
+    assert matrix.cells(0)[0] == ("2 (67 %)", 0.667)
     assert matrix_table("m", [matrix]).records()[0] == {
         "matrix": "x", "labelled": "male", "predicted male": 2, "predicted female": 1
     }  # fmt: skip
 
 
 def test_decade_matrix_reaches_as_far_as_the_oldest_age():
-    matrix = decade_matrix(pd.DataFrame({"age_years": [5.0, 33.0], "predicted_age_years": [4.0, 61.0]}))
-    assert matrix.column_names[-1] == "60–69"
-    assert matrix.rows[3].cells[6].photo_count == 1
-    assert decade_matrix(pd.DataFrame({"age_years": [np.nan], "predicted_age_years": [4.0]})) is None
+    matrix = decade_matrix(AGE, pd.DataFrame({"age_years": [5.0, 33.0], "predicted_age_years": [4.0, 61.0]}))
+    assert matrix.names[-1] == "60–69"
+    assert matrix.counts[3, 6] == 1
+    assert decade_matrix(AGE, pd.DataFrame({"age_years": [np.nan], "predicted_age_years": [4.0]})) is None

@@ -14,23 +14,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agegender.audit.comparisons import compare_all
-from agegender.audit.judged import make_audit
-from agegender.audit.judgement import judge
+from agegender.audit.assessment import assess
 from agegender.errors import OutputError, TableError
 from agegender.pages.bias_page import bias_context
 from agegender.pages.bias_tables import group_tables
-from agegender.pages.card_page import card_markdown, card_sections
-from agegender.pages.page_writing import render_page
-from agegender.pages.report_set import write_reports
+from agegender.pages.card_page import card_markdown, card_parts
+from agegender.pages.page_writing import ReportContent, render_page
+from agegender.pages.report_set import write_report_set
 from pages.report_inputs import make_explanations, make_photos, make_predictions
 
 EVIL = "\"><script>alert(1)</script><img src=x onerror='alert(2)'>$x_1$"
 
 
 def bias_page(predictions: pd.DataFrame, **known) -> str:
-    audit = make_audit(predictions, title=EVIL, **known)
-    context = bias_context(judge(audit))
+    context = bias_context(ReportContent(assess(predictions, title=EVIL), **known))
     return render_page("bias.html", pages=[], **context)
 
 
@@ -56,8 +53,7 @@ def test_markup_in_labels_and_file_names_never_becomes_markup(tmp_path):
 def test_downloads_hold_the_true_names_and_no_formula():
     predictions = make_predictions(200).assign(split="test")
     predictions["ethnicity"] = np.where(predictions.index % 2, EVIL, "=cmd()")
-    audit = make_audit(predictions, title="x")
-    table = group_tables(audit, compare_all(audit), ("ethnicity",))[0]
+    table = group_tables(ReportContent(assess(predictions)), ("ethnicity",))[0]
     kind, _, body = table.csv_link.partition(",")
     rows = list(csv.DictReader(io.StringIO(unquote(body))))
     assert kind == "data:text/csv;charset=utf-8"
@@ -70,8 +66,7 @@ def test_downloads_hold_the_true_names_and_no_formula():
 def test_model_card_in_markdown_escapes_labels():
     predictions = make_predictions(200).assign(split="test")
     predictions["ethnicity"] = np.where(predictions.index % 2, EVIL, "a|b")
-    audit = make_audit(predictions, title=EVIL)
-    text = card_markdown(EVIL, card_sections(judge(audit)), is_drawn=False)
+    text = card_markdown(EVIL, card_parts(ReportContent(assess(predictions, title=EVIL))), is_drawn=False)
     assert "<script" not in text
     assert "a\\|b" in text
 
@@ -103,9 +98,9 @@ def test_page_stays_whole_and_honest(change):
 
 def test_table_without_anything_to_judge_is_refused():
     with pytest.raises(TableError, match="--columns"):
-        make_audit(make_predictions(10)[["path", "age_years"]], title="x")
+        assess(make_predictions(10)[["path", "age_years"]])
     with pytest.raises(TableError, match="no rows"):
-        make_audit(make_predictions(10).head(0), title="x")
+        assess(make_predictions(10).head(0))
 
 
 def test_values_out_of_range_are_counted_and_said():
@@ -114,7 +109,7 @@ def test_values_out_of_range_are_counted_and_said():
     predictions.loc[3, "predicted_age_years"] = np.inf
     predictions["gender"] = predictions["gender"].replace({"male": "Man"})
     predictions.loc[4, "gender"] = "dragon"
-    audit = make_audit(predictions, title="x")
+    audit = assess(predictions)
     assert any(notice.startswith("2 values of age_years") for notice in audit.notices)
     assert any(notice.startswith("1 values of predicted_age_years") for notice in audit.notices)
     assert any("1 values of gender are neither" in notice for notice in audit.notices)
@@ -124,25 +119,24 @@ def test_values_out_of_range_are_counted_and_said():
 def test_nullable_and_categorical_columns_are_read_like_plain_ones():
     plain = make_predictions(80).mask(lambda table: table.index.to_series() % 7 == 0, None)
     odd = plain.convert_dtypes().astype({"ethnicity": "category", "split": "category"})
-    first, second = (make_audit(table, title="x").judged for table in (plain, odd))
+    first, second = (assess(table).judged for table in (plain, odd))
     pd.testing.assert_frame_equal(first, second, check_dtype=False)
 
 
 def test_path_that_leaves_the_folder_is_not_shown(tmp_path):
     predictions = make_predictions(10)
     photos = make_photos(tmp_path / "photos", predictions)
-    audit = make_audit(predictions, title="x", faces=photos)
-    assert audit.photo_path("../secret.jpg") is None
-    assert audit.photo_path("/etc/secret.jpg") is None
-    assert audit.photo_path("a/../b.jpg") == photos.root / "b.jpg"
+    content = ReportContent(assess(predictions), photos.root)
+    assert content.photo_path("../secret.jpg") is None
+    assert content.photo_path("/etc/secret.jpg") is None
+    assert content.photo_path("a/../b.jpg") == photos.root / "b.jpg"
 
 
 def test_hidden_faces_are_not_in_the_file(tmp_path):
     predictions = make_predictions(60).assign(split="test")
     photos = make_photos(tmp_path / "photos", predictions, photo_count=60)
-    pages = write_reports(
-        tmp_path, predictions=predictions, title="x", faces=photos, explanations=make_explanations(2), hide_faces=True
-    )
+    content = ReportContent(assess(predictions, title="x"), photos.root, explanations=make_explanations(2))
+    pages = write_report_set(tmp_path, content, hide_faces=True).pages
     assert not _has_detail(pages["bias"])
     assert not _has_detail(pages["lime"], first_only=True)
     assert "blurred" in pages["bias"].read_text()
@@ -160,4 +154,4 @@ def _has_detail(page, *, first_only: bool = False) -> bool:
 def test_folder_that_cannot_be_written_to_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
-        write_reports(tmp_path / "file" / "report", predictions=make_predictions(30), title="x")
+        write_report_set(tmp_path / "file" / "report", ReportContent(assess(make_predictions(30), title="x")))

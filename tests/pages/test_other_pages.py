@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agegender.audit.comparison import compare_pair, leaderboard
-from agegender.audit.judged import make_audit
-from agegender.pages.bias_scores import chalearn_table
+from agegender.audit.assessment import assess
+from agegender.audit.models_compared import compare_pair, leaderboard
+from agegender.heads import AGE
+from agegender.pages.bias_tables import chalearn_table
 from agegender.pages.compare_page import write_comparison
 from agegender.pages.lime_page import write_lime
+from agegender.pages.page_writing import ReportContent
 from pages.report_inputs import make_explanations, make_predictions
 
 
@@ -80,7 +82,7 @@ def test_explanations_survive_what_could_not_be_known(tmp_path):
 
 def test_bias_score_stands_beside_what_chance_makes():
     rows = make_predictions(1200).assign(split="test")
-    table = chalearn_table(make_audit(rows, title="x"))
+    table = chalearn_table(ReportContent(assess(rows)), AGE)
     found = {row.values["attribute"]: row.values for row in table.rows}
     assert set(found) == {"gender", "age", "ethnicity"}
     assert found["age"]["score"] > found["age"]["chance"]

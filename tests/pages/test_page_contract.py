@@ -40,7 +40,7 @@ class Scan(HTMLParser):
 @pytest.fixture(scope="module")
 def texts(report, photos, predictions, tmp_path_factory):
     dataset = write_dataset_page(tmp_path_factory.mktemp("dataset") / "dataset.html", photos)
-    return {name: path.read_text() for name, path in {**report.pages, "dataset": dataset}.items()}
+    return {name: path.read_text() for name, path in {**report.written.pages, "dataset": dataset}.items()}
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +109,11 @@ def test_charts_take_every_colour_from_the_page(texts):
 
 
 def test_pages_of_3000_photos_stay_under_3_mb(report):
-    assert sum(path.stat().st_size for path in report.pages.values()) < 3_000_000
+    assert sum(path.stat().st_size for path in report.written.pages.values()) < 3_000_000
 
 
 def test_claimed_findings_come_first_and_name_group_size_and_interval(report, texts):
-    first = report.findings[0]
+    first = report.content.assessment.findings[0]
     assert first.is_gap
     assert first.columns == ("age_group",)
     assert texts["bias"].index("60+") < texts["bias"].index("distinguishable from chance")

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agegender.audit.estimates import Estimate
 from agegender.pages.page_writing import _environment
 from agegender.pages.tables import Column, Row, Table, table_of_frame
-from agegender.pages.words import Interval
 
 TABLE = Table(
     "ages",
     "Ages",
     (Column("group", "Group"), Column("n", "Photos", 0), Column("gap", "Gap, years", 1, is_signed=True)),
     (
-        Row({"group": "a & b", "n": 1200, "gap": Interval(-0.26, -1.0, 0.5)}, address="#faces-a"),
-        Row({"group": "few", "n": 3, "gap": Interval(np.nan)}, is_small=True),
+        Row({"group": "a & b", "n": 1200, "gap": Estimate(-0.26, -1.0, 0.5)}, address="#faces-a"),
+        Row({"group": "few", "n": 3, "gap": Estimate(np.nan)}, is_small=True),
     ),
 )
 GOLDEN = """
