@@ -34,7 +34,7 @@ examples:
   agegender prepare --source appa-real --data appa-real-release --option target=real --out faces.parquet
   agegender prepare --source csv --data photos --columns path=img age_years=age --option male=0 --option female=1 \\
                     --source fairface --data FairFace --out both.parquet
-  agegender prepare --source masked-faces --data mask --age-classes 30,60 --combine mask age_class gender \
+  agegender prepare --source masked-faces --data mask --age-classes 30,60 --combine mask age_class gender \\
                     --out masks.parquet
 
 --option, --columns and further --data belong to the --source before them. Options: appa-real target=apparent|real
@@ -83,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         action=DatasetOption,
         dest="steps",
-        help="columns of a csv source",
+        help="columns of a csv source; any further name becomes a label",
     )
     data.add_argument(
         "--quality", action="store_true", help="score blur, light, contrast, size and whether a face is found"

@@ -126,7 +126,9 @@ def prepare_datasets(datasets: Sequence[Dataset], settings: PreparationSettings)
     _check_something_is_left(faces)
     faces = _derive_labels(faces, settings)
     if settings.quality:
-        faces = _assess_quality(faces, detector)
+        from agegender.data.photo_quality import assess_quality
+
+        faces = assess_quality(faces, detector=detector)
     if detector is not None:
         faces = _crop(faces, detector, settings)
         _check_something_is_left(faces)
@@ -246,12 +248,6 @@ def _moved_notes(notes: Mapping[str, Any], old_root: Path, new_root: Path) -> di
     ]
     malformed = [prefix + path for path in notes.get("malformed_names", [])]
     return {**notes, "malformed_names": malformed, "cleaning": {**notes["cleaning"], "conflicts": conflicts}}
-
-
-def _assess_quality(faces: FacesTable, detector: FaceDetector | None) -> FacesTable:
-    from agegender.data.photo_quality import assess_quality
-
-    return assess_quality(faces, detector=detector)
 
 
 def _check_something_is_left(faces: FacesTable) -> None:
