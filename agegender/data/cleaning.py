@@ -19,7 +19,15 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from agegender.data.faces_table import FacesTable, check_table, label_columns
+from agegender.data.faces_table import (
+    CONFLICTING_LABELS,
+    EXACT_DUPLICATE,
+    NEAR_DUPLICATE,
+    UNREADABLE,
+    FacesTable,
+    check_table,
+    label_columns,
+)
 from agegender.data.twins import Twins, find_twins
 from agegender.errors import UsageError
 from agegender.heads import KNOWN_HEADS, Regression
@@ -30,10 +38,6 @@ from agegender.settings import NEAR_RADIUS_BITS, NEAR_TWINS, ON_CONFLICT
 from agegender.writing import replaced_file
 
 MOST_NOTED_CONFLICTS = 1000  # notes travel with every copy of the table
-UNREADABLE = "unreadable"
-EXACT = "exact duplicate"
-NEAR = "near duplicate"
-CONFLICT = "conflicting labels"
 # One more when fingerprints come out differently, so that old ones are not mixed with new ones.
 CACHE_VERSION = "agegender fingerprints 1"
 KEY = ["path", "size_bytes", "changed_ns"]
@@ -140,9 +144,9 @@ def _leave_out(
     stays = is_survivor.reindex(photos.index).where(~is_contradicted, is_first & (on_conflict != "drop"))
     reasons = _reasons(photos, twins, stays)
     if on_conflict == "drop":
-        reasons[is_contradicted] = CONFLICT
+        reasons[is_contradicted] = CONFLICTING_LABELS
     if drop_near:
-        reasons[pd.Series(twins.is_near_twin, index=photos.index) & reasons.isna()] = NEAR
+        reasons[pd.Series(twins.is_near_twin, index=photos.index) & reasons.isna()] = NEAR_DUPLICATE
     table.loc[photos.index, "dropped_because"] = reasons
     if on_conflict == "median":
         _settle_by_median(table, photos[is_contradicted], groups)
@@ -156,8 +160,8 @@ def _reasons(photos: pd.DataFrame, twins: Twins, stays: pd.Series) -> pd.Series:
     goes = ~stays
     # The staying photo stands for its file; of a file that goes, its first photo does.
     stands_for_file = ~files[stays.sort_values(ascending=False, kind="stable").index].duplicated()
-    reasons[goes] = EXACT
-    reasons[goes & stands_for_file.reindex(photos.index)] = NEAR
+    reasons[goes] = EXACT_DUPLICATE
+    reasons[goes & stands_for_file.reindex(photos.index)] = NEAR_DUPLICATE
     return reasons
 
 

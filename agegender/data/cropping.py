@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.data.faces_table import FacesTable, check_table
+from agegender.data.faces_table import UNREADABLE, FacesTable, check_table
 from agegender.errors import OutputError, PhotoError, UsageError
 from agegender.photos.face_detection import (
     FaceDetector,
@@ -136,7 +136,7 @@ def _crop_file(photo_path: Path, crop_path: Path, rules: _Rules) -> _Crop:
     try:
         photo = read_photo(photo_path)
     except PhotoError:
-        return _Crop(None, None, None, "unreadable")
+        return _Crop(None, None, None, UNREADABLE)
     crop = _decide(photo, rules)
     if crop.square is not None:
         _write_jpeg(crop_path, crop_square(photo, crop.square))
@@ -181,7 +181,7 @@ def _counts(found: pd.DataFrame) -> dict[str, int]:
         "photos": len(found),
         "without_face": int((found["face_count"] == 0).sum()),
         "with_several_faces": int((found["face_count"] > 1).sum()),
-        "unreadable": int((found["dropped_because"] == "unreadable").sum()),
+        "unreadable": int((found["dropped_because"] == UNREADABLE).sum()),
     }
 
 

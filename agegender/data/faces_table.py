@@ -48,6 +48,11 @@ BOOKKEEPING = frozenset(
     | {"is_malformed_name", "rating_count", "apparent_age_std_years", "brisque_value"}
     | {"original_path", "face_count", "face_score", "crop_left", "crop_top", "crop_side"}
 )
+# Why a photo may be left out; each source has further reasons of its own.
+UNREADABLE = "unreadable"
+EXACT_DUPLICATE = "exact duplicate"
+NEAR_DUPLICATE = "near duplicate"
+CONFLICTING_LABELS = "conflicting labels"
 _METADATA_KEY = b"agegender"
 
 

@@ -11,12 +11,12 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from agegender.data.faces_table import SPLITS
+from agegender.data.faces_table import CONFLICTING_LABELS, EXACT_DUPLICATE, NEAR_DUPLICATE, SPLITS
 from agegender.data.twins import cluster, near_pairs
 from agegender.photos.hashing import hash_numbers
 from agegender.settings import NEAR_RADIUS_BITS
 
-TWIN_REASONS = ("exact duplicate", "near duplicate", "conflicting labels")
+TWIN_REASONS = (EXACT_DUPLICATE, NEAR_DUPLICATE, CONFLICTING_LABELS)
 # Column -> what equal values in it are. Subjects are persons of one source.
 CHECKS = {"file_sha512": "byte-identical photos", "twin_cluster": "exact and near twins", "subject_id": "persons"}
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from agegender.data.cleaning import clean
 from agegender.data.derived_labels import add_age_class, combine_labels
-from agegender.data.faces_table import SPLITS, FacesTable, combine_faces, read_faces
+from agegender.data.faces_table import SPLITS, UNREADABLE, FacesTable, combine_faces, read_faces
 from agegender.data.leakage import has_published_twins, leak_count, leakage_table
 from agegender.data.sources import find_source, source_name
 from agegender.data.splitting import fold_faces, has_official_split, keep_official_split, split_faces, use_fold
@@ -254,7 +254,7 @@ def _check_something_is_left(faces: FacesTable) -> None:
     if not faces.kept().empty:
         return
     file_count, dropped = len(faces.table), faces.dropped()
-    if dropped.index.tolist() == ["unreadable"]:
+    if dropped.index.tolist() == [UNREADABLE]:
         raise FolderError(
             f"no readable photo in {faces.root}: all {file_count} files are damaged, empty or no photos at all."
         )

@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from agegender.data.faces_table import SPLITS, FacesTable
+from agegender.data.faces_table import (
+    CONFLICTING_LABELS,
+    EXACT_DUPLICATE,
+    NEAR_DUPLICATE,
+    SPLITS,
+    UNREADABLE,
+    FacesTable,
+)
 from agegender.heads import AGE, GENDER
 from agegender.settings import SMALL_GROUP
 
@@ -21,10 +28,10 @@ LARGEST_AGE_GAP_YEARS = 5.0
 _LABELS = {"age_years": "an age", "gender": "a gender label", "ethnicity": "an ethnicity label"}
 _EXPLANATIONS = {
     "malformed name": "nothing could be read from the file's name",
-    "unreadable": "the file could not be decoded",
-    "exact duplicate": "a further copy, byte for byte, of a photo that is kept",
-    "near duplicate": "the same picture as a photo that is kept, saved or cut differently",
-    "conflicting labels": "twins whose labels contradict each other; nobody knows which is right",
+    UNREADABLE: "the file could not be decoded",
+    EXACT_DUPLICATE: "a further copy, byte for byte, of a photo that is kept",
+    NEAR_DUPLICATE: "the same picture as a photo that is kept, saved or cut differently",
+    CONFLICTING_LABELS: "twins whose labels contradict each other; nobody knows which is right",
     "age out of range": "an age that nobody could have",
     "escapes the folder": "a link, or a path, that leads out of the dataset's folder",
     "no face": "no face was found",

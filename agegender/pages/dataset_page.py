@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from agegender.data.faces_table import SPLITS, USUAL_LABELS, FacesTable, label_columns
+from agegender.data.faces_table import EXACT_DUPLICATE, NEAR_DUPLICATE, SPLITS, USUAL_LABELS, FacesTable, label_columns
 from agegender.data.preparing import count_faces
 from agegender.data.summary import count_steps, warnings_of
 from agegender.heads import AGE, GENDER, KNOWN_HEADS, Classification
@@ -276,7 +276,7 @@ def _twins(faces: FacesTable, hide_faces: bool) -> dict[str, Any]:
     twins = table[table["twin_cluster"].notna()] if "twin_cluster" in table else table.iloc[:0]
     if twins.empty:
         return _gallery([], 0)
-    is_lost = twins["dropped_because"].isin(["exact duplicate", "near duplicate"])
+    is_lost = twins["dropped_because"].isin([EXACT_DUPLICATE, NEAR_DUPLICATE])
     by_cluster = is_lost.groupby(twins["twin_cluster"])
     sizes = pd.DataFrame({"lost": by_cluster.sum(), "size": by_cluster.size()})
     chosen = sizes.sort_values(["lost", "size"], ascending=False, kind="stable").index[:MOST_GROUPS_SHOWN]

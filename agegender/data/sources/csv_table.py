@@ -17,14 +17,13 @@ from typing import Any
 
 import pandas as pd
 
-from agegender.data.faces_table import BOOKKEEPING, SPLITS, FacesTable
+from agegender.data.faces_table import BOOKKEEPING, CONFLICTING_LABELS, SPLITS, FacesTable
 from agegender.data.sources.labels import is_unknown, read_age, read_age_range, read_gender, read_label_file
 from agegender.data.sources.layouts import assemble
 from agegender.errors import FolderError, TableError, UsageError
 from agegender.photos.finding import ESCAPES, require_folder
 
 PHOTO_MISSING = "photo missing"
-CONFLICT = "conflicting labels"
 _LABEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 EXPECTED = "a table with a column of photo paths and one of ages or genders"
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -189,7 +188,7 @@ def _one_row_per_photo(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         known = first.setdefault(row["path"], dict(row))
         if row != known and known["dropped_because"] is None:
-            known["dropped_because"] = CONFLICT
+            known["dropped_because"] = CONFLICTING_LABELS
     return list(first.values())
 
 
