@@ -16,11 +16,13 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from agegender.audit.old_findings import find
+from agegender.audit.assessment import assess
+from agegender.audit.findings import Finding
 
 MAE_YEARS = 5.2
 PLANTED_YEARS = 2.0
@@ -88,6 +90,10 @@ def _shift_years(error: np.ndarray) -> float:
         is_short = np.abs(error - middle).mean() < np.abs(error).mean() + PLANTED_YEARS
         low, high = (middle, high) if is_short else (low, middle)
     return high
+
+
+def find(table: pd.DataFrame, seed: int = 7) -> list[Finding]:
+    return replace(assess(table), seed=seed).findings
 
 
 def false_alarms(trials: int, seed: int) -> dict[str, dict[str, float]]:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from agegender.audit.intervals import gap_intervals, mean_intervals, resample_groups
+from agegender.audit.estimates import gap_intervals, mean_intervals, resample_groups
 
 ROWS, GROUPS, RESAMPLES = 20_000, 20, 2_000
 SHAPES: dict[str, tuple[Callable[[np.random.Generator, int], np.ndarray], float]] = {

@@ -15,6 +15,7 @@ Westfall and Young: Resampling-based multiple testing, 1993. Chung and Romano, A
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -169,26 +170,30 @@ def deal(
     member = _membership(partitions, edges)
     rows = [one.astype(np.float32) for one, _ in values]
     widths = [int(edges[count]) for _, count in values]
-    is_zero_or_one = [bool(((one == 0.0) | (one == 1.0)).all()) for one in rows]
-    sums, squares = ([np.empty((deal_count + 1, width)) for width in widths] for _ in range(2))
+    sums = [np.empty((deal_count + 1, width)) for width in widths]
+    # Zeros and ones are their own squares.
+    is_own_square = [bool(((one == 0.0) | (one == 1.0)).all()) for one in rows]
+    squares = [one if is_same else np.empty_like(one) for one, is_same in zip(sums, is_own_square, strict=True)]
     for deals, order in _orders(len(member), deal_count, seed):
         for number, (one, width) in enumerate(zip(rows, widths, strict=True)):
             block = one[order]
             sums[number][deals] = block @ member[:, :width]
-            if not is_zero_or_one[number]:
+            if not is_own_square[number]:
                 squares[number][deals] = np.square(block, out=block) @ member[:, :width]
     counts = member.sum(axis=0, dtype=np.float64)
-    squares = [
-        total if is_same else square for total, square, is_same in zip(sums, squares, is_zero_or_one, strict=True)
-    ]
+    return [_by_column(counts, one, square, edges[: count + 1])
+            for (_, count), one, square in zip(values, sums, squares, strict=True)]  # fmt: skip
+
+
+def _by_column(counts: Floats, sums: Floats, squares: Floats, edges: Codes) -> list[DealtSums]:
+    """Cut sums over all columns side by side into those of each; a column's last one is over all its groups."""
+    parts = [(slice(start, stop - 1), slice(stop - 1, stop)) for start, stop in itertools.pairwise(edges)]
     return [
-        [
-            DealtSums(counts[start:end], float(counts[end]), total[:, start:end], square[:, start:end],
-                      total[:, end : end + 1], square[:, end : end + 1])
-            for start, end in zip(edges[:count], edges[1 : count + 1] - 1, strict=True)
-        ]
-        for (_, count), total, square in zip(values, sums, squares, strict=True)
-    ]  # fmt: skip
+        DealtSums(
+            counts[own], float(counts[known][0]), sums[:, own], squares[:, own], sums[:, known], squares[:, known]
+        )
+        for own, known in parts
+    ]
 
 
 def studentised_gaps(sums: DealtSums, kind: str) -> Floats:

@@ -15,9 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from agegender.audit.chance import GroupChances
-from agegender.audit.estimates import UNKNOWN, Estimate, mean_of, measure_groups
+from agegender.audit.estimates import UNKNOWN, Estimate, Estimates, mean_of, measure_groups
 from agegender.audit.grouping import SMALLEST_RANKED_GROUP, Grouping
-from agegender.audit.standardised import standardise
+from agegender.audit.standardised import Standardised, standardise
 from agegender.heads import RowMetric
 
 Floats = NDArray[np.float64]
@@ -166,28 +166,12 @@ def compare_groups(
     """
     known = np.isfinite(values)
     counted, own_values = groups.of_rows(known), values[known]
+    own_bands = np.full(own_values.size, -1) if bands is None else bands[known]
     own, gaps = measure_groups(
         own_values, counted.codes, counted.size, is_rate=metric.is_rate, resample_count=resample_count, seed=seed
     )
-    own_bands = np.full(own_values.size, -1) if bands is None else bands[known]
     adjusted = standardise(own_values, counted.codes, counted.size, own_bands, is_rate=metric.is_rate)
-    counts, unknown = counted.counts, np.full(counted.size, np.nan)
-    p_values, p_corrected = (unknown, unknown) if chances is None else (chances.p_values, chances.p_corrected)
-    made = tuple(
-        Group(
-            values=names,
-            n=int(counts[number]),
-            estimate=own.of(number),
-            gap_to_rest=gaps.of(number),
-            standardised=adjusted.means.of(number),
-            standardised_gap=adjusted.gaps.of(number),
-            standardised_share=float(adjusted.shares[number]),
-            p_value=float(p_values[number]),
-            p_corrected=float(p_corrected[number]),
-            is_ranked=bool(counts[number] >= SMALLEST_RANKED_GROUP),
-        )
-        for number, names in enumerate(counted.values)
-    )
+    made = _make_groups(counted, (own, gaps), adjusted, chances)
     mean = mean_of(own_values, is_rate=metric.is_rate, resample_count=resample_count, seed=seed)
     return GroupResult(
         metric=metric.name,
@@ -200,6 +184,29 @@ def compare_groups(
         worst=_worst(made, metric.better),
         largest_gap=_largest_gap(made, chances),
         notes=(*_left_out(known, counted), *groups.notes),
+    )
+
+
+def _make_groups(
+    groups: Grouping, measured: tuple[Estimates, Estimates], adjusted: Standardised, chances: GroupChances | None
+) -> tuple[Group, ...]:
+    counts, unknown = groups.counts, np.full(groups.size, np.nan)
+    p_values, p_corrected = (unknown, unknown) if chances is None else (chances.p_values, chances.p_corrected)
+    own, gaps = measured
+    return tuple(
+        Group(
+            values=names,
+            n=int(counts[number]),
+            estimate=own.of(number),
+            gap_to_rest=gaps.of(number),
+            standardised=adjusted.means.of(number),
+            standardised_gap=adjusted.gaps.of(number),
+            standardised_share=float(adjusted.shares[number]),
+            p_value=float(p_values[number]),
+            p_corrected=float(p_corrected[number]),
+            is_ranked=bool(counts[number] >= SMALLEST_RANKED_GROUP),
+        )
+        for number, names in enumerate(groups.values)
     )
 
 

@@ -7,7 +7,7 @@ are needed, never stored. `complete_predictions` is the one check of a table tha
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from agegender.heads import (
     KNOWN_HEADS,
     Classification,
     Head,
+    Regression,
     head_from_dict,
     head_to_dict,
     heads_of_predictions,
@@ -125,33 +126,24 @@ def complete_predictions(
     TableError
         No head is given or found, or a column stands there twice.
     """
-    own = _own_heads(predictions) if heads is None else tuple(heads)
+    own, others = _heads(predictions, heads)
     if not own:
         raise TableError(unjudgeable(predictions))
     twice = predictions.columns[predictions.columns.duplicated()]
     if len(twice):
         raise TableError(f"the column {twice[0]} stands in the predictions table twice: keep one of them.")
-    others = [head for head in KNOWN_HEADS if head.column not in {one.column for one in own}]
-    if heads is None and _ATTRIBUTE not in predictions.attrs:
-        own = (*own, *(head for head in others if head.column in predictions))
-    filled, notices = (*own, *others), []
     former = {old: new for old, new in FORMER_COLUMNS.items() if old in predictions and new not in predictions}
     rows = predictions.reset_index(drop=True).rename(columns=former)
-    called = {new: old for old, new in former.items()}
+    notices, filled = [], dict.fromkeys((*own, *others))
     for name in TEXTS:
         rows[name] = _texts(rows, name)
-    for head in dict.fromkeys(filled):
-        for name in head.number_columns:
-            rows[name], lost = _numbers(rows, name, head)
-            if lost:
-                said = called.get(name, name)
-                notices.append(f"{lost:,} values of {said} are no numbers or out of range, and count as unknown.")
-    for head in dict.fromkeys(filled):
-        if isinstance(head, Classification):
-            notices += _fill_classes(rows, head)
-    for head in dict.fromkeys(filled):
+    for head in filled:
+        notices += _fill_numbers(rows, head, {new: old for old, new in former.items()})
+    for head in filled:
+        notices += _fill_classes(rows, head) if isinstance(head, Classification) else []
+    for head in filled:
         notices += _missing_words(rows, head)
-    if any(rows[head.column].notna().any() for head in filled if _has_bands(head)):
+    if any(rows[head.column].notna().any() for head in filled if isinstance(head, Regression) and head.has_bands):
         rows = with_age_group(rows.drop(columns="age_group", errors="ignore"))
     return rows, own, tuple(notices)
 
@@ -178,8 +170,14 @@ def _own_heads(predictions: pd.DataFrame) -> tuple[Head, ...]:
     return heads_of_predictions(predictions) if stored is None else tuple(head_from_dict(one) for one in stored)
 
 
-def _has_bands(head: Head) -> bool:
-    return not isinstance(head, Classification) and head.has_bands
+def _heads(predictions: pd.DataFrame, heads: Sequence[Head] | None) -> tuple[tuple[Head, ...], tuple[Head, ...]]:
+    """Return the table's heads, and the known ones that are none of them but whose columns are filled all the same."""
+    own = _own_heads(predictions) if heads is None else tuple(heads)
+    others = tuple(head for head in KNOWN_HEADS if head.column not in {one.column for one in own})
+    if own and heads is None and _ATTRIBUTE not in predictions.attrs:
+        # Labels that nobody predicted: it is said that they can't be judged.
+        own = (*own, *(head for head in others if head.column in predictions))
+    return own, others
 
 
 def _texts(rows: pd.DataFrame, name: str) -> pd.Series:
@@ -189,16 +187,21 @@ def _texts(rows: pd.DataFrame, name: str) -> pd.Series:
     return values.where(values.notna(), None).map(lambda value: None if value is None else str(value)).astype(object)
 
 
-def _numbers(rows: pd.DataFrame, name: str, head: Head) -> tuple[pd.Series, int]:
-    """Return a column as floats within their range, and how many values are none."""
-    if name not in rows:
-        return pd.Series(np.nan, index=rows.index), 0
-    numbers = pd.to_numeric(rows[name], errors="coerce").astype("float64").replace([np.inf, -np.inf], np.nan)
-    if isinstance(head, Classification):
-        numbers = numbers.where(numbers.between(0.0, 1.0))
-    elif name == head.column:
-        numbers = numbers.where(numbers.between(head.low, head.high))
-    return numbers, int((rows[name].notna() & numbers.isna()).sum())
+def _fill_numbers(rows: pd.DataFrame, head: Head, called: Mapping[str, str]) -> list[str]:
+    """Write a head's numbers as floats within their range, and say how many values are none."""
+    notices = []
+    for name in head.number_columns:
+        given = rows[name] if name in rows else pd.Series(np.nan, index=rows.index)
+        numbers = pd.to_numeric(given, errors="coerce").astype("float64").replace([np.inf, -np.inf], np.nan)
+        if isinstance(head, Classification):
+            numbers = numbers.where(numbers.between(0.0, 1.0))
+        elif name == head.column:
+            numbers = numbers.where(numbers.between(head.low, head.high))
+        rows[name] = numbers
+        lost, said = int((given.notna() & numbers.isna()).sum()), called.get(name, name)
+        if lost:
+            notices.append(f"{lost:,} values of {said} are no numbers or out of range, and count as unknown.")
+    return notices
 
 
 def _fill_classes(rows: pd.DataFrame, head: Classification) -> list[str]:
