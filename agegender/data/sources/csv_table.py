@@ -17,8 +17,8 @@ from typing import Any
 
 import pandas as pd
 
-from agegender.data.faces_table import BOOKKEEPING, CONFLICTING_LABELS, SPLITS, FacesTable
-from agegender.data.sources.labels import is_unknown, read_age, read_age_range, read_gender, read_label_file
+from agegender.data.faces_table import BOOKKEEPING, CONFLICTING_LABELS, FacesTable
+from agegender.data.sources.labels import is_unknown, read_age, read_age_range, read_gender, read_label_file, read_side
 from agegender.data.sources.layouts import assemble
 from agegender.errors import FolderError, TableError, UsageError
 from agegender.photos.finding import ESCAPES, require_folder
@@ -38,7 +38,6 @@ USUAL_NAMES = {
     "subject_id": ("subject_id", "subject", "person_id", "identity", "user_id", "id_num"),
     "split": ("split", "subset", "fold_name"),
 }
-_SIDES = {**{side: side for side in SPLITS}, "val": "valid", "validation": "valid", "training": "train"}
 
 
 def read(
@@ -167,7 +166,7 @@ def _row(given: Mapping[Any, Any], genders: Mapping[str, str]) -> dict[str, Any]
         "path": str(given["path"]).strip().replace("\\", "/"),
         "age_years": ages.midpoint_years if ages else age.years,
         "gender": gender,
-        "split": _SIDES.get(str(given.get("split", "")).strip().lower()),
+        "split": read_side(given.get("split")),
         "dropped_because": age.dropped_because,
         "age_is_odd": not age.is_understood and ages is None,
         "gender_is_odd": gender is None and not is_unknown(given.get("gender")),

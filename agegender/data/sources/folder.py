@@ -13,19 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from agegender.data.faces_table import FacesTable
-from agegender.data.sources.labels import read_age, read_age_range, read_gender
+from agegender.data.sources.labels import read_age, read_age_range, read_gender, read_side
 from agegender.data.sources.layouts import assemble, guess_source, refuse
 from agegender.photos.finding import FoundFile, list_photos
 
 EXPECTED = "photos in folders named by age and gender, such as 25/female/photo.jpg or female/25/photo.jpg"
-_SIDES = {
-    "train": "train",
-    "training": "train",
-    "valid": "valid",
-    "val": "valid",
-    "validation": "valid",
-    "test": "test",
-}
 _FILLERS = frozenset({"age", "aged", "years", "year", "yo", "old", "gender", "sex"})
 
 
@@ -93,6 +85,6 @@ def _word_labels(word: str) -> dict[str, Any] | None:
         return {"age_years": age.years, "age_problem": age.dropped_because}
     if gender := read_gender(word):
         return {"gender": gender}
-    if word in _SIDES:
-        return {"split": _SIDES[word]}
+    if side := read_side(word):
+        return {"split": side}
     return {} if word in _FILLERS else None

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from agegender.data.faces_table import OLDEST_AGE_YEARS
+from agegender.data.faces_table import OLDEST_AGE_YEARS, SPLITS
 from agegender.errors import TableError
 
 AGE_OUT_OF_RANGE = "age out of range"
 _UNKNOWN = frozenset({"", "-1", "-1.0", "nan", "none", "null", "na", "n/a", "?", "unknown", "u"})
 _MALE = frozenset({"male", "m", "man", "men", "boy"})
 _FEMALE = frozenset({"female", "f", "woman", "women", "girl"})
+_SIDES = {"training": "train", "val": "valid", "validation": "valid", **{side: side for side in SPLITS}}
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -72,6 +73,15 @@ def read_gender(label: object) -> str | None:
     if text in _MALE:
         return "male"
     return "female" if text in _FEMALE else None
+
+
+def read_side(label: object) -> str | None:
+    """Return which side of a split a word names, None for any other word.
+
+    >>> read_side("Val"), read_side("holdout")
+    ('valid', None)
+    """
+    return _SIDES.get(str(label).strip().lower())
 
 
 def is_unknown(label: object) -> bool:

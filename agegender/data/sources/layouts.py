@@ -58,10 +58,7 @@ def is_drawn(root: Path) -> bool:
 def refuse(root: Path, source: str, expected: str) -> FolderError:
     """Return the error for a folder that holds no photo of `source`: what was expected, and what it looks like.
 
-    Parameters
-    ----------
-    expected : str
-        How such a folder looks, as the end of the sentence "expected …".
+    `expected` is how such a folder looks, as the end of the sentence "expected …".
     """
     if not any(root.iterdir()):
         return FolderError(f"the folder {root} is empty; expected {expected}.")
@@ -77,19 +74,9 @@ def refuse(root: Path, source: str, expected: str) -> FolderError:
 
 
 def assemble(rows: list[dict[str, Any]], root: Path, source: str, *, expected: str, **notes: Any) -> FacesTable:
-    """Return the faces table of `rows`, names that could not be read listed in its notes.
+    """Return the faces table of `rows`, names that could not be read listed in its notes; refuse where none is usable.
 
-    Parameters
-    ----------
-    expected : str
-        How a folder of this source looks, for the refusal.
-    **notes
-        JSON-able facts; counts of 0 are left out.
-
-    Raises
-    ------
-    FolderError
-        No row is usable.
+    `notes` are JSON-able facts; counts of 0 are left out.
     """
     if all(row.get("dropped_because") is not None for row in rows):
         raise refuse(root, source, expected)
