@@ -1,1 +1,1 @@
-"""Arrays in, numbers out: age, gender, groups, intervals. No torch, no fastai, no PIL."""
+"""Predictions in; groups, intervals, tests, findings and comparisons of models out. No torch, no fastai, no pictures."""

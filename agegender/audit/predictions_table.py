@@ -35,14 +35,6 @@ COLUMN_NAMES = (
     *FORMER_COLUMNS,
 )
 _METADATA_KEY = b"agegender"
-# Until the model room asks its heads.
-PREDICTION_COLUMNS = (
-    "predicted_age_years",
-    "age_low_years",
-    "age_high_years",
-    "predicted_gender",
-    "female_probability",
-)
 _ATTRIBUTE = "heads"  # where a table in memory keeps the heads of its file
 
 
@@ -148,7 +140,7 @@ def complete_predictions(
     return rows, own, tuple(notices)
 
 
-def with_errors(rows: pd.DataFrame, heads: Sequence[Head] = KNOWN_HEADS) -> pd.DataFrame:
+def with_errors(rows: pd.DataFrame, heads: Sequence[Head]) -> pd.DataFrame:
     """Return completed rows with the derived columns of each head: errors, whether it is right, its confidence."""
     for head in heads:
         rows = head.with_errors(rows)
