@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.errors import TableError
-from agegender.explanation.maps import scales_of, weight_picture
+from agegender.explanation.maps import figure_of, scales_of, weight_picture
 from agegender.heads import Target
 from agegender.writing import replaced_file, write_json
 
@@ -71,15 +71,7 @@ class RegionWeight:
 
 @dataclass(frozen=True)
 class Curve:
-    """The answer along an order of covering (deletion) or uncovering (insertion) regions.
-
-    Attributes
-    ----------
-    pixel_share : tuple of float
-        Share of the pixels covered (deletion) or uncovered (insertion) so far, from 0 to 1.
-    values : tuple of float
-        The answer there, in its unit.
-    """
+    """The answer, in its unit, by the share of pixels covered (deletion) or uncovered (insertion) so far, 0 to 1."""
 
     pixel_share: tuple[float, ...]
     values: tuple[float, ...]
@@ -141,16 +133,10 @@ class Trust:
 
 @dataclass(frozen=True)
 class SecondOpinion:
-    """What another method says of the same regions.
+    """What another method ("Grad-CAM", "occlusion") says of the same regions.
 
-    Attributes
-    ----------
-    method : str
-        "Grad-CAM", "occlusion".
-    weights : tuple of float
-        One per region, the sum over its pixels; only their order is comparable between methods.
-    rank_correlation : float
-        Spearman's, of the signed weights with ours, in [-1, 1].
+    Weights are sums over each region's pixels, so that only their order is comparable; `rank_correlation` is
+    Spearman's, of the signed weights with ours, in [-1, 1].
     """
 
     method: str
@@ -270,13 +256,7 @@ class FaceExplanation:
         return (*self.problems, *(words for one in self.maps for words in one.problems))
 
     def plot(self) -> Figure:
-        """Return a figure: the photo beside one map per target.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-            Closed in pyplot, so that a notebook shows it once; `savefig` works.
-        """
+        """Return a matplotlib figure: the photo beside one map per target."""
         return _figure(self, self.maps)
 
     def _repr_html_(self) -> str:
@@ -312,19 +292,9 @@ def scaled_curves(curves: Sequence[Curve], sign: float) -> list[Curve] | None:
 
 
 def to_document(face: FaceExplanation, *, has_curves: bool = False) -> dict[str, Any]:
-    """Return one explanation as JSON-able data.
+    """Return one explanation as JSON-able data: everything but its pixels, `heads` holding one entry per target.
 
-    Parameters
-    ----------
-    face : FaceExplanation
-    has_curves : bool
-        Whether the deletion and insertion curves are in it, without which it cannot be read back whole.
-
-    Returns
-    -------
-    dict
-        `path`, the predictions' columns, `labels`, `problems`, and `heads`: for each target its regions with weight
-        and interval and its trust figures. Pixels are left out.
+    Without the curves it is shorter, and cannot be read back whole.
     """
     plain = {one.name: getattr(face, one.name) for one in fields(face)}
     for name in ("photo", "region_map", "maps", "predictions"):
@@ -339,13 +309,7 @@ def to_document(face: FaceExplanation, *, has_curves: bool = False) -> dict[str,
 
 
 def write_explanation(face: FaceExplanation, folder: Path, number: int) -> Path:
-    """Write one explanation, each file whole or not at all, and return the JSON's place.
-
-    Raises
-    ------
-    OutputError
-        The folder cannot be written to.
-    """
+    """Write one explanation, each file whole or not at all, and return the JSON's place."""
     stem = re.sub(r"[^A-Za-z0-9_.-]", "_", Path(face.path).stem)[:80]
     path = folder / f"{number:04d}-{stem}{SUFFIX}.json"
     with replaced_file(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
@@ -374,24 +338,14 @@ def read_explanations(folder: Path) -> list[FaceExplanation]:
 
 
 def _figure(face: FaceExplanation, maps: Sequence[TargetMap]) -> Figure:
-    import matplotlib.pyplot as plt
-
-    columns = min(len(maps) + 1, 4)
-    rows = -(-(len(maps) + 1) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.6 * columns, 2.9 * rows), squeeze=False, layout="constrained")
-    plt.close(figure)  # else a notebook would show it twice: pyplot's, and the cell's value
-    for axis in axes.ravel():
-        axis.set_axis_off()
-    first, *others = axes.ravel()
-    first.imshow(face.photo)
-    first.set_title(Path(face.path).name or "photo", fontsize=9)
+    pictures = [(Path(face.path).name or "photo", face.photo)]
     scales = scales_of((one.target, one.weights()) for one in maps)
-    for axis, one in zip(others, maps, strict=False):
+    for one in maps:
         scale = scales[one.target.key]
-        axis.imshow(weight_picture(face.photo, face.region_map, one.weights(), scale))
         doubt = "" if one.is_believable else "\n(not to be believed)"
-        axis.set_title(f"{one.target.name}: {one.value:.{scale.digits}f} {one.target.unit}{doubt}", fontsize=9)
-    return figure
+        title = f"{one.target.name}: {one.value:.{scale.digits}f} {one.target.unit}".rstrip() + doubt
+        pictures.append((title, weight_picture(face.photo, face.region_map, one.weights(), scale)))
+    return figure_of(pictures)
 
 
 def _map_document(one: TargetMap, *, has_curves: bool) -> dict[str, Any]:

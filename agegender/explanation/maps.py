@@ -2,19 +2,23 @@
 
 Regions that raise the answer are warm, those that lower it cool; what hardly matters keeps the grey of the photo. The
 colours are those of ColorBrewer's RdBu (numbers) and PuOr (log-odds of classes), which colour-blind people can tell
-apart. Pictures are arrays; whoever shows them encodes them.
+apart. Pictures are arrays; whoever shows them encodes them. OpenCV and matplotlib are loaded when something is drawn.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agegender.heads import Target
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SIDE_PIXELS = 192
 Photo = NDArray[np.uint8]
@@ -100,6 +104,22 @@ def weight_picture(photo: Photo, region_map: NDArray[np.int64], weights: NDArray
     colour = np.where(share < 0, *np.asarray(scale.colours, np.float32))
     strength = 0.85 * np.abs(share) ** 0.7
     return (grey * (1 - strength) + colour * strength).astype(np.uint8)
+
+
+def figure_of(pictures: Sequence[tuple[str, Photo]], *, columns: int = 4) -> Figure:
+    """Return a matplotlib figure of pictures with their titles, side by side."""
+    import matplotlib.pyplot as plt
+
+    columns = min(len(pictures), columns)
+    rows = -(-len(pictures) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.6 * columns, 2.9 * rows), squeeze=False, layout="constrained")
+    plt.close(figure)  # else a notebook would show it twice: pyplot's, and the cell's value
+    for axis in axes.ravel():
+        axis.set_axis_off()
+    for axis, (title, picture) in zip(axes.ravel(), pictures, strict=False):
+        axis.imshow(picture)
+        axis.set_title(title, fontsize=9)
+    return figure
 
 
 def _enlarged(region_map: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -55,6 +55,8 @@ def write_lime(
     scales = scales_of((one.target, one.weights()) for one in maps)
     heads = heads_of_predictions(pd.DataFrame([{**face.labels, **face.predictions} for face in explanations]))
     shown = list(explanations[:MOST_FACES])
+    # A file's name may be a person's.
+    names = [f"photo {place}" if hide_faces else face.path for place, face in enumerate(explanations, start=1)]
     targets = [scale.target for scale in scales.values()]
     return write_page(
         path,
@@ -68,12 +70,15 @@ def write_lime(
         scales=list(scales.values()),
         lead=lead_words(targets),
         method=method_words(targets),
-        faces=[_face(face, scales, heads, is_drawn=is_drawn, hide_faces=hide_faces) for face in shown],
+        faces=[
+            _face(face, name, scales, heads, is_drawn=is_drawn, hide_faces=hide_faces)
+            for face, name in zip(shown, names, strict=False)
+        ],
         left_out=len(explanations) - len(shown),
         face_count=len(explanations),
         failed=sum(not one.is_believable for one in maps),
         map_count=len(maps),
-        trust=trust_table(explanations),
+        trust=trust_table(explanations, names),
         curves=trust_charts(maps),
         groups=group_sections(explanations, scales),
         sections=[
@@ -115,8 +120,8 @@ def method_words(targets: Sequence[Target]) -> str:
     return "; ".join([f"{first[0].capitalize()} is explained {first[1]}", *map(" ".join, others)]) + "."
 
 
-def trust_table(explanations: Sequence[FaceExplanation]) -> Table | None:
-    """Return the trust figures of every map as a table."""
+def trust_table(explanations: Sequence[FaceExplanation], names: Sequence[str]) -> Table | None:
+    """Return the trust figures of every map as a table; `names` are the photos'."""
     columns = (
         Column("path", "Photo"),
         Column("head", "Head"),
@@ -137,11 +142,11 @@ def trust_table(explanations: Sequence[FaceExplanation]) -> Table | None:
     keys = [column.key for column in columns[2:9]]
     rows = [
         Row(
-            {"path": face.path, "head": one.target.title, "verdict": one.verdict}
+            {"path": name, "head": one.target.title, "verdict": one.verdict}
             | {key: getattr(one.trust, key) if one.trust else None for key in keys},
             not one.is_believable,
         )
-        for face in explanations
+        for face, name in zip(explanations, names, strict=True)
         for one in face.maps
     ]
     note = "Rows in grey italics: maps that failed a check."
@@ -204,13 +209,20 @@ def _on_shares(curve: Curve) -> NDArray[np.float64]:
 
 
 def _face(
-    face: FaceExplanation, scales: Mapping[str, Scale], heads: Sequence[Head], *, is_drawn: bool, hide_faces: bool
+    face: FaceExplanation,
+    name: str,
+    scales: Mapping[str, Scale],
+    heads: Sequence[Head],
+    *,
+    is_drawn: bool,
+    hide_faces: bool,
 ) -> dict[str, Any]:
     labels, guesses = photo_words(heads, face.labels, face.predictions)
     who = "A drawn face" if is_drawn else "A face"
     photo = hidden(resized(face.photo)) if hide_faces else resized(face.photo)
     return {
         "face": face,
+        "name": name,
         "photo": webp(photo),
         "outlines": webp(outline_picture(photo, face.region_map), _PICTURE_QUALITY),
         "alt": f"{who}, in the data labelled {labels}; the model's guess: {guesses}",
