@@ -37,8 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--faces", metavar="FILE", type=Path, help="a faces table (default: the one the model was trained with)"
     )
     table.add_argument("--split", choices=SPLIT_CHOICES, default="test", help="which part of it (default: test)")
-    table.add_argument("--worst", metavar="N", type=int, default=0, help="faces with the largest age errors")
-    table.add_argument("--best", metavar="N", type=int, default=0, help="faces with the smallest age errors")
+    table.add_argument("--worst", metavar="N", type=int, default=0, help="faces with the largest errors")
+    table.add_argument("--best", metavar="N", type=int, default=0, help="faces with the smallest errors")
     table.add_argument("--random", metavar="N", type=int, default=0, help="faces at random")
     table.add_argument(
         "--group", metavar="COLUMN=VALUE", action="append", default=[], help="only faces of this group; may be repeated"

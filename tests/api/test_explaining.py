@@ -95,6 +95,22 @@ def test_faces_are_chosen_by_error_and_none_twice(model, model_folder):
     assert chosen[0].labels["gender"] == "male"
 
 
+def test_what_the_model_folder_holds_is_not_predicted_again(model, model_folder, tmp_path, monkeypatch):
+    faces = read_faces(model_folder / "faces.parquet")
+    predictions = model.predict_faces(faces)
+    own = tmp_path / "toy"
+    write_faces(faces, own / "faces.parquet")
+    write_predictions(predictions.assign(predicted_age_years=range(8)), own / "predictions.parquet")
+    monkeypatch.setattr(model, "predict_faces", None)
+    chosen = chosen_photos(model, own, Choice(worst=1))
+    assert [one.reason for one in chosen] == ["worst: under-estimated by 63.0 years"]
+    assert chosen_photos(model, own, Choice(worst=1), faces_file=own / "faces.parquet") == chosen
+    # Another table is predicted, but not for faces at random.
+    assert len(chosen_photos(model, own, Choice(random=3), faces_file=model_folder / "faces.parquet")) == 3
+    with pytest.raises(TypeError):
+        chosen_photos(model, own, Choice(worst=1), faces_file=model_folder / "faces.parquet")
+
+
 def test_only_the_wanted_group_is_explained(model_folder, tmp_path, capsys):
     arguments = ["--model", str(model_folder), "--random", "9", "--group", "ethnicity=Asian", "--samples", "64"]
     assert explain.main([*arguments, "--segments", "face-grid", "--out", str(tmp_path), "--json"]) == 0
