@@ -59,6 +59,11 @@ def build_parser() -> argparse.ArgumentParser:
     output = parser.add_argument_group("output")
     output.add_argument("--report", action="store_true", help="also write the page lime.html")
     output.add_argument(
+        "--no-faces",
+        action="store_true",
+        help="show nobody on it: faces are blurred, files go without names (default: as the other pages do)",
+    )
+    output.add_argument(
         "--out", metavar="FOLDER", type=Path, help="where results are written (default: reports/<model>/explanations)"
     )
     output.add_argument(
@@ -88,7 +93,10 @@ def run(options: argparse.Namespace) -> Result:
         model, folder, choice, faces_file=options.faces, split=options.split
     )
     explanations = explain_photos(model, photos, settings, out, has_second_opinions=options.second_opinions)
-    page = write_model_pages(folder, reports, explanations.faces, only=("lime",))["lime"] if options.report else None
+    page = None
+    if options.report:
+        hides = options.no_faces or None  # None: as the reports remember
+        page = write_model_pages(folder, reports, explanations.faces, hide_faces=hides, only=("lime",))["lime"]
     return Result(_document(explanations), _text(explanations, out, page))
 
 

@@ -37,7 +37,12 @@ def report_model(
 
 
 def write_model_pages(
-    model_folder: Path, folder: Path, explanations: Sequence[FaceExplanation], *, only: Sequence[str] | None = None
+    model_folder: Path,
+    folder: Path,
+    explanations: Sequence[FaceExplanation],
+    *,
+    hide_faces: bool | None = None,
+    only: Sequence[str] | None = None,
 ) -> dict[str, Path]:
     """Write the pages of a model from its folder, these explanations among them; return page name -> file.
 
@@ -47,7 +52,7 @@ def write_model_pages(
         The model folder holds no predictions.
     """
     content = replace(read_report_content(model_folder), explanations=list(explanations) or None)
-    return write_report_set(folder, content, only=only).pages
+    return write_report_set(folder, content, hide_faces=hide_faces, only=only).pages
 
 
 def faces_to_explain(faces: FacesTable, predictions: pd.DataFrame, heads: Sequence[Head]) -> list[PhotoToExplain]:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from agegender import explain
+from agegender import explain, report
 from agegender.api import explaining
 from agegender.api.explaining import PhotoToExplain, chosen_photos, explain_photos
 from agegender.audit.predictions_table import write_predictions
@@ -182,3 +182,23 @@ def test_report_is_written_with_the_explanations_on_it(model, model_folder, phot
     page = (tmp_path / "toy" / "lime.html").read_text(encoding="utf-8")
     assert "no face was found in the photo" in page
     assert list((tmp_path / "toy" / "explanations").glob("*.json"))
+    assert not (tmp_path / "toy" / "index.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [[], ["--no-faces"]])
+def test_report_hides_faces_when_asked_or_when_the_other_pages_do(model, model_folder, photos, tmp_path, asked):
+    write_predictions(
+        model.predict_faces(read_faces(model_folder / "faces.parquet")), model_folder / "predictions.parquet"
+    )
+    if not asked:
+        assert report.main(["--model", str(model_folder), "--no-faces", "--reports-dir", str(tmp_path)]) == 0
+        (tmp_path / "toy" / "bias.html").write_text("as it was")
+    arguments = [str(photos[0]), "--model", str(model_folder), "--samples", "64", "--segments", "face-grid", "--report"]
+    assert explain.main([*arguments, "--reports-dir", str(tmp_path), *asked]) == 0
+    page = (tmp_path / "toy" / "lime.html").read_text(encoding="utf-8")
+    assert photos[0].name not in page
+    assert "photo 1: label" in page
+    if not asked:
+        assert (tmp_path / "toy" / "bias.html").read_text() == "as it was"
+        assert 'href="lime.html"' in (tmp_path / "toy" / "index.html").read_text(encoding="utf-8")
