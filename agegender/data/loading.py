@@ -51,9 +51,9 @@ _MEANING_STAYS = {
 
 @dataclass(frozen=True, slots=True)
 class FaceItem:
-    """A photo (absolute path), one label per head as `head.labels` gives it, and its split."""
+    """A photo (of any kind that `read_item` takes), one label per head as `head.labels` gives it, and its split."""
 
-    photo: Path
+    photo: Any
     labels: tuple[float | int, ...]
     split: str | None
 
@@ -127,7 +127,7 @@ def read_item(item: Any, *, smallest_side: int | None = None) -> NDArray[np.uint
         It cannot be read, or the item is of no kind that holds a photo.
     """
     if isinstance(item, FaceItem):
-        return read_photo(item.photo, smallest_side=smallest_side)
+        item = item.photo
     if isinstance(item, (str, Path)):
         return read_photo(Path(item), smallest_side=smallest_side)
     if isinstance(item, bytes):
@@ -185,6 +185,10 @@ class NormalisePhotos(Transform):
         normalised = torch.empty((count, height, width, 3), dtype=torch.float32)
         cv2.LUT(rows, self.table.numpy(), dst=normalised.numpy().reshape(rows.shape))
         return normalised.permute(0, 3, 1, 2)
+
+
+class NoVocabularyError(UsageError, AttributeError):
+    """Something of fastai's asked several heads for their one list of classes."""
 
 
 class PhotoLoader(TfmdDL):
@@ -245,6 +249,15 @@ class PhotoLoader(TfmdDL):
     def n_inp(self) -> int:
         """Return 1: only the photo goes into the network. `dls.test_dl(..., with_labels=True)` would forget it."""
         return 1
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the dataset has; asked for classes, say why there is no one list of them."""
+        if name == "vocab":
+            raise NoVocabularyError(
+                "there is no one set of classes: every head has its own. fastai's ClassificationInterpretation cannot "
+                "look at several heads; use agegender.Audit(model.predict(faces)) instead."
+            )
+        return super().__getattr__(name)
 
     def before_iter(self) -> None:
         """Count the epoch: each has its own order and its own changes."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from fastai.callback.mixup import CutMix, MixUp
 from fastai.callback.schedule import fit_one_cycle, lr_find  # noqa: F401 (add their methods to Learner)
@@ -298,7 +299,7 @@ def _loaders_of(folder: Path, card: dict[str, Any]) -> DataLoaders:
     why = f"the photos of {path} are not all in {faces.root}" if faces is not None else f"there is no {path}"
     say(f"{why}, so this Learner has no batches: it predicts, and takes photos by dls.test_dl")
     nothing = tuple(float("nan") if isinstance(head, Regression) else -1 for head in heads)
-    items = [FaceItem(Path("none"), nothing, split) for split in ("train", "valid")]
+    items = [FaceItem(np.zeros((8, 8, 3), np.uint8), nothing, split) for split in ("train", "valid")]
     block = make_data_block(heads, image, augmentation, seed=settings.seed)
     return block.dataloaders(items, bs=settings.batch_size).new_empty()
 

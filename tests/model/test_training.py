@@ -9,16 +9,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from coded_faces import CPU, ETHNICITY, HEADS, HEIGHT, coded_faces, small_learner, small_network
 from fastai.callback.core import Callback, CancelBatchException
-from PIL import Image
 
-from agegender.data.datablock import make_dataloaders
-from agegender.data.faces_table import FacesTable, make_table
+from agegender.data.faces_table import FacesTable
 from agegender.errors import ModelError, UsageError
-from agegender.heads import AGE, GENDER, Classification, Head, Regression, with_settings
-from agegender.model.learner import FaceLearner, body_and_heads, make_learner
-from agegender.model.losses import CombinedLoss
-from agegender.model.network import FaceNetwork, Statistics, make_network
+from agegender.heads import AGE, GENDER, with_settings
+from agegender.model.learner import body_and_heads
 from agegender.model.precision import (
     CpuBfloat16,
     choose_device,
@@ -27,40 +24,18 @@ from agegender.model.precision import (
     precision_callbacks,
 )
 from agegender.model.training import fit
-from agegender.settings import AugmentationSettings, ImageSettings, TrainingSettings
+from agegender.settings import TrainingSettings
 
-CPU = torch.device("cpu")
-HEADS = (AGE, GENDER)
-ETHNICITY = Classification("ethnicity", "ethnicity", ("Asian", "Black"), weight=0.5)
-HEIGHT = Regression("height", "height_cm", "cm")
-STATISTICS = {"age": Statistics(30.0, 17.0), "height": Statistics(130.0, 17.0)}
+mpl.use("Agg")
 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> FacesTable:
-    root = tmp_path_factory.mktemp("coded")
-    rows = []
-    for number in range(32):
-        Image.fromarray(np.full((32, 32, 3), number * 7, np.uint8)).save(root / f"{number}.png")
-        row = {"path": f"{number}.png", "source": "coded", "age_years": number * 2, "ethnicity": "Asian"}
-        row |= {"height_cm": 100.0 + 2 * number}
-        rows.append(row | {"gender": ("male", "female")[number % 2], "split": "valid" if number % 4 == 0 else "train"})
-    return FacesTable(make_table(rows), root)
-
-
-def small_network(heads: tuple[Head, ...] = HEADS) -> FaceNetwork:
-    torch.manual_seed(3)
-    return make_network("mobilenetv3_small_050", heads, STATISTICS, image_size=32)
-
-
-def learner_of(faces: FacesTable, heads: tuple[Head, ...] = HEADS) -> FaceLearner:
-    image, augmentation = ImageSettings(size=32), AugmentationSettings()
-    dataloaders = make_dataloaders(faces, heads, image, augmentation, batch_size=8, seed=1, device=CPU)
-    return make_learner(dataloaders, small_network(heads), CombinedLoss(heads, {"age": 17.0, "height": 17.0}))
+    return coded_faces(tmp_path_factory.mktemp("coded"))
 
 
 def test_history_holds_both_losses_and_both_metrics_of_every_epoch(faces: FacesTable) -> None:
-    history = fit(learner_of(faces), TrainingSettings(epochs=2, batch_size=8), precision="fp32", device=CPU).history
+    history = fit(small_learner(faces), TrainingSettings(epochs=2, batch_size=8), precision="fp32", device=CPU).history
     assert history["epoch"].tolist() == [1, 2]
     parts = [f"{side}_loss_{head.name}" for side in ("train", "valid") for head in HEADS]
     wanted = ["train_loss", "valid_loss", "valid_age_mae", "valid_gender_accuracy", "learning_rate", "seconds", *parts]
@@ -80,7 +55,7 @@ def test_the_best_epoch_is_kept(faces: FacesTable) -> None:
             if self.epoch == 1:
                 self.learn.model.heads["age"][-1].bias.data[0] = 1e4
 
-    learner = learner_of(faces)
+    learner = small_learner(faces)
     result = fit(learner, TrainingSettings(epochs=2), precision="fp32", device=CPU, callbacks=[Spoil()])
     assert result.best_epoch == 1
     assert learner.model.heads["age"][-1].bias.max() < 100
@@ -88,7 +63,7 @@ def test_the_best_epoch_is_kept(faces: FacesTable) -> None:
 
 def test_the_same_seed_gives_the_same_weights(faces: FacesTable) -> None:
     settings = TrainingSettings(epochs=1, batch_size=8, seed=5)
-    first, second = learner_of(faces), learner_of(faces)
+    first, second = small_learner(faces), small_learner(faces)
     for learner in (first, second):
         fit(learner, settings, precision="fp32", device=CPU)
     for before, after in zip(first.model.parameters(), second.model.parameters(), strict=True):
@@ -97,12 +72,12 @@ def test_the_same_seed_gives_the_same_weights(faces: FacesTable) -> None:
 
 def test_a_loss_that_is_no_number_is_an_error(faces: FacesTable) -> None:
     with pytest.raises(ModelError, match="--learning-rate"):
-        fit(learner_of(faces), TrainingSettings(epochs=1, learning_rate=1e30), precision="fp32", device=CPU)
+        fit(small_learner(faces), TrainingSettings(epochs=1, learning_rate=1e30), precision="fp32", device=CPU)
 
 
 def test_a_third_head_is_one_line(faces: FacesTable) -> None:
     heads = (*HEADS, ETHNICITY, HEIGHT)
-    history = fit(learner_of(faces, heads), TrainingSettings(epochs=1), precision="fp32", device=CPU).history
+    history = fit(small_learner(faces, heads), TrainingSettings(epochs=1), precision="fp32", device=CPU).history
     assert {"train_loss_ethnicity", "valid_loss_ethnicity", "valid_ethnicity_accuracy", "valid_height_mae"} <= set(
         history.columns
     )
@@ -110,7 +85,7 @@ def test_a_third_head_is_one_line(faces: FacesTable) -> None:
 
 def test_one_number_can_be_trained(faces: FacesTable) -> None:
     history = fit(
-        learner_of(faces, (with_settings(AGE, loss="l1"), GENDER)),
+        small_learner(faces, (with_settings(AGE, loss="l1"), GENDER)),
         TrainingSettings(epochs=1),
         precision="fp32",
         device=CPU,
@@ -120,7 +95,7 @@ def test_one_number_can_be_trained(faces: FacesTable) -> None:
 
 @pytest.mark.parametrize(("trainable", "frozen_parts"), [("heads", 2), ("last-block", 1), ("all", 0)])
 def test_only_the_named_layers_are_trained(faces: FacesTable, trainable: str, frozen_parts: int) -> None:
-    learner = learner_of(faces)
+    learner = small_learner(faces)
     before = [[weight.clone() for weight in group] for group in body_and_heads(learner.model)]
     fit(learner, TrainingSettings(epochs=1, trainable=trainable), precision="fp32", device=CPU)
     after = body_and_heads(learner.model)
@@ -139,7 +114,7 @@ def test_bf16_on_a_cpu_runs_the_body_in_bf16_and_hands_the_loss_fp32(faces: Face
         def after_pred(self) -> None:
             seen["loss"] = self.pred[0].dtype
 
-    learner = learner_of(faces)
+    learner = small_learner(faces)
     learner.model.body.register_forward_hook(lambda _module, _inputs, output: seen.update(body=output.dtype))
     fit(learner, TrainingSettings(epochs=1), precision="bf16", device=CPU, callbacks=[Look()])
     assert seen == {"body": torch.bfloat16, "loss": torch.float32}
@@ -152,7 +127,7 @@ def test_autocast_is_left_when_a_batch_is_cancelled(faces: FacesTable) -> None:
         def after_pred(self) -> None:
             raise CancelBatchException
 
-    learner = learner_of(faces)
+    learner = small_learner(faces)
     with learner.no_logging():
         learner.fit(1, cbs=[Cancel(), CpuBfloat16()])
     assert not torch.is_autocast_enabled("cpu")
@@ -160,8 +135,7 @@ def test_autocast_is_left_when_a_batch_is_cancelled(faces: FacesTable) -> None:
 
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
 def test_batches_and_results_can_be_shown_before_and_after_a_fit(faces: FacesTable) -> None:
-    mpl.use("Agg")
-    learner = learner_of(faces)
+    learner = small_learner(faces)
     learner.dls.show_batch(max_n=4)
     learner.show_results(max_n=2)
     history = fit(learner, TrainingSettings(epochs=1), precision="fp32", device=CPU).history
@@ -173,7 +147,7 @@ def test_batches_and_results_can_be_shown_before_and_after_a_fit(faces: FacesTab
 
 
 def test_fastai_predicts_both_heads_of_one_photo(faces: FacesTable) -> None:
-    learner = learner_of(faces)
+    learner = small_learner(faces)
     fit(learner, TrainingSettings(epochs=1), precision="fp32", device=CPU)
     (years, gender), (_, number), (_, probabilities) = learner.predict(faces.photo_path("3.png"))
     assert 0 < years < 120
@@ -211,7 +185,7 @@ def test_the_callbacks_of_cuda_train_in_fp16_with_scaled_gradients(
         lambda precision, _: precision_callbacks(precision, torch.device("cuda")),
     )
     before = small_network().state_dict()
-    learner = learner_of(faces)
+    learner = small_learner(faces)
     result = fit(learner, TrainingSettings(epochs=2, batch_size=8), precision="fp16", device=CPU)
     after = learner.model.state_dict()
     assert len(scales) == 6
@@ -227,7 +201,7 @@ def test_tensorboard_gets_losses_metrics_gaps_photos_and_settings(faces: FacesTa
 
     valid = faces.table[faces.table["split"] == "valid"].assign(gender=["male"] * 4 + ["female"] * 4)
     board = TensorBoardRun(tmp_path, hyper_parameters={"epochs": 1, "heads": HEADS}, valid_faces=valid)
-    fit(learner_of(faces), TrainingSettings(epochs=1), precision="fp32", device=CPU, callbacks=[board])
+    fit(small_learner(faces), TrainingSettings(epochs=1), precision="fp32", device=CPU, callbacks=[board])
     sides = {side: EventAccumulator(str(tmp_path / side)).Reload() for side in ("train", "valid")}
     losses = {"loss/total", "loss/age", "loss/gender"}
     assert losses | {"learning_rate"} <= set(sides["train"].Tags()["scalars"])
