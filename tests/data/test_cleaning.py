@@ -193,12 +193,12 @@ def test_rows_that_were_left_out_before_keep_their_reason_and_count_for_nothing(
     assert (counts.files, counts.exact_duplicates, counts.kept) == (2, 0, 1)
 
 
-def test_ten_thousand_empty_files_are_passed_quickly(tmp_path):
-    names = [f"{number}.jpg" for number in range(10_000)]
+def test_a_thousand_empty_files_are_passed_over(tmp_path):
+    names = [f"{number}.jpg" for number in range(1_000)]
     for name in names:
         (tmp_path / name).touch()
     _, counts = clean(faces_of(tmp_path, *(row(name) for name in names)))
-    assert (counts.unreadable, counts.kept) == (10_000, 0)
+    assert (counts.unreadable, counts.kept) == (1_000, 0)
 
 
 def test_an_empty_table_is_cleaned_to_an_empty_table(tmp_path):
