@@ -1,3 +1,52 @@
 """Age and gender from face photos, and honest reports about who the model is wrong about."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agegender.api.audit import Audit
+    from agegender.api.comparison import Comparison
+    from agegender.api.explainer import Explainer
+    from agegender.api.faces import Faces
+    from agegender.api.model import Model
+    from agegender.errors import AgeGenderError
+    from agegender.heads import AGE, GENDER, Classification, Regression, Target
+
 __version__ = "0.1.0"
+# Each is loaded when it is first asked for, so that `--help` is instant and an audit needs no torch.
+_PUBLIC = {
+    "AGE": "agegender.heads",
+    "AgeGenderError": "agegender.errors",
+    "Audit": "agegender.api.audit",
+    "Classification": "agegender.heads",
+    "Comparison": "agegender.api.comparison",
+    "Explainer": "agegender.api.explainer",
+    "Faces": "agegender.api.faces",
+    "GENDER": "agegender.heads",
+    "Model": "agegender.api.model",
+    "Regression": "agegender.heads",
+    "Target": "agegender.heads",
+}
+__all__ = [
+    "AGE",
+    "GENDER",
+    "AgeGenderError",
+    "Audit",
+    "Classification",
+    "Comparison",
+    "Explainer",
+    "Faces",
+    "Model",
+    "Regression",
+    "Target",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'agegender' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

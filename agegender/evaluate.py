@@ -5,41 +5,32 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from agegender.console import Result, command_parser, execute
+from agegender.console import Result, command_parser, execute, metrics_lines
 from agegender.errors import UsageError
-from agegender.model_options import add_model_options, chosen_model
-from agegender.settings import SPLIT_CHOICES
-from agegender.writing import check_writable
+from agegender.options import add_faces_options, add_model_options, add_split_option
 
 if TYPE_CHECKING:
     from agegender.data.faces_table import FacesTable
-    from agegender.heads import Head
 
 EPILOG = """\
 examples:
   agegender evaluate
       the newest model, on the test split that it was trained with
-  agegender evaluate --model models/first --source utkface --data UTKFace --split all --out predictions.parquet"""
+  agegender evaluate --model models/first --source utkface --data UTKFace --out predictions.parquet"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = command_parser("evaluate", "Predict labelled faces with a model, and measure it.", epilog=EPILOG)
     add_model_options(parser)
-    parser.add_argument("--source", metavar="NAME", help="layout of --data, such as utkface")
-    parser.add_argument(
-        "--data", metavar="FOLDER", type=Path, action="append", default=[], help="folder of labelled faces"
-    )
-    parser.add_argument(
-        "--faces", metavar="FILE", type=Path, help="a faces table (default: the one the model was trained with)"
-    )
-    parser.add_argument("--limit", metavar="N", type=int, help="use a random N of the photos")
-    parser.add_argument(
-        "--split",
-        choices=SPLIT_CHOICES,
-        help="which part to predict (default: test; all for a --data folder, which the model has not split)",
+    add_faces_options(parser, faces=" (default: the one the model was trained with)", data="", source="")
+    add_split_option(
+        parser,
+        "which part to predict (default: test; all of a --data folder, which the model has never seen and which is not "
+        "split)",
+        default=None,
     )
     parser.add_argument(
         "--out", metavar="FILE", type=Path, help="write the predictions table here, Parquet or .csv by its name"
@@ -49,19 +40,26 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> Result:
     """Gather, predict, measure."""
-    folder = chosen_model(options)
+    if options.source and not options.data:
+        raise UsageError(f"--source {options.source} needs --data FOLDER: where are its photos?")
+    from agegender.model.checkpoint import chosen_model
+    from agegender.writing import check_writable
+
+    folder = chosen_model(options.model, options.models_dir)
     if options.out:
         check_writable(options.out.parent)
+    from agegender.api.model import Model
     from agegender.audit.metrics_document import evaluation_metrics
     from agegender.audit.predictions_table import write_predictions
-    from agegender.model.predictor import Predictor
 
-    model = Predictor.load(folder, device=options.device, precision=options.precision)
+    model = Model.load(folder, device=options.device, precision=options.precision)
     split = options.split or ("all" if options.data else "test")
-    predictions = model.predict_faces(_faces(options, folder, split), split=split)
-    metrics = evaluation_metrics(predictions)
+    if options.data and split != "all":
+        raise UsageError(f"--split {split}: a --data folder is new to the model and has no splits; leave --split out.")
+    predictions = model.predict(_faces(options, folder), split=split)
+    metrics = evaluation_metrics(predictions, model.heads)
     if options.out:
-        write_predictions(predictions, options.out)
+        write_predictions(predictions, options.out, model.heads)
     document = {
         "model": str(folder),
         "split": split,
@@ -69,7 +67,8 @@ def run(options: argparse.Namespace) -> Result:
         "out": str(options.out) if options.out else None,
         "metrics": metrics,
     }
-    return Result(document, _text(document, model.heads))
+    said = f"model {document['model']}, {document['photos']} photos ({document['split']})"
+    return Result(document, "\n".join([said, *metrics_lines(metrics, model.heads)]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,21 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return execute(build_parser(), run, arguments)
 
 
-def _faces(options: argparse.Namespace, folder: Path, split: str) -> FacesTable:
+def _faces(options: argparse.Namespace, folder: Path) -> FacesTable:
     from agegender.data.preparing import gather
-    from agegender.model.model_folder import FACES_FILE
+    from agegender.model.checkpoint import FACES_FILE
 
-    if options.source and not options.data:
-        raise UsageError(f"--source {options.source} needs --data FOLDER: where are its photos?")
     table = options.faces or (None if options.data else folder / FACES_FILE)
-    return gather(faces=table, source=options.source, folders=options.data, limit=options.limit, splits=split != "all")
-
-
-def _text(document: dict[str, Any], heads: Sequence[Head]) -> str:
-    from agegender.api.summaries import metrics_lines
-
-    lines = [f"model {document['model']}, {document['photos']} photos ({document['split']})"]
-    return "\n".join([*lines, *metrics_lines(document["metrics"], heads)])
+    return gather(
+        table=table, source=options.source, folders=options.data, limit=options.limit, has_splits=not options.data
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,155 @@
+"""`agegender.Audit`: who a model is wrong about, from its predictions alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from agegender.audit.assessment import Assessment, assess
+from agegender.audit.findings import Finding
+from agegender.audit.metrics_document import evaluation_metrics
+from agegender.audit.predictions_table import read_predictions, with_our_names
+from agegender.heads import Head
+
+Place = str | Path
+_MOST_SHOWN = 12
+
+
+class Audit:
+    """An audit of anybody's predictions: one row per photo, labels beside what was predicted.
+
+    Parameters
+    ----------
+    predictions : DataFrame, str or Path
+        A table, or a Parquet or CSV file of one: `age_years` and `predicted_age_years`, `gender` and `predicted_gender`
+        or a probability (`female_probability`), or any other label column with its `predicted_<column>`. Groups are
+        made of `ethnicity`, `gender`, age bands, `expression` and every other column of few texts; `split` is
+        honoured, `subject_id` counted.
+    columns : mapping, optional
+        Our column names to theirs, `{"predicted_age_years": "pred"}`.
+    heads : sequence of Regression and Classification, optional
+        What was predicted; by default what the columns tell.
+    split : str, optional
+        The rows to judge, "test" where there is a split: rows that a model was trained on flatter it. "all" takes all.
+    title : str
+        What the pages call the model.
+    images : str or Path, optional
+        The folder that `path` starts from, so that pages can show faces.
+
+    Raises
+    ------
+    TableError
+        Nothing in the table can be judged.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"age_years": [20, 30, 40, 50] * 20, "predicted_age_years": [22, 31, 35, 49] * 20,
+    ...                       "gender": ["female", "male"] * 40, "predicted_gender": ["female"] * 80})
+    >>> audit = Audit(table)
+    >>> audit.by("mae", "gender")[["gender", "value", "n"]].values.tolist()
+    [['female', 3.5, 40], ['male', 1.0, 40]]
+    """
+
+    def __init__(
+        self,
+        predictions: pd.DataFrame | Place,
+        *,
+        columns: Mapping[str, str] | None = None,
+        heads: Sequence[Head] | None = None,
+        split: str | None = None,
+        title: str | None = None,
+        images: Place | None = None,
+    ) -> None:
+        name = "predictions" if isinstance(predictions, pd.DataFrame) else Path(predictions).stem
+        table = predictions if isinstance(predictions, pd.DataFrame) else read_predictions(Path(predictions))
+        self.photos_root = None if images is None else Path(images).absolute()
+        self.assessment: Assessment = assess(
+            with_our_names(table, columns or {}), heads=heads, title=title or name, split=split
+        )
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The heads that can be judged."""
+        return self.assessment.heads
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The judged rows, errors beside them."""
+        return self.assessment.judged
+
+    @property
+    def split(self) -> str:
+        """Which rows are judged: "test", "valid", "train" or "all rows"."""
+        return self.assessment.judged_split
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What is unusual about the table, as sentences."""
+        return self.assessment.notices
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What can be claimed about groups, strongest first, then what cannot be told.
+
+        Each has `kind`, `metric`, `columns`, `values`, `n`, `size`, `low`, `high`, `p_value` (corrected for all that was
+        looked at) and `sentence`. Without any true difference a gap is claimed in at most 5 of 100 audits.
+        """
+        return list(self.assessment.findings)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The usual scores, per split and head, overall and by group."""
+        return evaluation_metrics(self.assessment.rows, self.assessment.heads)
+
+    def by(self, metric: str, *columns: str) -> pd.DataFrame:
+        """Return a metric for every group of one or more columns.
+
+        Parameters
+        ----------
+        metric : str
+            `age.mean_absolute_error`, `gender.accuracy`, …, or a short name that one head alone has, such as `mae`.
+        *columns : str
+            `ethnicity`, `age_group`, …; several make intersections.
+
+        Returns
+        -------
+        DataFrame
+            The group's value in each column, `value`, `low` and `high` (95 % interval), `n` photos, `persons`.
+
+        Raises
+        ------
+        UsageError
+            There is no such metric.
+        TableError
+            There is no such column.
+        """
+        return self.assessment.by(metric, *columns)
+
+    def to_html(self, path: Place, *, hide_faces: bool = False) -> Path:
+        """Write the bias page, one offline file, whole or not at all; return its place."""
+        from agegender.pages.report_set import ReportContent, write_page_alone
+
+        content = ReportContent(self.assessment, photos_root=self.photos_root, hide_faces=hide_faces)
+        return write_page_alone(Path(path), "bias", content)
+
+    def report(self, folder: Place, *, hide_faces: bool | None = None) -> dict[str, Path]:
+        """Write every page that can be made of the predictions to `folder`; return page name -> file."""
+        from agegender.pages.report_set import ReportContent, write_report_set
+
+        return write_report_set(Path(folder), ReportContent(self.assessment, photos_root=self.photos_root), hide_faces=hide_faces).pages
+
+    def _repr_html_(self) -> str:
+        shown = self.findings[:_MOST_SHOWN]
+        lines = [f"<li>{'<b>' if one.is_gap else ''}{escape(one.sentence)}{'</b>' if one.is_gap else ''}</li>" for one in shown]
+        heads = ", ".join(head.title for head in self.heads)
+        notes = "".join(f"<p><i>{escape(notice)}</i></p>" for notice in self.notices)
+        return (
+            f"<p><b>{escape(self.assessment.title)}</b>: {len(self.rows):,} photos ({escape(self.split)}), "
+            f"{escape(heads)}</p>{notes}<ul>{''.join(lines)}</ul>"
+        )

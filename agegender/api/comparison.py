@@ -1,0 +1,141 @@
+"""`agegender.Comparison`: several models on the same photos, and who gains or loses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from agegender.audit.models_compared import PairedComparison, compare_pair, leaderboard
+from agegender.audit.predictions_table import read_predictions
+from agegender.errors import TableError, UsageError
+
+if TYPE_CHECKING:
+    from agegender.api.model import Model
+
+Place = str | Path
+
+
+class Comparison:
+    """Models on the same photos: a leaderboard, and each further model held against the first, photo by photo.
+
+    Parameters
+    ----------
+    models : sequence, or mapping of name to model
+        Each a predictions table (DataFrame or file), a model folder, or a `Model`. The first is the baseline.
+    split : str
+        Rows to compare, where the tables know their split; "all" for all.
+
+    Attributes
+    ----------
+    predictions : dict of name to DataFrame
+        The compared rows.
+    board : DataFrame
+        Ordered by average rank; see `agegender compare --help`.
+    pairs : dict of name to PairedComparison
+        What each further model changes against the first.
+
+    Raises
+    ------
+    UsageError
+        No model is named.
+    TableError, CardError
+        A table or folder cannot be used, or the tables share no photo.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[pd.DataFrame | Place | Model] | Mapping[str, pd.DataFrame | Place | Model],
+        *,
+        split: str = "test",
+    ) -> None:
+        named = dict(models) if isinstance(models, Mapping) else _named(models)
+        if not named:
+            raise UsageError("there is nothing to compare: name at least one model.")
+        self.predictions = {name: _rows(name, model, split) for name, model in named.items()}
+        first, *others = self.predictions
+        self.first = first
+        self.board = leaderboard(self.predictions)
+        self.pairs: dict[str, PairedComparison] = {
+            name: compare_pair(self.predictions[first], self.predictions[name]) for name in others
+        }
+        self.photos_root = _photos_root(named[first])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as plain dictionaries, as `agegender compare --json` prints them."""
+        return {
+            "first": self.first,
+            "photos": {name: len(table) for name, table in self.predictions.items()},
+            "leaderboard": self.board.to_dict(orient="records"),
+            "against_first": {name: pair.to_dict() for name, pair in self.pairs.items()},
+        }
+
+    def to_html(self, path: Place, *, hide_faces: bool = False) -> Path:
+        """Write the page, one offline file, whole or not at all; return its place."""
+        from agegender.pages.compare_page import write_comparison
+
+        return write_comparison(
+            Path(path), board=self.board, pairs=self.pairs, first=self.first, photos_root=self.photos_root,
+            hide_faces=hide_faces,
+        )  # fmt: skip
+
+    def write_submission(self, path: Place) -> int:
+        """Write the first model's ages as the ChaLearn course's `predictions.zip`; return how many there are."""
+        from agegender.audit.models_compared import write_submission
+
+        return write_submission(self.predictions[self.first], Path(path))
+
+    def _repr_html_(self) -> str:
+        board = self.board.loc[:, ~self.board.columns.str.startswith("rank_")].dropna(axis=1, how="all")
+        return f"<p><b>{escape(self.first)}</b> and {len(self.pairs)} more</p>{board.to_html(index=False, float_format='%.3f')}"
+
+
+def _named(models: Sequence[Any]) -> dict[str, Any]:
+    names = [_name(model, place) for place, model in enumerate(models)]
+    repeated = {name for name in names if names.count(name) > 1}
+    unique = [
+        (str(model) if isinstance(model, (str, Path)) else f"{name} {place + 1}") if name in repeated else name
+        for place, (name, model) in enumerate(zip(names, models, strict=True))
+    ]
+    return dict(zip(unique, models, strict=True))
+
+
+def _name(model: Any, place: int) -> str:
+    if isinstance(model, (str, Path)):
+        return Path(model).name if Path(model).is_dir() else Path(model).stem
+    return f"model {place + 1}" if isinstance(model, pd.DataFrame) else str(model.name)
+
+
+def _rows(name: str, model: Any, split: str) -> pd.DataFrame:
+    if isinstance(model, pd.DataFrame):
+        table = model
+    elif isinstance(model, (str, Path)) and Path(model).is_file():
+        table = read_predictions(Path(model))
+    elif isinstance(model, (str, Path)):
+        from agegender.model.checkpoint import read_card
+        from agegender.model.checkpoint import PREDICTIONS_FILE
+
+        read_card(Path(model))
+        table = read_predictions(Path(model) / PREDICTIONS_FILE)
+    else:
+        table = model.predictions
+    if split == "all" or "split" not in table or table["split"].isna().all():
+        return table
+    rows = table[table["split"] == split]
+    if rows.empty:
+        raise TableError(f"{name} has no row in the split {split!r}. Compare all rows with --split all.")
+    return rows.reset_index(drop=True)
+
+
+def _photos_root(model: Any) -> Path | None:
+    if isinstance(model, (str, Path)) and Path(model).is_dir():
+        from agegender.data.faces_table import read_faces
+        from agegender.model.checkpoint import FACES_FILE
+
+        table = Path(model) / FACES_FILE
+        return read_faces(table).root if table.is_file() else None
+    faces = getattr(model, "faces", None)
+    return None if faces is None else Path(faces.root)

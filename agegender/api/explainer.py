@@ -1,0 +1,81 @@
+"""`agegender.Explainer`: which parts of a face an answer rests on, for anybody's model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agegender.explanation.face_explanation import FaceExplanation
+from agegender.explanation.lime_explainer import LimeExplainer, LimeSettings
+from agegender.heads import AGE, GENDER, Target
+
+Photo = str | Path | NDArray[np.uint8] | Any
+
+
+class Explainer:
+    """LIME with antithetic samples, an interval for each weight, and figures on how far a map can be trusted.
+
+    Parameters
+    ----------
+    score_images : callable
+        Photos, uint8 tensor (N, 3, S, S) RGB, to scores, float (N, K): one column per target. It may return a tensor or
+        an array.
+    targets : sequence of Target, optional
+        What the columns mean; by default age in years and the log-odds of "female".
+    image_size : int
+        S: photos are fitted to it.
+    samples : int or "auto"
+        Perturbed photos; "auto" goes on until the strongest regions hold still.
+    segments : {"slic", "quickshift", "face-grid"}
+    fill : {"mean", "blur", "inpaint"}
+    seed : int
+    device : str
+        Where perturbed photos are composed.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> def left_is_bright(images):
+    ...     return images[:, :, :, :32].float().mean(dim=(1, 2, 3))[:, None]
+    >>> explainer = Explainer(left_is_bright, [Target("light", "light", "levels")], image_size=64, samples=200)
+    >>> photo = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    >>> len(explainer.explain(photo).maps)
+    1
+    """
+
+    def __init__(
+        self,
+        score_images: Callable[[Any], Any],
+        targets: Sequence[Target] | None = None,
+        *,
+        image_size: int,
+        samples: int | str = "auto",
+        segments: str = "slic",
+        fill: str = "mean",
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        chosen = tuple(targets) if targets is not None else (*AGE.targets, *GENDER.targets)
+        settings = LimeSettings(samples, segments, fill=fill, seed=seed, device=device)
+        self.image_size = image_size
+        self._explainer = LimeExplainer(score_images, chosen, settings)
+
+    def explain(self, photo: Photo) -> FaceExplanation:
+        """Explain one photo: a file, an array uint8 (H, W, 3) RGB, or a PIL image.
+
+        Raises
+        ------
+        PhotoError
+            It cannot be read.
+        UsageError
+            It is no photo, or the model gives another number of scores than there are targets.
+        """
+        from agegender.photos.reading import as_photo
+        from agegender.photos.warping import fit_square
+
+        name = str(photo) if isinstance(photo, (str, Path)) else "photo"
+        return self._explainer.explain(fit_square(as_photo(photo), self.image_size), name)

@@ -1,0 +1,250 @@
+"""The options that several commands share, written once, and those of a training run."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from agegender.errors import UsageError
+from agegender.settings import (
+    DRAWN_DEFAULTS,
+    OWN_DEFAULTS,
+    PRECISIONS,
+    SIZES,
+    SPLIT_CHOICES,
+    TRAINABLE,
+    TrainingSettings,
+)
+
+_DEFAULTS = TrainingSettings()
+_LEAST = {"epochs": 1, "batch_size": 2, "image_size": 32, "limit": 1, "seed": 0}
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add --model, --models-dir, --device and --precision."""
+    parser.add_argument(
+        "--model", metavar="FOLDER", type=Path, help="a model folder (default: the newest in --models-dir)"
+    )
+    add_folder_option(parser, "models")
+    add_device_options(parser)
+
+
+def add_folder_option(parser: argparse._ActionsContainer, kind: str, help_text: str = "") -> None:
+    """Add --models-dir, --reports-dir or --runs-dir."""
+    said = f"{help_text} (default: {kind})".strip()
+    parser.add_argument(f"--{kind}-dir", metavar="FOLDER", type=Path, default=Path(kind), help=said)
+
+
+def add_device_options(parser: argparse._ActionsContainer, precision_help: str = "") -> None:
+    """Add --device and --precision."""
+    parser.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="auto", help=f"{precision_help} (default: auto)".strip()
+    )
+
+
+def add_faces_options(parser: argparse._ActionsContainer, *, faces: str, data: str, source: str) -> None:
+    """Add --source, --data, --faces and --limit, each with what it defaults to here."""
+    parser.add_argument("--source", metavar="NAME", help=f"layout of --data, such as utkface{source}")
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER",
+        type=Path,
+        action="append",
+        default=[],
+        help=f"folder of labelled faces; may be given several times{data}",
+    )
+    parser.add_argument("--faces", metavar="FILE", type=Path, help=f"a faces table{faces}")
+    parser.add_argument("--limit", metavar="N", type=int, help="use a random N of the photos")
+
+
+def add_split_option(parser: argparse._ActionsContainer, help_text: str, default: str | None = "test") -> None:
+    """Add --split."""
+    parser.add_argument("--split", choices=SPLIT_CHOICES, default=default, help=help_text)
+
+
+def add_no_faces_option(parser: argparse._ActionsContainer) -> None:
+    """Add --no-faces; None when it is not given, so that what the reports remember decides."""
+    parser.add_argument(
+        "--no-faces",
+        action="store_true",
+        default=None,
+        help="blur faces beyond recognition, and name no photo; remembered beside the reports",
+    )
+
+
+def pairs_by_head(texts: Sequence[str], option: str, read: Callable[[str], Any] = str) -> dict[str, Any]:
+    """Return HEAD=VALUE pairs as a dictionary, each value read by `read`.
+
+    Raises
+    ------
+    UsageError
+        A text is no pair, or its value cannot be read.
+    """
+    pairs = {}
+    for text in texts:
+        head, equals, value = text.partition("=")
+        try:
+            if not (head and equals and value):
+                raise ValueError
+            pairs[head] = read(value)
+        except ValueError:
+            example = "age=l1" if read is str else "age=2"
+            raise UsageError(f"{option} {text!r} is no HEAD=VALUE, such as {example}.") from None
+    return pairs
+
+
+def check_model_name(name: str | None) -> None:
+    """Refuse a name that cannot be a folder's.
+
+    Raises
+    ------
+    UsageError
+        It can't.
+    """
+    if name is not None and not re.fullmatch(r"[\w][\w.-]*", name):
+        raise UsageError(f"--name {name!r} cannot be a folder name; use letters, digits, '.', '_' and '-'.")
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """Add everything that `train` can be told."""
+    data = parser.add_argument_group("data")
+    add_faces_options(
+        data, faces=" made by `agegender prepare`", data=" (default: faces drawn here)", source=" (default: drawn_faces)"
+    )
+    data.add_argument(
+        "--fold", metavar="K", type=int, help="of a table with folds: test on fold K, validate on the next (default: 0)"
+    )
+    data.add_argument(
+        "--balance",
+        metavar="COLUMN",
+        nargs="+",
+        default=[],
+        help="draw groups of these columns equally often (age_group, gender, ethnicity, …), rare faces again and again",
+    )
+    _add_heads(parser.add_argument_group("heads"))
+    _add_network(parser.add_argument_group("network"))
+    _add_training(parser.add_argument_group("training"))
+    output = parser.add_argument_group("output")
+    output.add_argument("--name", help="name of the run (default: size and time); a model of that name is replaced")
+    add_folder_option(output, "models")
+    add_folder_option(output, "reports")
+    add_folder_option(output, "runs", "for TensorBoard")
+    output.add_argument("--no-report", action="store_true", help="train only")
+    add_no_faces_option(output)
+
+
+def check_training_options(options: argparse.Namespace) -> None:
+    """Refuse values that make no sense.
+
+    Raises
+    ------
+    UsageError
+        One does not.
+    """
+    for name, minimum in _LEAST.items():
+        value = getattr(options, name)
+        if value is not None and value < minimum:
+            raise UsageError(f"--{name.replace('_', '-')} {value} is too small; it must be at least {minimum}.")
+    for name in ("learning_rate", "weight_decay"):
+        value = getattr(options, name)
+        if not 0 <= value < float("inf") or (value == 0 and name == "learning_rate"):
+            raise UsageError(f"--{name.replace('_', '-')} {value:g} is out of range; it must be above 0.")
+    check_model_name(options.name)
+
+
+def training_keywords(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options as the keywords of `Model.train`."""
+    names = (
+        "heads", "size", "body", "weights", "image_size", "epochs", "batch_size", "learning_rate", "weight_decay",
+        "trainable", "precision", "device", "seed", "balance", "name",
+    )  # fmt: skip
+    return {name: getattr(options, name) for name in names} | {
+        "allows_sensitive": options.sensitive_head,
+        "losses": pairs_by_head(options.loss, "--loss"),
+        "loss_weights": pairs_by_head(options.loss_weight, "--loss-weight", float),
+    }
+
+
+def _add_heads(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--heads",
+        metavar="NAME",
+        nargs="+",
+        help="what to predict: columns of the faces table, each NAME, NAME:regression or NAME:classification (default: "
+        "age and gender, those that have labels)",
+    )
+    group.add_argument(
+        "--loss",
+        metavar="HEAD=LOSS",
+        nargs="+",
+        default=[],
+        help="numbers: soft-labels (a distribution, whose mean is the answer), smooth-l1, l1, mse, huber; classes: "
+        "cross-entropy, focal (default: age=soft-labels, else smooth-l1 and cross-entropy)",
+    )
+    group.add_argument(
+        "--loss-weight",
+        metavar="HEAD=W",
+        nargs="+",
+        default=[],
+        help="share of a head in the loss (default: 1; numbers without soft labels 4)",
+    )
+    group.add_argument(
+        "--sensitive-head",
+        action="store_true",
+        help="allow a head on ethnicity and the like, for research; it is neither exported nor served",
+    )
+
+
+def _add_network(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--size",
+        choices=SIZES,
+        default="small",
+        help="; ".join(f"{size}: {body}" for size, body in SIZES.items()) + " (default: small)",
+    )
+    group.add_argument("--body", metavar="NAME", help="a torchvision ResNet or any timm name, instead of --size")
+    group.add_argument(
+        "--weights",
+        metavar="imagenet|none|FILE",
+        help="first weights; a model folder goes on from that model (default: imagenet with --data or --faces, none for "
+        "drawn faces)",
+    )
+    group.add_argument(
+        "--image-size",
+        metavar="PIXELS",
+        type=int,
+        help=f"side of the square that the network sees (default: {_both('image_size')})",
+    )
+
+
+def _add_training(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--epochs", metavar="N", type=int, help=f"rounds over the training photos (default: {_both('epochs')})"
+    )
+    group.add_argument("--batch-size", metavar="N", type=int, help=f"photos per step (default: {_both('batch_size')})")
+    group.add_argument(
+        "--learning-rate",
+        metavar="R",
+        type=float,
+        default=_DEFAULTS.learning_rate,
+        help="peak of the one-cycle schedule (default: %(default)s)",
+    )
+    group.add_argument(
+        "--weight-decay", metavar="R", type=float, default=_DEFAULTS.weight_decay, help="of AdamW (default: %(default)s)"
+    )
+    group.add_argument(
+        "--trainable",
+        choices=TRAINABLE,
+        default="all",
+        help="all layers, the body's last block and the heads, or the heads alone (default: all)",
+    )
+    add_device_options(group, "auto: fp16 on CUDA, bf16 on processors that have it, else fp32")
+    group.add_argument("--seed", metavar="N", type=int, default=_DEFAULTS.seed, help="(default: %(default)s)")
+
+
+def _both(name: str) -> str:
+    return f"{OWN_DEFAULTS[name]}, drawn faces {DRAWN_DEFAULTS[name]}"
