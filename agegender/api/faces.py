@@ -65,6 +65,22 @@ class Faces(FacesTable):
         return cls._of(read_datasets([Dataset(source, Path(folder), options) for folder in folders]))
 
     @classmethod
+    def drawn(cls, folder: Place, count: int = 1200, *, seed: int = 7, image_size: int = 200) -> Self:
+        """Draw portraits whose causes of age, gender label and ethnicity are known, one group being rare and hard.
+
+        They are drawn once: a folder that holds them already is only read.
+
+        Raises
+        ------
+        FolderError
+            The folder holds something else.
+        """
+        from agegender.drawing import draw_faces
+
+        draw_faces(Path(folder), face_count=count, seed=seed, image_size=image_size)
+        return cls.read("drawn_faces", folder)
+
+    @classmethod
     def from_frame(cls, table: pd.DataFrame, *, root: Place = ".") -> Self:
         """Take a table of one's own: `path` and any of the label columns.
 

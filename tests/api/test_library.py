@@ -1,0 +1,180 @@
+"""The library: every name that `import agegender` gives, used as a notebook uses it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import agegender as ag
+from agegender.errors import AgeGenderError, TableError, UsageError
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning"),
+]
+TINY = {"body": "test_resnet", "image_size": 32, "epochs": 1, "batch_size": 16, "weights": "none", "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory) -> ag.Faces:
+    folder = tmp_path_factory.mktemp("drawn") / "faces"
+    drawn = ag.Faces.drawn(folder, 150, image_size=48).clean(near_duplicates=None).split()
+    height = 100 + drawn.table["age_years"].clip(upper=18) * 4 + np.arange(len(drawn.table)) % 7
+    return ag.Faces(drawn.table.assign(height_cm=height), drawn.root, drawn.notes)
+
+
+@pytest.fixture(scope="module")
+def model(faces) -> ag.Model:
+    return ag.Model.train(faces, heads=["age", "gender", "expression", "height"], name="four", **TINY)
+
+
+@pytest.fixture(scope="module")
+def table(model, faces) -> pd.DataFrame:
+    return model.predict(faces)
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in ag.__all__:
+        assert len(getattr(ag, name).__doc__ or "") > 20, name
+    with pytest.raises(AttributeError, match="has no attribute 'Modell'"):
+        _ = ag.Modell
+
+
+def test_every_head_reaches_the_predictions_table(model, table, faces):
+    assert [head.name for head in model.heads] == ["age", "gender", "expression", "height"]
+    for head in model.heads:
+        assert table[list(head.prediction_columns)].notna().all().all() or head.kind == "regression"
+    assert table["split"].tolist() == faces.kept()["split"].tolist()
+    expression = model.heads[2]
+    chances = table[list(expression.probability_columns.values())]
+    np.testing.assert_allclose(chances.sum(axis=1), 1.0, atol=1e-9)
+    assert table["predicted_expression"].isin(expression.classes).all()
+    assert table["predicted_height_cm"].between(50, 250).all()
+
+
+@pytest.mark.parametrize("form", ["path", "text", "array", "pil"])
+def test_a_photo_is_predicted_in_any_form(model, table, faces, form):
+    row = table.iloc[0]
+    path = faces.photo_path(row["path"])
+    photo = {
+        "path": path,
+        "text": str(path),
+        "array": np.asarray(Image.open(path).convert("RGB")),
+        "pil": Image.open(path),
+    }[form]
+    predicted = model.predict(photo)
+    assert len(predicted) == 1
+    assert predicted["predicted_age_years"].iloc[0] == pytest.approx(row["predicted_age_years"], abs=1e-3)
+
+
+def test_a_folder_is_predicted_photo_by_photo(model, faces):
+    predicted = model.predict(faces.root)
+    assert len(predicted) == len(faces.table)
+    assert predicted["path"].str.endswith((".jpg", ".png")).all()
+
+
+def test_a_model_comes_back_as_it_was_saved(model, table, faces, tmp_path):
+    folder = model.save(tmp_path / "models" / "four")
+    again = ag.Model.load(folder)
+    assert again.heads == model.heads
+    pd.testing.assert_frame_equal(again.predictions[table.columns], model.predictions[table.columns], atol=1e-9)
+    pd.testing.assert_frame_equal(again.predict(faces), table, atol=1e-4)
+
+
+def test_the_audit_judges_test_rows_and_says_so(table):
+    audit = ag.Audit(table)
+    assert audit.split == "test"
+    assert len(audit.rows) == (table["split"] == "test").sum()
+    assert [head.name for head in audit.heads] == ["age", "gender", "height", "expression"] or len(audit.heads) == 4
+    by = audit.by("gender.accuracy", "ethnicity")
+    assert {"ethnicity", "value", "low", "high", "n", "persons"} <= set(by.columns)
+    with pytest.raises(UsageError, match="mean_absolute_error"):
+        audit.by("mae", "ethnicity")  # two heads have one
+    assert audit.metrics["test"]["expression"]["macro_f1"] >= 0
+
+
+def test_results_show_themselves_and_stay_small(model, table, faces):
+    explained = model.explain(faces.photo_path(table["path"].iloc[0]), samples=64)
+    for shown in (faces, model, ag.Audit(table), ag.Comparison([table, table.copy()]), explained):
+        text = shown._repr_html_()
+        assert text.startswith("<")
+        assert len(text) < 60_000
+
+
+def test_explanations_have_a_map_for_every_target(model, table, faces):
+    explained = model.explain(faces.photo_path(table["path"].iloc[0]), samples=64)
+    names = [one.target.key for one in explained.maps]
+    wanted = [target.key for head in model.heads for target in head.targets]
+    assert names == wanted
+    assert explained.plot().axes
+
+
+def test_pages_of_every_head_are_written(model, table, tmp_path):
+    assert ag.Audit(table).to_html(tmp_path / "bias.html").stat().st_size > 10_000
+    text = (tmp_path / "bias.html").read_text(encoding="utf-8")
+    for word in ("expression", "height", "cm"):
+        assert word in text
+    page = ag.Comparison({"one": table, "two": table.assign(predicted_age_years=30.0)}).to_html(tmp_path / "c.html")
+    assert "expression" in page.read_text(encoding="utf-8")
+
+
+def test_a_learner_of_ones_own_becomes_a_model(model, faces, table):
+    again = ag.Model.from_learner(model.learner, heads=model.heads, image_size=32)
+    predicted = again.predict(faces)
+    np.testing.assert_allclose(predicted["predicted_age_years"], model.predict(faces)["predicted_age_years"], atol=60)
+    assert predicted["predicted_expression"].tolist() == table["predicted_expression"].tolist()
+
+
+def test_bad_use_is_an_error_of_the_tree(faces, table, tmp_path):
+    with pytest.raises(TableError):
+        ag.Audit(pd.DataFrame({"a": [1]}))
+    with pytest.raises(AgeGenderError):
+        ag.Model.load(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="no column mask_wearing"):
+        ag.Model.train(faces, heads=["mask_wearing"], **TINY)
+    with pytest.raises(UsageError):
+        ag.Comparison([])
+
+
+WITHOUT_TORCH = """
+import sys
+class Forbidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "fastai", "torchvision", "cv2", "timm"):
+            raise ImportError(f"{name} is forbidden here")
+sys.meta_path.insert(0, Forbidden())
+import pandas as pd
+import agegender as ag
+theirs = pd.read_csv("theirs.csv")
+audit = ag.Audit(theirs, columns={"predicted_age_years": "guess", "age_years": "true_age"})
+print(audit.by("mae", "ethnicity")["n"].sum(), len(audit.findings))
+audit.to_html("bias.html")
+from agegender import report
+raise SystemExit(report.main(["--predictions", "theirs.csv", "--columns", "predicted_age_years=guess",
+                              "age_years=true_age", "--out", "pages", "--json"]))
+"""
+
+
+def test_somebody_elses_table_is_audited_where_torch_fastai_and_cv2_cannot_be_had(tmp_path):
+    generator = np.random.default_rng(2)
+    ages = generator.uniform(5, 80, 200)
+    theirs = pd.DataFrame(
+        {"true_age": ages, "guess": ages + generator.normal(0, 5, 200), "ethnicity": generator.choice(["a", "b"], 200)}
+    )
+    theirs.to_csv(tmp_path / "theirs.csv", index=False)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, _, document = done.stdout.partition("\n")
+    assert first.split()[0] == "200"
+    pages = json.loads(document)["pages"]
+    assert {"index", "bias", "card"} <= set(pages)
+    assert all((tmp_path / Path(page)).is_file() for page in pages.values())
