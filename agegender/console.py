@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
-import math
 import os
 import sys
 import warnings
@@ -95,23 +94,7 @@ def metrics_lines(metrics: Mapping[str, Any], heads: Sequence[Head]) -> list[str
     """Return one line per split: its photos, and the main figures of each head."""
     known = [side for side in (*SPLITS, "all") if side in metrics]
     return [
-        f"{side:>5}: {', '.join(_head_words(head, metrics[side].get(head.name, {})) for head in heads)}"
+        f"{side:>5}: {', '.join(head.summary(metrics[side].get(head.name, {})) for head in heads)}"
         f" (n = {metrics[side]['n']})"
         for side in known
     ]
-
-
-def _head_words(head: Head, figures: Mapping[str, Any]) -> str:
-    if head.kind == "regression":
-        said = f"{head.title} MAE {_number(figures, 'mae', '.2f')} {head.unit}".rstrip()
-        within = [name for name in figures if name.startswith("within_")][-1:]
-        near = (f", within {name.removeprefix('within_')} {head.unit} {_number(figures, name, '.1%')}" for name in within)
-        return said + "".join(near)
-    last = ("macro F1", "macro_f1") if len(head.classes) > 2 else ("AUC", "roc_auc")
-    accuracy = _number(figures, "accuracy", ".1%")
-    return f"{head.title} accuracy {accuracy}, {last[0]} {_number(figures, last[1], '.3f')}"
-
-
-def _number(figures: Mapping[str, Any], name: str, form: str) -> str:
-    value = figures.get(name)
-    return "unknown" if value is None or math.isnan(value) else format(value, form)

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> Result:
     """Gather, predict, measure."""
     if options.source and not options.data:
         raise UsageError(f"--source {options.source} needs --data FOLDER: where are its photos?")
-    from agegender.model.checkpoint import chosen_model
+    from agegender.model.model_folder import chosen_model
     from agegender.writing import check_writable
 
     folder = chosen_model(options.model, options.models_dir)
@@ -78,11 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _faces(options: argparse.Namespace, folder: Path) -> FacesTable:
     from agegender.data.preparing import gather
-    from agegender.model.checkpoint import FACES_FILE
+    from agegender.model.model_folder import FACES_FILE
 
     table = options.faces or (None if options.data else folder / FACES_FILE)
     return gather(
-        table=table, source=options.source, folders=options.data, limit=options.limit, has_splits=not options.data
+        faces=table, source=options.source, folders=options.data, limit=options.limit, splits=not options.data
     )
 
 

@@ -113,7 +113,10 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     """Add everything that `train` can be told."""
     data = parser.add_argument_group("data")
     add_faces_options(
-        data, faces=" made by `agegender prepare`", data=" (default: faces drawn here)", source=" (default: drawn_faces)"
+        data,
+        faces=" made by `agegender prepare`",
+        data=" (default: faces drawn here)",
+        source=" (default: drawn_faces)",
     )
     data.add_argument(
         "--fold", metavar="K", type=int, help="of a table with folds: test on fold K, validate on the next (default: 0)"
@@ -234,7 +237,11 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         help="peak of the one-cycle schedule (default: %(default)s)",
     )
     group.add_argument(
-        "--weight-decay", metavar="R", type=float, default=_DEFAULTS.weight_decay, help="of AdamW (default: %(default)s)"
+        "--weight-decay",
+        metavar="R",
+        type=float,
+        default=_DEFAULTS.weight_decay,
+        help="of AdamW (default: %(default)s)",
     )
     group.add_argument(
         "--trainable",

@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> Result:
     """Load the model, predict every photo."""
-    from agegender.model.checkpoint import chosen_model
+    from agegender.model.model_folder import chosen_model
     from agegender.writing import check_writable
 
     folder = chosen_model(options.model, options.models_dir)

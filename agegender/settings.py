@@ -22,6 +22,11 @@ PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 # What is trained: everything, the last block of the body and the heads, or the heads alone (feature extraction).
 TRAINABLE = ("all", "last-block", "heads")
 
+# What a run takes where nobody says otherwise. Drawn faces are few and simple: small photos, and small batches so that
+# there are steps enough.
+OWN_DEFAULTS = {"image_size": 128, "epochs": 10, "batch_size": 64}
+DRAWN_DEFAULTS = {"image_size": 96, "epochs": 15, "batch_size": 32}
+
 SMALL_GROUP = 30  # photos; below, an accuracy of 93 % is known to ±10 points at best
 # What becomes of photos that show the same; the first one is the default.
 NEAR_RADIUS_BITS = 5  # of 64

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> Result:
     from agegender.data.preparing import gather
 
     faces = gather(
-        table=options.faces, source=options.source, folders=options.data, limit=options.limit, seed=options.seed,
+        faces=options.faces, source=options.source, folders=options.data, limit=options.limit, seed=options.seed,
         fold=options.fold,
     )  # fmt: skip
     model = Model.train(faces, runs_dir=options.runs_dir, **keywords)

@@ -142,11 +142,16 @@ class Audit:
         """Write every page that can be made of the predictions to `folder`; return page name -> file."""
         from agegender.pages.report_set import ReportContent, write_report_set
 
-        return write_report_set(Path(folder), ReportContent(self.assessment, photos_root=self.photos_root), hide_faces=hide_faces).pages
+        return write_report_set(
+            Path(folder), ReportContent(self.assessment, photos_root=self.photos_root), hide_faces=hide_faces
+        ).pages
 
     def _repr_html_(self) -> str:
         shown = self.findings[:_MOST_SHOWN]
-        lines = [f"<li>{'<b>' if one.is_gap else ''}{escape(one.sentence)}{'</b>' if one.is_gap else ''}</li>" for one in shown]
+        lines = [
+            f"<li>{'<b>' if one.is_gap else ''}{escape(one.sentence)}{'</b>' if one.is_gap else ''}</li>"
+            for one in shown
+        ]
         heads = ", ".join(head.title for head in self.heads)
         notes = "".join(f"<p><i>{escape(notice)}</i></p>" for notice in self.notices)
         return (

@@ -115,8 +115,7 @@ def _rows(name: str, model: Any, split: str) -> pd.DataFrame:
     elif isinstance(model, (str, Path)) and Path(model).is_file():
         table = read_predictions(Path(model))
     elif isinstance(model, (str, Path)):
-        from agegender.model.checkpoint import read_card
-        from agegender.model.checkpoint import PREDICTIONS_FILE
+        from agegender.model.model_folder import PREDICTIONS_FILE, read_card
 
         read_card(Path(model))
         table = read_predictions(Path(model) / PREDICTIONS_FILE)
@@ -133,7 +132,7 @@ def _rows(name: str, model: Any, split: str) -> pd.DataFrame:
 def _photos_root(model: Any) -> Path | None:
     if isinstance(model, (str, Path)) and Path(model).is_dir():
         from agegender.data.faces_table import read_faces
-        from agegender.model.checkpoint import FACES_FILE
+        from agegender.model.model_folder import FACES_FILE
 
         table = Path(model) / FACES_FILE
         return read_faces(table).root if table.is_file() else None

@@ -47,7 +47,7 @@ class Explainer:
     1
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (settings, each by its name)
         self,
         score_images: Callable[[Any], Any],
         targets: Sequence[Target] | None = None,
@@ -74,8 +74,8 @@ class Explainer:
         UsageError
             It is no photo, or the model gives another number of scores than there are targets.
         """
-        from agegender.photos.reading import as_photo
+        from agegender.data.loading import read_item
         from agegender.photos.warping import fit_square
 
         name = str(photo) if isinstance(photo, (str, Path)) else "photo"
-        return self._explainer.explain(fit_square(as_photo(photo), self.image_size), name)
+        return self._explainer.explain(fit_square(read_item(photo), self.image_size), name)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import FacesTable, read_faces
 from agegender.errors import PhotoError, TableError
-from agegender.explanation.choosing_faces import Choice, choose_faces, label_columns, of_group
+from agegender.explanation.choosing_faces import REPORT_CHOICE, Choice, choose_faces, label_columns, of_group
 from agegender.explanation.face_explanation import FaceExplanation, clear_explanations, write_explanation
 from agegender.explanation.lime_explainer import SMALLEST_SIDE_PIXELS, LimeExplainer, LimeSettings, small_photo
 from agegender.explanation.second_opinions import SecondOpinions, last_spatial_layer
@@ -80,6 +80,13 @@ def chosen_photos(
     if choice.needs_predictions and not has_predictions:
         rows = model.predict_faces(replace(faces, table=rows))
     return photos_of_rows(faces, choose_faces(rows, choice, model.heads), model.heads)
+
+
+def faces_to_explain(faces: FacesTable, predictions: pd.DataFrame, heads: Sequence[Head]) -> list[PhotoToExplain]:
+    """Return the photos of the test split that are worth a look, or of everything where no split is known."""
+    tested = predictions[predictions["split"] == "test"] if "split" in predictions else predictions
+    rows = predictions if tested.empty else tested
+    return photos_of_rows(faces, choose_faces(rows, REPORT_CHOICE, heads), heads)
 
 
 def photos_of_rows(faces: FacesTable, rows: pd.DataFrame, heads: Sequence[Head]) -> list[PhotoToExplain]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
 
-from agegender.data.derived_labels import combine_labels, with_age_classes
+from agegender.data.derived_labels import add_age_class, combine_labels
 from agegender.data.faces_table import FacesTable, check_table, read_faces, write_faces
+from agegender.settings import PreparationSettings
 
 Place = str | Path
 
@@ -60,9 +61,9 @@ class Faces(FacesTable):
         FolderError
             A folder is missing, empty or of another layout.
         """
-        from agegender.data.preparing import Dataset, read_datasets
+        from agegender.data.preparing import Dataset, combine_faces, read_dataset
 
-        return cls._of(read_datasets([Dataset(source, Path(folder), options) for folder in folders]))
+        return cls._of(combine_faces([read_dataset(Dataset(source, Path(folder), options)) for folder in folders]))
 
     @classmethod
     def drawn(cls, folder: Place, count: int = 1200, *, seed: int = 7, image_size: int = 200) -> Self:
@@ -152,15 +153,15 @@ class Faces(FacesTable):
         UsageError
             The shares make no sense, or there is no official split.
         """
-        from agegender.data.preparing import split_by
+        from agegender.data.preparing import split_as
 
-        return self._of(split_by(self, shares, seed=seed))
+        return self._of(split_as(self, PreparationSettings(split=shares, seed=seed)))
 
     def folds(self, count: int = 5, *, seed: int = 7) -> Self:
         """Deal the kept photos into grouped, stratified folds, in the column `fold`."""
-        from agegender.data.splitting import fold_faces
+        from agegender.data.preparing import split_as
 
-        return self._of(fold_faces(self, folds=count, seed=seed))
+        return self._of(split_as(self, PreparationSettings(folds=count, seed=seed)))
 
     def limit(self, count: int | None, *, seed: int = 7) -> Self:
         """Keep a random `count` of the rows, the same ones for the same seed."""
@@ -177,11 +178,13 @@ class Faces(FacesTable):
         margin : float
             Share of the face's longer side that is added on every side.
         **rules
-            `model_file` (YuNet's), `no_face="centre"|"skip"`, `several_faces="largest"|"skip"`.
+            `crop_model` (YuNet's file), `no_face="centre"|"skip"`, `several_faces="largest"|"skip"`.
         """
-        from agegender.data.preparing import crop_by
+        from agegender.data.preparing import crop_as, detector_of
 
-        return self._of(crop_by(self, detector, folder=Path(folder), margin=margin, **rules))
+        settings = PreparationSettings(crop=detector, crops=Path(folder), crop_margin=margin, **rules)
+        found = detector_of(settings)
+        return self if found is None else self._of(crop_as(self, found, settings))
 
     def quality(self) -> Self:
         """Score blur, light, contrast, size and whether a face is found: `<check>_score` and `is_<check>` columns."""
@@ -191,11 +194,11 @@ class Faces(FacesTable):
 
     def with_age_classes(self, edges: Sequence[float] = (30, 60)) -> Self:
         """Add the label column `age_class`: "<30", "30–59", "≥60" for the edges 30 and 60."""
-        return replace(self, table=with_age_classes(self.table, edges))
+        return self._of(add_age_class(self, edges))
 
     def combined(self, *columns: str) -> Self:
         """Add one label column of several, such as the mask competition's 18 classes of mask, age_class and gender."""
-        return replace(self, table=combine_labels(self.table, columns))
+        return self._of(combine_labels(self, columns))
 
     def save(self, path: Place) -> Path:
         """Write the table as Parquet, whole or not at all, and return its place."""

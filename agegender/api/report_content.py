@@ -10,7 +10,7 @@ from agegender.audit.assessment import assess
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import read_faces
 from agegender.errors import TableError
-from agegender.model.model_folder import FACES_FILE, HISTORY_FILE, PREDICTIONS_FILE, read_card
+from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE, read_card, read_history
 from agegender.pages.page_writing import ReportContent
 
 
@@ -43,19 +43,9 @@ def read_report_content(
         assess(predictions, title=title or str(card["name"]), is_drawn=is_drawn),
         photos_root,
         card,
-        _history(folder / HISTORY_FILE),
+        read_history(folder),
         _explanations(explanations),
     )
-
-
-def _history(path: Path) -> pd.DataFrame | None:
-    if not path.is_file():
-        return None
-    try:
-        history = pd.read_csv(path)
-    except ValueError as error:
-        raise TableError(f"{path} cannot be read as CSV: {error}. Delete it to go without learning curves.") from error
-    return history if "epoch" in history else None
 
 
 def _explanations(folder: Path | None) -> list | None:

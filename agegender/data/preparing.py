@@ -112,8 +112,8 @@ def prepare_faces(source: str, folders: Sequence[Path], **settings: Any) -> tupl
 
 def prepare_datasets(datasets: Sequence[Dataset], settings: PreparationSettings) -> tuple[FacesTable, dict[str, Any]]:
     """Return several datasets as one table, dropped rows included, and the counts that `prepare --json` prints."""
-    detector = _detector(settings)
-    faces = combine_faces([_read(dataset) for dataset in datasets])
+    detector = detector_of(settings)
+    faces = combine_faces([read_dataset(dataset) for dataset in datasets])
     faces = limit_faces(faces, settings.limit, seed=settings.seed)
     _derive_labels(faces, settings)  # a label that is not there is found out before the photos are read
     faces, cleaning = clean(
@@ -130,9 +130,9 @@ def prepare_datasets(datasets: Sequence[Dataset], settings: PreparationSettings)
 
         faces = assess_quality(faces, detector=detector)
     if detector is not None:
-        faces = _crop(faces, detector, settings)
+        faces = crop_as(faces, detector, settings)
         _check_something_is_left(faces)
-    faces = _split(faces, settings)
+    faces = split_as(faces, settings)
     return faces, count_faces(faces, cleaning.to_dict())
 
 
@@ -163,7 +163,8 @@ def limit_faces(faces: FacesTable, limit: int | None, *, seed: int = 7) -> Faces
     return replace(faces, table=table, notes={**faces.notes, **left, "malformed_names": malformed})
 
 
-def _read(dataset: Dataset) -> FacesTable:
+def read_dataset(dataset: Dataset) -> FacesTable:
+    """Return one folder as its source reads it."""
     read = find_source(dataset.source)
     known = list(signature(read).parameters)[1:]
     unknown = sorted(set(dataset.options) - set(known))
@@ -181,7 +182,8 @@ def _derive_labels(faces: FacesTable, settings: PreparationSettings) -> FacesTab
     return faces
 
 
-def _split(faces: FacesTable, settings: PreparationSettings) -> FacesTable:
+def split_as(faces: FacesTable, settings: PreparationSettings) -> FacesTable:
+    """Return the kept photos divided as the settings say; twins and persons stay together."""
     if settings.split == "none":
         nobody = pd.Series(None, index=faces.table.index, dtype=object)
         return replace(faces, table=faces.table.assign(split=nobody))
@@ -209,7 +211,7 @@ def parse_shares(text: str) -> tuple[float, float, float]:
     return train, valid, test
 
 
-def _detector(settings: PreparationSettings) -> FaceDetector | None:
+def detector_of(settings: PreparationSettings) -> FaceDetector | None:
     """Return the face detector, so that one that cannot be had is found out before the photos are read."""
     if settings.crop == "none":
         return None
@@ -224,10 +226,11 @@ def _detector(settings: PreparationSettings) -> FaceDetector | None:
     return make_detector(settings.crop, model_file=settings.crop_model)
 
 
-def _crop(faces: FacesTable, detector: FaceDetector, settings: PreparationSettings) -> FacesTable:
+def crop_as(faces: FacesTable, detector: FaceDetector, settings: PreparationSettings) -> FacesTable:
+    """Return the faces with the detected ones cut out, as the settings say."""
     from agegender.data.cropping import crop_faces
 
-    assert settings.crops is not None  # _detector made sure
+    assert settings.crops is not None  # detector_of made sure
     cropped = crop_faces(
         faces,
         detector,
@@ -244,10 +247,10 @@ def _moved_notes(notes: Mapping[str, Any], old_root: Path, new_root: Path) -> di
     prefix = "" if old_root == new_root else f"{old_root.relative_to(new_root).as_posix()}/"
     conflicts = [
         {**conflict, "photos": [{**photo, "path": prefix + photo["path"]} for photo in conflict["photos"]]}
-        for conflict in notes["cleaning"]["conflicts"]
+        for conflict in notes.get("cleaning", {}).get("conflicts", [])
     ]
     malformed = [prefix + path for path in notes.get("malformed_names", [])]
-    return {**notes, "malformed_names": malformed, "cleaning": {**notes["cleaning"], "conflicts": conflicts}}
+    return {**notes, "malformed_names": malformed, "cleaning": {**notes.get("cleaning", {}), "conflicts": conflicts}}
 
 
 def _check_something_is_left(faces: FacesTable) -> None:

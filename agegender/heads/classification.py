@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from agegender.errors import TableError
 from agegender.heads.calibration import expected_calibration_error, fit_temperature
-from agegender.heads.row_metrics import RowMetric, numbers
+from agegender.heads.row_metrics import RowMetric, figure, numbers
 from agegender.heads.target import Target
 
 Floats = NDArray[np.float64]
@@ -240,6 +240,12 @@ class Classification:
         probability = row.get(self.probability_columns.get(row[self.predicted], ""), UNKNOWN)
         name = "" if self.caution else f"{self.title} "
         return f"{name}labelled {row[self.predicted]} with probability {probability:.2f}"
+
+    def summary(self, scores: Mapping[str, Any]) -> str:
+        """Return the main scores in a few words, as `evaluate` prints them."""
+        name, key = ("AUC", "roc_auc") if self.is_binary else ("macro F1", "macro_f1")
+        accuracy = figure(scores, "accuracy", ".1%")
+        return f"{self.title} accuracy {accuracy}, {name} {figure(scores, key, '.3f')}"
 
     def _recall_metric(self, name: str, needs: tuple[str, ...]) -> RowMetric:
         def recall(table: pd.DataFrame) -> Floats:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from agegender.errors import TableError
 from agegender.heads.conformal import ConformalIntervals, fit_intervals
-from agegender.heads.row_metrics import RowMetric, known_pairs, numbers
+from agegender.heads.row_metrics import RowMetric, figure, known_pairs, numbers
 from agegender.heads.target import Target
 
 Floats = NDArray[np.float64]
@@ -210,6 +210,13 @@ class Regression:
         said = f"{name}{row[self.predicted]:.0f} {self.unit}".rstrip()
         if pd.notna(low):
             said += f" (90 % interval {low:.0f} to {high:.0f})"
+        return said
+
+    def summary(self, scores: Mapping[str, Any]) -> str:
+        """Return the main scores in a few words, as `evaluate` prints them."""
+        said = f"{self.title} MAE {figure(scores, 'mae', '.2f')} {self.unit}".rstrip()
+        for size in self.tolerances[-1:]:
+            said += f", within {size:g} {self.unit} {figure(scores, f'within_{size:g}', '.1%')}"
         return said
 
     def _with_unit(self, name: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isnan
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -96,3 +98,13 @@ def known_pairs(true_values: ArrayLike, predicted_values: ArrayLike) -> tuple[Fl
         raise TableError(f"{true.size} labels but {predicted.size} predictions: give one of each per row.")
     known = np.isfinite(true) & np.isfinite(predicted)
     return true[known], predicted[known]
+
+
+def figure(scores: Mapping[str, Any], name: str, form: str) -> str:
+    """Return a score in a format, "unknown" where it is missing.
+
+    >>> figure({"mae": 5.178}, "mae", ".2f"), figure({}, "mae", ".2f")
+    ('5.18', 'unknown')
+    """
+    value = scores.get(name)
+    return "unknown" if value is None or isnan(value) else format(value, form)

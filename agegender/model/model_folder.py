@@ -22,9 +22,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from agegender import __version__
 from agegender.data.faces_table import FacesTable
-from agegender.errors import CardError
+from agegender.errors import CardError, TableError
 from agegender.heads import Head, head_from_dict, head_to_dict
 from agegender.progress import say
 from agegender.settings import SPLITS, ImageSettings, Plan
@@ -97,6 +99,24 @@ def read_card(folder: Path) -> dict[str, Any]:
     if not isinstance(card["body"], str):
         raise CardError(f"body in {path} is {card['body']!r} and no name of a network.")
     return dict(card)
+
+
+def read_history(folder: Path) -> pd.DataFrame | None:
+    """Return one row per epoch, or None where the folder has no history.
+
+    Raises
+    ------
+    TableError
+        The file is damaged.
+    """
+    path = folder / HISTORY_FILE
+    if not path.is_file():
+        return None
+    try:
+        history = pd.read_csv(path)
+    except ValueError as error:
+        raise TableError(f"{path} cannot be read as CSV: {error}. Delete it to go without learning curves.") from error
+    return history if "epoch" in history else None
 
 
 def heads_of(card: Mapping[str, Any]) -> tuple[Head, ...]:

@@ -117,8 +117,16 @@ def train_network(faces: FacesTable, plan: Plan, *, run_folder: Path | None = No
     return Trained(predictor, learner, result.history, predictions, metrics)
 
 
-def store_trained(trained: Trained, faces: FacesTable, folder: Path) -> None:
-    """Write a model folder, whole or not at all; an older one of that name is replaced.
+def store_model(
+    folder: Path,
+    predictor: Predictor,
+    *,
+    faces: FacesTable | None = None,
+    predictions: pd.DataFrame | None = None,
+    history: pd.DataFrame | None = None,
+    learner: FaceLearner | None = None,
+) -> Path:
+    """Write a model folder of what is known, whole or not at all; an older one of that name is replaced.
 
     Raises
     ------
@@ -127,15 +135,20 @@ def store_trained(trained: Trained, faces: FacesTable, folder: Path) -> None:
     ModelError
         The network is somebody's own and cannot be rebuilt from a card.
     """
-    network = check_storable(trained.predictor.network)
+    network = check_storable(predictor.network)
     with replaced_folder(folder) as new:
         save_weights(network, new / WEIGHTS_FILE)
-        write_json(new / CARD_FILE, trained.predictor.card)
-        write_json(new / METRICS_FILE, trained.metrics)
-        write_faces(faces, new / FACES_FILE)
-        trained.history.to_csv(new / HISTORY_FILE, index=False)
-        write_predictions(trained.predictions, new / PREDICTIONS_FILE, trained.predictor.heads)
-        export_learner(trained.learner, new / LEARNER_FILE)
+        write_json(new / CARD_FILE, predictor.card)
+        if faces is not None:
+            write_faces(faces, new / FACES_FILE)
+        if predictions is not None:
+            write_predictions(predictions, new / PREDICTIONS_FILE, predictor.heads)
+            write_json(new / METRICS_FILE, evaluation_metrics(predictions, predictor.heads))
+        if history is not None:
+            history.to_csv(new / HISTORY_FILE, index=False)
+        if learner is not None:
+            export_learner(learner, new / LEARNER_FILE)
+    return folder
 
 
 def heads_to_train(faces: FacesTable, plan: Plan) -> tuple[Head, ...]:

@@ -1,0 +1,387 @@
+"""`agegender.Model`: a network with its heads, trained, loaded, asked, judged and explained."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+
+from agegender.api.explaining import PhotoToExplain, explain_photos, faces_to_explain
+from agegender.api.faces import Faces
+from agegender.audit.assessment import assess
+from agegender.audit.metrics_document import evaluation_metrics
+from agegender.audit.predictions_table import read_predictions
+from agegender.data.faces_table import FacesTable
+from agegender.errors import FolderError, TableError, UsageError
+from agegender.explanation import EXPLANATIONS_FOLDER
+from agegender.explanation.face_explanation import FaceExplanation, read_explanations
+from agegender.explanation.lime_explainer import LimeSettings
+from agegender.heads import Head
+from agegender.model.learner import FaceLearner, learner_of, predictor_from_learner
+from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE, newest_model, read_history
+from agegender.model.predictor import Predictor
+from agegender.model.training import store_model, train_network
+from agegender.pages.report_set import ReportContent, write_report_set
+from agegender.photos.finding import find_photos
+from agegender.settings import DRAWN_DEFAULTS, OWN_DEFAULTS, SIZES, ImageSettings, Plan, TrainingSettings
+
+Place = str | Path
+_TRAINING = TrainingSettings()
+
+
+class Model(Predictor):
+    """A trained network, its heads, and what is known about it.
+
+    Attributes
+    ----------
+    name : str
+    card : dict
+        Everything needed to rebuild, judge and repeat the model.
+    heads : tuple of Regression and Classification
+    faces : Faces or None
+        What it was trained on, splits included.
+    predictions : DataFrame or None
+        Of every kept photo of `faces`.
+    history : DataFrame or None
+        One row per epoch.
+    learner : fastai Learner
+    """
+
+    @classmethod
+    def train(  # noqa: PLR0913 (the options of the command, each by its name)
+        cls,
+        faces: FacesTable,
+        *,
+        heads: Sequence[str] | None = None,
+        size: str = "small",
+        body: str | None = None,
+        weights: str | None = None,
+        image_size: int | None = None,
+        losses: Mapping[str, str] | None = None,
+        loss_weights: Mapping[str, float] | None = None,
+        allows_sensitive: bool = False,
+        balance: Sequence[str] = (),
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float = _TRAINING.learning_rate,
+        weight_decay: float = _TRAINING.weight_decay,
+        trainable: str = "all",
+        precision: str = "auto",
+        device: str = "auto",
+        seed: int = _TRAINING.seed,
+        name: str | None = None,
+        runs_dir: Place | None = None,
+    ) -> Self:
+        """Train on faces with splits, calibrate on their validation photos, and predict all of them.
+
+        Nothing is written but TensorBoard's run, where `runs_dir` is given; `save` writes the model folder. Keywords
+        are the options of `agegender train`, with the same defaults.
+
+        Parameters
+        ----------
+        heads : sequence of str, optional
+            Label columns, "NAME", "NAME:regression" or "NAME:classification"; by default age and gender, those that
+            have labels.
+        losses, loss_weights : mapping, optional
+            By head name.
+
+        Raises
+        ------
+        DataError
+            Too few labelled photos to train on.
+        UsageError, WeightsError, ModelError
+        """
+        if body is None and size not in SIZES:
+            raise UsageError(f"there is no size {size!r}; there are {', '.join(SIZES)}, or name a body.")
+        defaults = DRAWN_DEFAULTS if faces.is_drawn() else OWN_DEFAULTS
+        kind = "custom" if body else size
+        plan = Plan(
+            name=name or f"{re.sub(r'[^A-Za-z0-9_.-]', '-', body or size)}-{datetime.now():%Y%m%d-%H%M%S}",
+            body=body or SIZES[size],
+            size=kind,
+            weights=weights or ("none" if faces.is_drawn() else "imagenet"),
+            heads=None if heads is None else tuple(heads),
+            losses=dict(losses or {}),
+            head_weights=dict(loss_weights or {}),
+            allows_sensitive=allows_sensitive,
+            image=ImageSettings(size=image_size or defaults["image_size"]),
+            training=TrainingSettings(
+                epochs or defaults["epochs"], batch_size or defaults["batch_size"], learning_rate,
+                weight_decay, precision, device, trainable, seed,
+            ),
+            balance=tuple(balance),
+        )  # fmt: skip
+        trained = train_network(faces, plan, run_folder=None if runs_dir is None else Path(runs_dir) / plan.name)
+        model = cls(trained.predictor.network, trained.predictor.card, device=device)
+        model.faces, model.history = Faces._of(faces), trained.history
+        model.predictions, model.learner = trained.predictions, trained.learner
+        return model
+
+    @classmethod
+    def load(
+        cls,
+        folder: Place | None = None,
+        *,
+        models_dir: Place = "models",
+        device: str = "auto",
+        precision: str = "auto",
+        detector_file: Place | None = None,
+        images: Place | None = None,
+    ) -> Self:
+        """Load a model folder, the newest one of `models_dir` where none is named; no pickle is opened.
+
+        Parameters
+        ----------
+        images : str or Path, optional
+            Where the photos that it was trained on are now, if they have moved.
+
+        Raises
+        ------
+        CardError, WeightsError
+            The folder lacks a file, or its parts do not fit together.
+        UsageError
+            There is no such device.
+        """
+        place = newest_model(Path(models_dir)) if folder is None else Path(folder)
+        detector = None if detector_file is None else Path(detector_file)
+        model = super().load(place, device=device, precision=precision, detector_file=detector)
+        model._folder, model._images = place, images
+        return model
+
+    @classmethod
+    def from_learner(
+        cls, learner: Any, *, heads: Sequence[Head] | None = None, image_size: int | None = None, name: str = "learner"
+    ) -> Self:
+        """Take a fastai Learner of one's own, whose model gives one tensor per head.
+
+        Parameters
+        ----------
+        learner : fastai Learner
+        heads : sequence of Regression and Classification
+            What the outputs mean, in their order; a Learner of ours knows them.
+        image_size : int, optional
+            Pixels; by default what the Learner's batches have.
+
+        Raises
+        ------
+        UsageError
+            The outputs are not those of the heads, or nothing says how photos are normalised.
+        """
+        known = getattr(learner, "heads", None) if heads is None else heads
+        if not known:
+            raise UsageError(
+                "a Learner of one's own does not say what its outputs mean: name heads=[…] in their order."
+            )
+        predictor = predictor_from_learner(learner, heads=tuple(known), name=name)
+        if image_size is not None:
+            predictor.card["image"]["size"] = image_size
+        model = cls(predictor.network, predictor.card, device=str(predictor.device))
+        model.learner = learner
+        return model
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return str(self.card["name"])
+
+    @cached_property
+    def faces(self) -> Faces | None:
+        """What it was trained on, from its folder."""
+        path = None if self._folder is None else self._folder / FACES_FILE
+        return Faces.load(path, root=self._images) if path is not None and path.is_file() else None
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame | None:
+        """Its predictions of every kept photo of `faces`, from its folder."""
+        path = None if self._folder is None else self._folder / PREDICTIONS_FILE
+        return read_predictions(path) if path is not None and path.is_file() else None
+
+    @cached_property
+    def history(self) -> pd.DataFrame | None:
+        """One row per epoch, from its folder."""
+        return None if self._folder is None else read_history(self._folder)
+
+    @cached_property
+    def learner(self) -> FaceLearner:
+        """The fastai Learner: `show_results`, `lr_find`, `fit_one_cycle`, …; rebuilt from the folder of a loaded model."""
+        if self._folder is None:
+            raise UsageError("this model has no Learner: it was neither trained here nor loaded from a folder.")
+        return learner_of(self._folder)
+
+    _folder: Path | None = None
+    _images: Place | None = None
+
+    def predict(self, photos: Any, *, split: str = "all", is_cropped: bool = False) -> pd.DataFrame:
+        """Predict faces, a photo, a folder, or a sequence of photos.
+
+        Parameters
+        ----------
+        photos : Faces, str, Path, ndarray uint8 (H, W, 3) RGB, PIL image, or a sequence of these
+        split : str
+            Of faces: "train", "valid", "test" or "all".
+        is_cropped : bool
+            Photos are faces already cut out; matters to models that were trained on crops.
+
+        Returns
+        -------
+        DataFrame
+            Of faces: the columns of the faces table and each head's `prediction_columns`; rows that cannot be read are
+            left out and counted on stderr. Of photos: `path`, `problem` (why a photo could not be read, else missing)
+            and the prediction columns, one row per photo in their order.
+
+        Raises
+        ------
+        FolderError
+            A folder holds no photo, or no photo of the split is there.
+        """
+        if isinstance(photos, FacesTable):
+            return self.predict_faces(photos, split=split)
+        items = list(_expanded(photos))
+        columns, problems = self.predict_photos(items, crops=not is_cropped)
+        names = [str(item) if isinstance(item, (str, Path)) else f"photo {place}" for place, item in enumerate(items)]
+        why = pd.Series([problems.get(place) for place in range(len(items))], dtype=object)
+        return pd.concat([pd.DataFrame({"path": names, "problem": why}), columns], axis=1)
+
+    def evaluate(self, faces: FacesTable | None = None, *, split: str = "test") -> dict[str, Any]:
+        """Predict labelled faces, its own by default, and return the metrics document: split -> head -> scores."""
+        chosen = self.faces if faces is None else faces
+        if chosen is None:
+            raise TableError("this model knows no faces of its own: give it some to be judged on.")
+        return evaluation_metrics(self.predict_faces(chosen, split=split), self.heads)
+
+    def explain(
+        self,
+        photos: Any,
+        *,
+        samples: int | str = "auto",
+        segments: str = "slic",
+        fill: str = "mean",
+        seed: int = 0,
+        second_opinions: bool = False,
+    ) -> Any:
+        """Say which parts of a photo each answer rests on, and how far that can be believed.
+
+        Parameters
+        ----------
+        photos : str, Path or a sequence of them
+        samples : int or "auto"
+            Perturbed photos per face; "auto" goes on until the strongest regions hold still.
+        segments : {"slic", "quickshift", "face-grid"}
+        fill : {"mean", "blur", "inpaint"}
+        second_opinions : bool
+            Grad-CAM and occlusion beside LIME (needs the extra `explain`).
+
+        Returns
+        -------
+        FaceExplanation, or a list of them for a sequence
+
+        Raises
+        ------
+        PhotoError
+            No photo can be read.
+        """
+        is_one = isinstance(photos, (str, Path)) and not Path(photos).is_dir()
+        wanted = [PhotoToExplain(Path(photo), str(photo)) for photo in _expanded(photos)]
+        settings = LimeSettings(samples, segments, fill=fill, seed=seed, device=str(self.device))
+        found = explain_photos(self, wanted, settings, None, has_second_opinions=second_opinions).faces
+        return found[0] if is_one else found
+
+    def report(
+        self, folder: Place, *, hide_faces: bool | None = None, explains: bool = True, title: str | None = None
+    ) -> dict[str, Path]:
+        """Write every page about the model to `folder`; return page name -> file.
+
+        Parameters
+        ----------
+        hide_faces : bool, optional
+            Blur faces and name no photo; by default what the folder's reports remember, else False.
+        explains : bool
+            Explain the faces worth a look first; otherwise the explanations that lie in the folder are shown.
+
+        Raises
+        ------
+        TableError
+            The model knows no predictions to report on.
+        OutputError
+            The folder cannot be written to.
+        """
+        place, faces = Path(folder), self.faces
+        content = self.report_content(title=title)
+        explanations: list[FaceExplanation] = []
+        if explains and faces is not None and self.predictions is not None:
+            photos = faces_to_explain(faces, self.predictions, self.heads)
+            settings = LimeSettings(seed=int(self.card.get("seed", 0)), device=str(self.device))
+            if photos:
+                explanations = explain_photos(self, photos, settings, place / EXPLANATIONS_FOLDER).faces
+        else:
+            explanations = read_explanations(place / EXPLANATIONS_FOLDER)
+        return write_report_set(place, replace(content, explanations=explanations or None), hide_faces=hide_faces).pages
+
+    def report_content(self, *, title: str | None = None) -> ReportContent:
+        """Return what the pages are made of, explanations aside.
+
+        Raises
+        ------
+        TableError
+            The model knows no predictions to report on.
+        """
+        if self.predictions is None:
+            raise TableError(
+                f"the model {self.name} has no predictions to report on. Audit(model.predict(faces)) makes some."
+            )
+        faces = self.faces
+        judged = assess(
+            self.predictions,
+            heads=self.heads,
+            title=title or self.name,
+            is_drawn=faces is not None and faces.is_drawn(),
+        )
+        root = None if faces is None else faces.root
+        return ReportContent(judged, photos_root=root, card=self.card, history=self.history)
+
+    def save(self, folder: Place) -> Path:
+        """Write the model folder, whole or not at all, and return it; an older one of that name is replaced.
+
+        Raises
+        ------
+        OutputError
+            The place cannot be written to.
+        ModelError
+            The network is somebody's own and cannot be rebuilt from a card.
+        """
+        parts = {"faces": self.faces, "predictions": self.predictions, "history": self.history}
+        learner = self.learner if "learner" in self.__dict__ or self._folder is not None else None
+        return store_model(Path(folder), self, learner=learner, **parts)
+
+    def _repr_html_(self) -> str:
+        lines = []
+        for side, figures in (self.card.get("metrics") or {}).items():
+            said = ", ".join(head.summary(figures.get(head.name) or {}) for head in self.heads)
+            lines.append(f"<li>{escape(str(side))} ({figures.get('n', 0):,} photos): {escape(said)}</li>")
+        heads = ", ".join(head.title for head in self.heads)
+        return (
+            f"<p><b>{escape(self.name)}</b>: {escape(str(self.card.get('body')))} at {self.image.size} px, heads: "
+            f"{escape(heads)}</p><ul>{''.join(lines)}</ul>"
+        )
+
+
+def _expanded(photos: Any) -> list[Any]:
+    """Return the photos of what is one photo, a folder, or a sequence of both."""
+    given = photos if isinstance(photos, (list, tuple)) else [photos]
+    items: list[Any] = []
+    for item in given:
+        if isinstance(item, (str, Path)) and Path(item).is_dir():
+            found = find_photos(Path(item))
+            if not found:
+                raise FolderError(f"there is no photo in {item}.")
+            items += found
+        else:
+            items.append(Path(item) if isinstance(item, str) else item)
+    return items
