@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 from agegender.console import Result, command_parser, execute
 from agegender.errors import UsageError
-from agegender.settings import SPLIT_CHOICES
+from agegender.options import add_folder_option, add_no_faces_option, add_split_option
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from agegender.api.comparing import Contest
     from agegender.audit.models_compared import ClassChange, NumberChange
     from agegender.heads import Head
 
@@ -39,13 +38,15 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         help="a model folder or a predictions table; the first is the baseline",
     )
-    parser.add_argument("--split", choices=SPLIT_CHOICES, default="test", help="rows to compare (default: test)")
+    add_split_option(parser, "rows to compare (default: test)")
     parser.add_argument(
-        "--out", metavar="FOLDER", type=Path, help="where compare.html goes (default: reports/compare-FIRST-SECOND)"
+        "--out",
+        metavar="FOLDER",
+        type=Path,
+        help="where compare.html goes (default: compare-FIRST-SECOND in --reports-dir)",
     )
-    parser.add_argument(
-        "--no-faces", action="store_true", help="show nobody: faces are blurred, files go without names"
-    )
+    add_no_faces_option(parser)
+    add_folder_option(parser, "reports")
     parser.add_argument(
         "--submission",
         metavar="FILE",
@@ -59,20 +60,23 @@ def run(options: argparse.Namespace) -> Result:
     """Compare, and write the page and the submission."""
     if len(options.models) == 1 and options.submission is None:
         raise UsageError("one model alone cannot be compared: name a second one, or ask for --submission FILE.")
-    from agegender.api.comparing import compare_models, write_submission
+    from agegender.api.comparison import Comparison
 
-    contest = compare_models(options.models, split=options.split)
-    document = contest.to_dict()
-    lines = [_board_text(contest.board)]
-    for name, pair in contest.pairs.items():
+    comparison = Comparison(options.models, split=options.split)
+    document = comparison.to_dict()
+    lines = [_board_text(comparison.board)]
+    for name, pair in comparison.pairs.items():
         changes = [_change_words(head, pair.changes[head.name]) for head in pair.heads if pair.changes[head.name].n]
-        lines.append(f"{name} against {contest.first}: {', '.join(changes) or 'no photo that both can be judged by'}")
+        lines.append(
+            f"{name} against {comparison.first}: {', '.join(changes) or 'no photo that both can be judged by'}"
+        )
     if options.submission is not None:
-        count = write_submission(contest.predictions[contest.first], options.submission)
+        count = comparison.write_submission(options.submission)
         document["submission"] = {"path": str(options.submission), "rows": count}
         lines.append(f"submission {options.submission}, {count} ages")
-    if contest.pairs:
-        page = _write_page(options, contest)
+    if comparison.pairs:
+        folder = options.out or options.reports_dir / f"compare-{'-'.join(path.stem for path in options.models[:2])}"
+        page = comparison.to_html(folder / "compare.html", hide_faces=bool(options.hide_faces))
         document["page"] = str(page)
         lines.append(f"page {page}")
     return Result(document, "\n".join(lines))
@@ -100,21 +104,6 @@ def _change_words(head: Head, change: NumberChange | ClassChange) -> str:
     assert isinstance(change, ClassChange)
     counts = f"{head.title} mended {change.mended}, broken {change.broken}"
     return f"{counts} (McNemar p = {change.mcnemar_p_value:.3g})"
-
-
-def _write_page(options: argparse.Namespace, contest: Contest) -> Path:
-    from agegender.pages.compare_page import write_comparison
-
-    names = "-".join(path.stem for path in options.models[:2])
-    folder = options.out or Path("reports") / f"compare-{names}"
-    return write_comparison(
-        folder / "compare.html",
-        board=contest.board,
-        pairs=contest.pairs,
-        first=contest.first,
-        photos_root=contest.photos_root,
-        hide_faces=options.no_faces,
-    )
 
 
 if __name__ == "__main__":

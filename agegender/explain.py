@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from agegender.console import Result, command_parser, execute
 from agegender.errors import UsageError
 from agegender.explanation import EXPLANATIONS_FOLDER, FILLS, SEGMENTS
-from agegender.model_options import add_model_options, chosen_model
-from agegender.settings import SPLIT_CHOICES
+from agegender.options import add_folder_option, add_model_options, add_no_faces_option, add_split_option
 
 if TYPE_CHECKING:
     from agegender.api.explaining import Explanations
+    from agegender.api.model import Model
     from agegender.explanation.face_explanation import FaceExplanation
 
 EPILOG = """\
@@ -36,9 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
     table.add_argument(
         "--faces", metavar="FILE", type=Path, help="a faces table (default: the one the model was trained with)"
     )
-    table.add_argument("--split", choices=SPLIT_CHOICES, default="test", help="which part of it (default: test)")
-    table.add_argument("--worst", metavar="N", type=int, default=0, help="faces with the largest errors")
-    table.add_argument("--best", metavar="N", type=int, default=0, help="faces with the smallest errors")
+    add_split_option(table, "which part of it (default: test)")
+    table.add_argument("--worst", metavar="N", type=int, default=0, help="faces with the largest age errors")
+    table.add_argument("--best", metavar="N", type=int, default=0, help="faces with the smallest age errors")
     table.add_argument("--random", metavar="N", type=int, default=0, help="faces at random")
     table.add_argument(
         "--group", metavar="COLUMN=VALUE", action="append", default=[], help="only faces of this group; may be repeated"
@@ -59,50 +59,51 @@ def build_parser() -> argparse.ArgumentParser:
     output = parser.add_argument_group("output")
     output.add_argument("--report", action="store_true", help="also write the page lime.html")
     output.add_argument(
-        "--no-faces",
-        action="store_true",
-        help="show nobody on it: faces are blurred, files go without names (default: as the other pages do)",
-    )
-    output.add_argument(
         "--out", metavar="FOLDER", type=Path, help="where results are written (default: reports/<model>/explanations)"
     )
-    output.add_argument(
-        "--reports-dir", metavar="FOLDER", type=Path, default=Path("reports"), help="(default: reports)"
-    )
+    add_folder_option(output, "reports")
+    add_no_faces_option(output)
     return parser
 
 
 def run(options: argparse.Namespace) -> Result:
     """Choose, explain, write."""
     samples, group = _samples(options.samples), _group(options)
-    folder = chosen_model(options)
+    from agegender.model.model_folder import chosen_model
+
+    folder = chosen_model(options.model, options.models_dir)
     from agegender.api.explaining import PhotoToExplain, chosen_photos, explain_photos
-    from agegender.api.reporting import write_model_pages
+    from agegender.api.model import Model
     from agegender.explanation.choosing_faces import Choice
     from agegender.explanation.lime_explainer import LimeSettings
-    from agegender.model.predictor import Predictor
     from agegender.writing import check_writable
 
     reports = options.reports_dir / folder.name
     out = options.out or reports / EXPLANATIONS_FOLDER
     check_writable(out)
-    model = Predictor.load(folder, device=options.device, precision=options.precision)
+    model = Model.load(folder, device=options.device, precision=options.precision)
     settings = LimeSettings(samples, options.segments, fill=options.fill, seed=options.seed, device=str(model.device))
     choice = Choice(options.worst, options.best, options.random, group, options.seed)
     photos = [PhotoToExplain(photo, str(photo)) for photo in options.photos] or chosen_photos(
         model, folder, choice, faces_file=options.faces, split=options.split
     )
     explanations = explain_photos(model, photos, settings, out, has_second_opinions=options.second_opinions)
-    page = None
-    if options.report:
-        hides = options.no_faces or None  # None: as the reports remember
-        page = write_model_pages(folder, reports, explanations.faces, hide_faces=hides, only=("lime",))["lime"]
+    page = _write_page(model, reports, explanations.faces, options.hide_faces) if options.report else None
     return Result(_document(explanations), _text(explanations, out, page))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     return execute(build_parser(), run, arguments)
+
+
+def _write_page(model: Model, reports: Path, faces: list[FaceExplanation], hide_faces: bool | None) -> Path:
+    from dataclasses import replace
+
+    from agegender.pages.report_set import write_report_set
+
+    content = replace(model.report_content(), explanations=faces)
+    return write_report_set(reports, content, hide_faces=hide_faces, only=("lime",)).pages["lime"]
 
 
 def _samples(given: str) -> int | str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,33 +67,34 @@ def add_split_option(parser: argparse._ActionsContainer, help_text: str, default
 
 
 def add_no_faces_option(parser: argparse._ActionsContainer) -> None:
-    """Add --no-faces; None when it is not given, so that what the reports remember decides."""
-    parser.add_argument(
+    """Add --no-faces and --show-faces as `hide_faces`: None where neither is given and the reports' memory decides."""
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument(
         "--no-faces",
+        dest="hide_faces",
         action="store_true",
         default=None,
-        help="blur faces beyond recognition, and name no photo; remembered beside the reports",
+        help="show nobody: faces are blurred, files go without names; remembered beside the reports",
+    )
+    ways.add_argument(
+        "--show-faces", dest="hide_faces", action="store_false", default=None, help="show them again after --no-faces"
     )
 
 
-def pairs_by_head(texts: Sequence[str], option: str, read: Callable[[str], Any] = str) -> dict[str, Any]:
-    """Return HEAD=VALUE pairs as a dictionary, each value read by `read`.
+def pairs_of(texts: Sequence[str], option: str, form: str) -> dict[str, str]:
+    """Return NAME=VALUE pairs as a dictionary.
 
     Raises
     ------
     UsageError
-        A text is no pair, or its value cannot be read.
+        A text is no pair.
     """
     pairs = {}
     for text in texts:
-        head, equals, value = text.partition("=")
-        try:
-            if not (head and equals and value):
-                raise ValueError
-            pairs[head] = read(value)
-        except ValueError:
-            example = "age=l1" if read is str else "age=2"
-            raise UsageError(f"{option} {text!r} is no HEAD=VALUE, such as {example}.") from None
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"{option} {text!r} is no {form}.")
+        pairs[name] = value
     return pairs
 
 
@@ -167,9 +168,17 @@ def training_keywords(options: argparse.Namespace) -> dict[str, Any]:
     )  # fmt: skip
     return {name: getattr(options, name) for name in names} | {
         "allows_sensitive": options.sensitive_head,
-        "losses": pairs_by_head(options.loss, "--loss"),
-        "loss_weights": pairs_by_head(options.loss_weight, "--loss-weight", float),
+        "losses": pairs_of(options.loss, "--loss", "HEAD=LOSS, such as age=l1"),
+        "loss_weights": _weights(options.loss_weight),
     }
+
+
+def _weights(texts: Sequence[str]) -> dict[str, float]:
+    pairs = pairs_of(texts, "--loss-weight", "HEAD=W, such as age=2")
+    try:
+        return {head: float(value) for head, value in pairs.items()}
+    except ValueError as error:
+        raise UsageError(f"--loss-weight {' '.join(texts)}: {error}; give numbers, such as age=2.") from None
 
 
 def _add_heads(group: argparse._ArgumentGroup) -> None:
@@ -213,8 +222,8 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--weights",
         metavar="imagenet|none|FILE",
-        help="first weights; a model folder goes on from that model (default: imagenet with --data or --faces, none for "
-        "drawn faces)",
+        help="first weights; a model folder goes on from that model (default: imagenet with --data or --faces, none "
+        "for drawn faces)",
     )
     group.add_argument(
         "--image-size",

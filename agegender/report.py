@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agegender.console import Result, command_parser, execute
-from agegender.errors import FolderError, TableError, UsageError
+from agegender.errors import FolderError, UsageError
+from agegender.options import add_folder_option, add_no_faces_option, pairs_of
 from agegender.progress import say
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from agegender.pages.page_writing import ReportContent
 
 EPILOG = """\
@@ -48,13 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--images", metavar="FOLDER", type=Path, help="where the paths of the table start")
     parser.add_argument("--title", help="what the pages call the model (default: its folder's or table's name)")
-    parser.add_argument(
-        "--no-faces", action="store_true", help="show nobody: faces are blurred, files go without names"
-    )
-    parser.add_argument("--models-dir", metavar="FOLDER", type=Path, default=Path("models"), help="(default: models)")
-    parser.add_argument(
-        "--reports-dir", metavar="FOLDER", type=Path, default=Path("reports"), help="(default: reports)"
-    )
+    add_no_faces_option(parser)
+    add_folder_option(parser, "models")
+    add_folder_option(parser, "reports")
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="folder of the pages (default: reports/<title>)")
     return parser
 
@@ -65,15 +60,13 @@ def run(options: argparse.Namespace) -> Result:
     if options.images is not None and not options.images.is_dir():
         raise FolderError(f"--images {options.images} is no folder. Name the folder that the table's paths start from.")
     content = _foreign_content(options) if options.predictions else _model_content(options)
-    from agegender.pages.report_set import is_hiding_faces, write_report_set
+    from agegender.pages.report_set import write_report_set
 
     assessment = content.assessment
     folder = options.out or options.reports_dir / folder_name(assessment.title)
-    if is_hiding_faces(folder) and not options.no_faces:
-        say(f"the last report in {folder} hid faces, and this one shows them; say --no-faces to hide them again")
-    report = write_report_set(folder, content, hide_faces=options.no_faces)
+    report = write_report_set(folder, content, hide_faces=options.hide_faces)
     for page in report.older_pages:
-        say(f"{page} is from an earlier run and stays as it is" + ("; it may show faces" if options.no_faces else ""))
+        say(f"{page} is from an earlier run and stays as it is" + ("; it may show faces" if options.hide_faces else ""))
     document = {
         "title": assessment.title,
         "pages": {name: str(path) for name, path in report.pages.items()},
@@ -107,57 +100,19 @@ def _model_content(options: argparse.Namespace) -> ReportContent:
         raise UsageError("--columns maps the columns of a foreign table; give it together with --predictions.")
     from agegender.api.report_content import read_report_content
     from agegender.explanation import EXPLANATIONS_FOLDER
-    from agegender.model.model_folder import newest_model, read_card
+    from agegender.model.model_folder import chosen_model, read_card
 
-    folder = options.model or newest_model(options.models_dir)
-    if options.model is None:
-        say(f"reporting on the newest model, {folder}")
+    folder = chosen_model(options.model, options.models_dir)
     title = options.title or str(read_card(folder)["name"])
     explanations = options.reports_dir / folder_name(title) / EXPLANATIONS_FOLDER
     return read_report_content(folder, images=options.images, title=title, explanations=explanations)
 
 
 def _foreign_content(options: argparse.Namespace) -> ReportContent:
-    from agegender.audit.assessment import assess
-    from agegender.audit.predictions_table import read_predictions
-    from agegender.pages.page_writing import ReportContent
+    pairs = pairs_of(options.columns, "--columns", "OURS=THEIRS, such as predicted_age_years=pred")
+    from agegender.api.audit import Audit
 
-    table = mapped(read_predictions(options.predictions), options.columns)
-    root = options.images.absolute() if options.images else None
-    return ReportContent(assess(table, title=options.title or options.predictions.stem), root)
-
-
-def mapped(table: pd.DataFrame, pairs: Sequence[str]) -> pd.DataFrame:
-    """Return a table whose columns have our names, as `OURS=THEIRS` pairs say.
-
-    Ours are the columns that every table may have, and those of each head that the table has once it is mapped: with
-    `predicted_height_cm=p` and `height_cm=h` there is one for height.
-
-    Raises
-    ------
-    UsageError
-        A pair isn't one, or names a column that no head has.
-    TableError
-        The table lacks a named column.
-    """
-    from agegender.audit.predictions_table import COLUMN_NAMES
-    from agegender.heads import heads_of_predictions
-
-    named = [pair.partition("=") for pair in pairs]
-    ours_to_theirs = {ours: theirs for ours, _, theirs in named if theirs in table}
-    gone = [name for name in table if name in ours_to_theirs.values() and name not in ours_to_theirs]
-    renamed = table.assign(**{ours: table[theirs] for ours, theirs in ours_to_theirs.items()}).drop(columns=gone)
-    names = [name for head in heads_of_predictions(renamed) for name in (head.column, *head.prediction_columns)]
-    known = list(dict.fromkeys((*COLUMN_NAMES, *names)))
-    for ours, equals, theirs in named:
-        if not equals or ours not in known:
-            raise UsageError(
-                f"--columns {ours + equals + theirs!r} is no OURS=THEIRS; ours are {', '.join(known)}, and "
-                f"predicted_<column> beside any column of labels."
-            )
-        if theirs not in table:
-            raise TableError(f"the table has no column {theirs!r}; it has {', '.join(map(str, table.columns[:20]))}.")
-    return renamed
+    return Audit(options.predictions, columns=pairs, title=options.title, images=options.images).content
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> Result:
     folder = model.save(options.models_dir / model.name)
     pages: dict[str, Path] = {}
     if not options.no_report:
-        pages = model.report(options.reports_dir / model.name, hide_faces=options.no_faces)
+        pages = model.report(options.reports_dir / model.name, hide_faces=options.hide_faces)
     card = model.card
     document = {
         "model": str(folder),

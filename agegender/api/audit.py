@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -15,6 +16,7 @@ from agegender.audit.findings import Finding
 from agegender.audit.metrics_document import evaluation_metrics
 from agegender.audit.predictions_table import read_predictions, with_our_names
 from agegender.heads import Head
+from agegender.pages.page_writing import ReportContent
 
 Place = str | Path
 _MOST_SHOWN = 12
@@ -97,8 +99,8 @@ class Audit:
     def findings(self) -> list[Finding]:
         """What can be claimed about groups, strongest first, then what cannot be told.
 
-        Each has `kind`, `metric`, `columns`, `values`, `n`, `size`, `low`, `high`, `p_value` (corrected for all that was
-        looked at) and `sentence`. Without any true difference a gap is claimed in at most 5 of 100 audits.
+        Each has `kind`, `metric`, `columns`, `values`, `n`, `size`, `low`, `high`, `p_value` (corrected for all
+        that was looked at) and `sentence`. Without any true difference a gap is claimed in at most 5 of 100 audits.
         """
         return list(self.assessment.findings)
 
@@ -131,20 +133,22 @@ class Audit:
         """
         return self.assessment.by(metric, *columns)
 
+    @property
+    def content(self) -> ReportContent:
+        """What pages are made of."""
+        return ReportContent(self.assessment, photos_root=self.photos_root)
+
     def to_html(self, path: Place, *, hide_faces: bool = False) -> Path:
         """Write the bias page, one offline file, whole or not at all; return its place."""
-        from agegender.pages.report_set import ReportContent, write_page_alone
+        from agegender.pages.report_set import write_page_alone
 
-        content = ReportContent(self.assessment, photos_root=self.photos_root, hide_faces=hide_faces)
-        return write_page_alone(Path(path), "bias", content)
+        return write_page_alone(Path(path), "bias", replace(self.content, hide_faces=hide_faces))
 
     def report(self, folder: Place, *, hide_faces: bool | None = None) -> dict[str, Path]:
         """Write every page that can be made of the predictions to `folder`; return page name -> file."""
-        from agegender.pages.report_set import ReportContent, write_report_set
+        from agegender.pages.report_set import write_report_set
 
-        return write_report_set(
-            Path(folder), ReportContent(self.assessment, photos_root=self.photos_root), hide_faces=hide_faces
-        ).pages
+        return write_report_set(Path(folder), self.content, hide_faces=hide_faces).pages
 
     def _repr_html_(self) -> str:
         shown = self.findings[:_MOST_SHOWN]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from agegender.audit.models_compared import PairedComparison, compare_pair, leaderboard
+from agegender.audit.models_compared import PairedComparison, compare_pair, leaderboard, write_submission
 from agegender.audit.predictions_table import read_predictions
 from agegender.errors import TableError, UsageError
 
@@ -84,13 +84,12 @@ class Comparison:
 
     def write_submission(self, path: Place) -> int:
         """Write the first model's ages as the ChaLearn course's `predictions.zip`; return how many there are."""
-        from agegender.audit.models_compared import write_submission
-
         return write_submission(self.predictions[self.first], Path(path))
 
     def _repr_html_(self) -> str:
         board = self.board.loc[:, ~self.board.columns.str.startswith("rank_")].dropna(axis=1, how="all")
-        return f"<p><b>{escape(self.first)}</b> and {len(self.pairs)} more</p>{board.to_html(index=False, float_format='%.3f')}"
+        shown = board.to_html(index=False, float_format="%.3f")
+        return f"<p><b>{escape(self.first)}</b> and {len(self.pairs)} more</p>{shown}"
 
 
 def _named(models: Sequence[Any]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Faces(FacesTable):
         FolderError
             The folder holds something else.
         """
-        from agegender.drawing import draw_faces
+        from agegender.data.sources.drawn_faces import draw_faces
 
         draw_faces(Path(folder), face_count=count, seed=seed, image_size=image_size)
         return cls.read("drawn_faces", folder)
@@ -208,16 +208,17 @@ class Faces(FacesTable):
     def to_html(self, path: Place, *, hide_faces: bool = False) -> Path:
         """Write the page about this dataset: what was kept and dropped and why, twins, conflicts, leaks."""
         from agegender.data.preparing import count_faces
-        from agegender.pages.dataset_page import write_dataset
+        from agegender.pages.dataset_page import write_dataset_page
 
-        return write_dataset(Path(path), self, count_faces(self), hide_faces=hide_faces)
+        return write_dataset_page(Path(path), self, count_faces(self), hide_faces=hide_faces)
 
     def _repr_html_(self) -> str:
         kept = self.kept()
         sides = ", ".join(f"{count:,} {side}" for side, count in kept["split"].value_counts().items()) or "no split yet"
         lost = ", ".join(f"{count:,} {escape(str(reason))}" for reason, count in self.dropped().items())
         head = self.table.head(5).drop(columns=["file_sha512", "phash"], errors="ignore")
-        words = f"<p><b>{len(self.table):,} photos, {len(kept):,} kept</b> ({sides}){f'; dropped {lost}' if lost else ''}</p>"
+        dropped = f"; dropped {lost}" if lost else ""
+        words = f"<p><b>{len(self.table):,} photos, {len(kept):,} kept</b> ({sides}){dropped}</p>"
         return words + head.to_html(index=False, max_cols=14)
 
     @classmethod

@@ -28,7 +28,8 @@ from agegender.model.learner import FaceLearner, learner_of, predictor_from_lear
 from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE, newest_model, read_history
 from agegender.model.predictor import Predictor
 from agegender.model.training import store_model, train_network
-from agegender.pages.report_set import ReportContent, write_report_set
+from agegender.pages.page_writing import ReportContent
+from agegender.pages.report_set import write_report_set
 from agegender.photos.finding import find_photos
 from agegender.settings import DRAWN_DEFAULTS, OWN_DEFAULTS, SIZES, ImageSettings, Plan, TrainingSettings
 
@@ -210,7 +211,7 @@ class Model(Predictor):
 
     @cached_property
     def learner(self) -> FaceLearner:
-        """The fastai Learner: `show_results`, `lr_find`, `fit_one_cycle`, …; rebuilt from the folder of a loaded model."""
+        """The fastai Learner: `show_results`, `lr_find`, …; of a loaded model it is rebuilt from the folder."""
         if self._folder is None:
             raise UsageError("this model has no Learner: it was neither trained here nor loaded from a folder.")
         return learner_of(self._folder)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from agegender.audit.assessment import assess
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import read_faces
-from agegender.errors import TableError
 from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE, read_card, read_history
 from agegender.pages.page_writing import ReportContent
 

@@ -10,8 +10,12 @@ McNemar, Psychometrika 1947 (here exact, by the binomial distribution).
 
 from __future__ import annotations
 
+import csv
+import io
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +27,8 @@ from agegender.audit.chalearn import chalearn_scores
 from agegender.audit.estimates import UNKNOWN, Estimate, mean_of
 from agegender.audit.predictions_table import complete_predictions, with_errors
 from agegender.errors import TableError
-from agegender.heads import Classification, Head, Regression
+from agegender.heads import Classification, Head, Regression, heads_of_predictions
+from agegender.writing import replaced_file
 
 # What ranks models where a head has age bands, as in the ChaLearn course; else every head's main score does.
 RANKED_SCORES = ("mae", "bias_gender", "bias_age", "bias_ethnicity", "bias_expression")
@@ -308,3 +313,34 @@ def _class_row(change: NDArray[Any]) -> dict[str, Any]:
     mended, broken = (int((change == word).sum()) for word in ("mended", "broken"))
     p_value = mcnemar(mended, broken) if known else float("nan")
     return {"n": known, "mended": mended, "broken": broken, "mcnemar_p_value": p_value}
+
+
+def write_submission(predictions: pd.DataFrame, path: Path) -> int:
+    """Write the ChaLearn course's file: `predictions.csv` inside a zip, one age in years a line, no header, CRLF.
+
+    Returns
+    -------
+    int
+        The number of lines.
+
+    Raises
+    ------
+    TableError
+        An age is missing.
+    """
+    column = _head_with_ages(predictions).predicted
+    ages = pd.to_numeric(predictions.sort_values("path")[column], errors="coerce")
+    if ages.isna().any():
+        raise TableError(f"{int(ages.isna().sum())} photos have no predicted age, and a submission needs all of them.")
+    text = io.StringIO()
+    csv.writer(text).writerows([[age] for age in ages])
+    with replaced_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("predictions.csv", text.getvalue())
+    return len(ages)
+
+
+def _head_with_ages(predictions: pd.DataFrame) -> Regression:
+    heads = [head for head in heads_of_predictions(predictions) if isinstance(head, Regression) and head.has_bands]
+    if not heads:
+        raise TableError("the first model predicts no ages, and a submission is made of them.")
+    return heads[0]

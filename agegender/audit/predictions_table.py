@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from agegender.errors import TableError
+from agegender.errors import TableError, UsageError
 from agegender.heads import (
     FORMER_COLUMNS,
     KNOWN_HEADS,
@@ -223,3 +223,32 @@ def _missing_words(rows: pd.DataFrame, head: Head) -> list[str]:
     if unlabelled and label.any():
         notices.append(f"{unlabelled:,} of {len(rows):,} rows have no {head.column}; they can't be judged.")
     return notices
+
+
+def with_our_names(table: pd.DataFrame, ours_to_theirs: Mapping[str, str]) -> pd.DataFrame:
+    """Return a table whose columns have our names.
+
+    Ours are the columns that every table may have, and those of each head that the table has once it is mapped: with
+    `predicted_height_cm` and `height_cm` named there is one for height.
+
+    Raises
+    ------
+    UsageError
+        A name of ours is no column that a head has.
+    TableError
+        The table lacks a column of theirs.
+    """
+    there = {ours: theirs for ours, theirs in ours_to_theirs.items() if theirs in table}
+    gone = [name for name in table if name in there.values() and name not in there]
+    renamed = table.assign(**{ours: table[theirs] for ours, theirs in there.items()}).drop(columns=gone)
+    names = [name for head in heads_of_predictions(renamed) for name in (head.column, *head.prediction_columns)]
+    known = list(dict.fromkeys((*COLUMN_NAMES, *names)))
+    for ours, theirs in ours_to_theirs.items():
+        if ours not in known:
+            raise UsageError(
+                f"{ours!r} is no column of ours, for which the table's {theirs!r} could stand; ours are "
+                f"{', '.join(known)}, and predicted_<column> beside any column of labels."
+            )
+        if theirs not in table:
+            raise TableError(f"the table has no column {theirs!r}; it has {', '.join(map(str, table.columns[:20]))}.")
+    return renamed
