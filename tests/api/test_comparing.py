@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from agegender.api.comparing import compare_models, write_submission
 
 from agegender import compare
-from agegender.api.comparing import compare_models, write_submission
 from agegender.audit.predictions_table import write_predictions
 from agegender.errors import TableError
 
