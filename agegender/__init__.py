@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from agegender.settings import VERSION as __version__
+
 if TYPE_CHECKING:
     from agegender.api.audit import Audit
     from agegender.api.comparison import Comparison
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
     from agegender.errors import AgeGenderError
     from agegender.heads import AGE, GENDER, Classification, Regression, Target
 
-__version__ = "0.1.0"
 # Each is loaded when it is first asked for, so that `--help` is instant and an audit needs no torch.
 _PUBLIC = {
     "AGE": "agegender.heads",
@@ -39,6 +40,7 @@ __all__ = [
     "Model",
     "Regression",
     "Target",
+    "__version__",
 ]
 
 

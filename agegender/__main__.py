@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from agegender import __version__
+from agegender.settings import VERSION
 
 COMMANDS = {
     "prepare": "turn folders of labelled faces into a clean faces table with leak-safe splits",
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(usage())
         return 0 if given else 2
     if given[0] == "--version":
-        print(f"agegender {__version__}")
+        print(f"agegender {VERSION}")
         return 0
     if given[0] not in COMMANDS:
         print(f"agegender: there is no command {given[0]!r}; there are {', '.join(COMMANDS)}.", file=sys.stderr)

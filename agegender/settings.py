@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+VERSION = "0.1.0"
 # Size -> timm or torchvision body.
 SIZES = {
     "tiny": "mobilenetv3_small_100",

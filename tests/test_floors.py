@@ -93,6 +93,7 @@ def test_nothing_imports_itself_in_a_circle_at_any_depth() -> None:
 
 def test_only_heads_and_sources_ask_for_a_head_by_name() -> None:
     """The kind of a head decides what is done with it, never its name."""
+    asked = []
     named = {"age", "gender", "age_years", "predicted_age_years", "predicted_gender", "female_probability"}
     for path in FILES:
         relative = path.relative_to(ROOT).as_posix()
@@ -102,5 +103,6 @@ def test_only_heads_and_sources_ask_for_a_head_by_name() -> None:
             tests = [node.test] if isinstance(node, (ast.If, ast.IfExp, ast.While)) else []
             tests += list(node.ifs) if isinstance(node, ast.comprehension) else []
             for test in tests:
-                words = {one.value for one in ast.walk(test) if isinstance(one, ast.Constant)}
-                assert not words & named, f"{relative}:{test.lineno} asks for {words & named}"
+                words = {one.value for one in ast.walk(test) if isinstance(one, ast.Constant) and one.value in named}
+                asked += [f"{relative}:{test.lineno} asks for {word}" for word in sorted(words & named, key=str)]
+    assert not asked, "\n".join(asked)

@@ -25,7 +25,6 @@ from fastai.torch_core import params
 from fastcore.foundation import L
 from torch import Tensor, nn
 
-from agegender import __version__
 from agegender.data.datablock import make_data_block, make_dataloaders
 from agegender.data.faces_table import read_faces
 from agegender.data.loading import FaceItem, NormalisePhotos, PhotoLoader
@@ -37,7 +36,7 @@ from agegender.model.model_folder import FACES_FILE, heads_of, image_of, network
 from agegender.model.network import FaceNetwork, decode
 from agegender.model.predictor import Predictor
 from agegender.progress import say
-from agegender.settings import AugmentationSettings, ImageSettings, TrainingSettings
+from agegender.settings import VERSION, AugmentationSettings, ImageSettings, TrainingSettings
 from agegender.writing import replaced_file
 
 # A child with more than this share of the body's weights wraps the blocks; one with less than that is no block but a
@@ -58,7 +57,7 @@ class FaceLearner(Learner):
     """
 
     def __init__(self, dls: Any, model: nn.Module, loss_func: CombinedLoss, **options: Any) -> None:
-        self.agegender_version = __version__
+        self.agegender_version = VERSION
         self.combined_loss, self.heads = loss_func, loss_func.heads
         super().__init__(dls, model, loss_func=loss_func, **options)
 
@@ -66,9 +65,9 @@ class FaceLearner(Learner):
         """Restore an exported Learner, and say when another version made it."""
         super().__setstate__(state)
         made_by = state.get("agegender_version", "0.1.0")
-        if made_by != __version__:
+        if made_by != VERSION:
             say(
-                f"this Learner was exported by agegender {made_by} and this is {__version__}: if it fails, "
+                f"this Learner was exported by agegender {made_by} and this is {VERSION}: if it fails, "
                 f"rebuild it from its model folder, which any version reads."
             )
 
@@ -336,7 +335,7 @@ def predictor_from_learner(
     else:
         described = [head_to_dict(head) for head in heads]
         entries = {"body": type(learner.model).__name__, "heads": described, "image": asdict(image)}
-    card = {"name": name, **entries, "agegender_version": __version__, "calibration": {}}
+    card = {"name": name, **entries, "agegender_version": VERSION, "calibration": {}}
     return Predictor(network, card, device=device, precision=precision)
 
 

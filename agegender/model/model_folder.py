@@ -24,12 +24,11 @@ from typing import Any
 
 import pandas as pd
 
-from agegender import __version__
 from agegender.data.faces_table import FacesTable
 from agegender.errors import CardError, TableError
 from agegender.heads import Head, head_from_dict, head_to_dict
 from agegender.progress import say
-from agegender.settings import SPLITS, ImageSettings, Plan
+from agegender.settings import SPLITS, VERSION, ImageSettings, Plan
 
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "model.json"
@@ -179,7 +178,7 @@ def training_entries(faces: FacesTable, plan: Plan) -> dict[str, Any]:
     return {
         "name": plan.name,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "agegender_version": __version__,
+        "agegender_version": VERSION,
         "size": plan.size,
         "weights": plan.weights,
         "augmentation": asdict(plan.augmentation),

@@ -21,11 +21,11 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-import agegender
 from agegender.audit.assessment import Assessment, Comparisons
 from agegender.audit.groups import GroupResult
 from agegender.heads import KNOWN_HEADS, Classification, Head, Regression
 from agegender.pages import words
+from agegender.settings import VERSION
 from agegender.writing import write_text
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def render_page(template: str, **context: Any) -> str:
             script=Markup(script),
             policy=content_security_policy(script),
             made_on=datetime.now(timezone.utc).strftime("%-d %B %Y"),
-            version=agegender.__version__,
+            version=VERSION,
             **context,
         )
     )

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import agegender
 from agegender.errors import UsageError
 from agegender.pages.bias_page import write_bias
 from agegender.pages.card_page import write_card
 from agegender.pages.index_page import write_index
 from agegender.pages.page_writing import ReportContent, render_navigation
+from agegender.settings import VERSION
 from agegender.writing import check_writable, to_json, write_text
 
 Writer = Callable[[Path, ReportContent, Sequence[Mapping[str, Any]]], Path]
@@ -138,7 +138,7 @@ def _settings(content: ReportContent, pages: Sequence[str]) -> str:
         "title": content.assessment.title,
         "hide_faces": content.hide_faces,
         "pages": list(pages),
-        "version": agegender.__version__,
+        "version": VERSION,
     }
     return to_json(document)
 
