@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from agegender.errors import TableError
 from agegender.explanation.maps import figure_of, scales_of, weight_picture
-from agegender.heads import Target
+from agegender.heads import KNOWN_HEADS, Target
 from agegender.writing import replaced_file, write_json
 
 if TYPE_CHECKING:
@@ -378,9 +378,11 @@ def _read_explanation(path: Path) -> FaceExplanation:
 
 
 def _read_map(key: str, head: Mapping[str, Any]) -> TargetMap:
-    # Target and trust figures stand flat in the document; version 0.1 wrote no key but that of the mapping.
+    # Target and trust figures stand flat in the document; version 0.1 wrote of a target no more than name and unit.
+    known = {target.key: asdict(target) for one in KNOWN_HEADS for target in one.targets}
     trust = {**head, **head["curves"]} if head["has_trust"] else None
-    one: TargetMap = _read(TargetMap, {**head, "target": {"key": key, **head}, "trust": trust})
+    target = {"key": key, **known.get(key, {}), **head}
+    one: TargetMap = _read(TargetMap, {**head, "target": target, "trust": trust})
     return one
 
 

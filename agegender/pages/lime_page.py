@@ -12,6 +12,8 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from agegender.audit.predictions_table import complete_predictions
+from agegender.errors import TableError
 from agegender.explanation.face_explanation import (
     Curve,
     FaceExplanation,
@@ -21,7 +23,7 @@ from agegender.explanation.face_explanation import (
     scaled_curves,
 )
 from agegender.explanation.maps import Scale, outline_picture, resized, scales_of, weight_picture
-from agegender.heads import Classification, Head, Target, heads_of_predictions
+from agegender.heads import Classification, Head, Target
 from agegender.pages.charts import line_chart
 from agegender.pages.group_map_section import group_sections
 from agegender.pages.page_writing import write_page
@@ -53,7 +55,7 @@ def write_lime(
     """
     maps = [one for face in explanations for one in face.maps]
     scales = scales_of((one.target, one.weights()) for one in maps)
-    heads = heads_of_predictions(pd.DataFrame([{**face.labels, **face.predictions} for face in explanations]))
+    said = photo_words(explanations)
     shown = list(explanations[:MOST_FACES])
     # A file's name may be a person's.
     names = [f"photo {place}" if hide_faces else face.path for place, face in enumerate(explanations, start=1)]
@@ -71,8 +73,8 @@ def write_lime(
         lead=lead_words(targets),
         method=method_words(targets),
         faces=[
-            _face(face, name, scales, heads, is_drawn=is_drawn, hide_faces=hide_faces)
-            for face, name in zip(shown, names, strict=False)
+            _face(face, name, words, scales, is_drawn=is_drawn, hide_faces=hide_faces)
+            for face, name, words in zip(shown, names, said, strict=False)
         ],
         left_out=len(explanations) - len(shown),
         face_count=len(explanations),
@@ -211,13 +213,13 @@ def _on_shares(curve: Curve) -> NDArray[np.float64]:
 def _face(
     face: FaceExplanation,
     name: str,
+    said: tuple[str, str],
     scales: Mapping[str, Scale],
-    heads: Sequence[Head],
     *,
     is_drawn: bool,
     hide_faces: bool,
 ) -> dict[str, Any]:
-    labels, guesses = photo_words(heads, face.labels, face.predictions)
+    labels, guesses = said
     who = "A drawn face" if is_drawn else "A face"
     photo = hidden(resized(face.photo)) if hide_faces else resized(face.photo)
     return {
@@ -262,25 +264,27 @@ def region_words(region: RegionWeight, scale: Scale) -> str:
     return f"{region.name or f'region {region.region}'}: {said}"
 
 
-def photo_words(heads: Sequence[Head], labels: Mapping[str, Any], predictions: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what is labelled and what was guessed, each in a few words.
+def photo_words(explanations: Sequence[FaceExplanation]) -> list[tuple[str, str]]:
+    """Return for each photo what is labelled and what was guessed, each in a few words."""
+    table = pd.DataFrame([{**face.labels, **face.predictions} for face in explanations])
+    try:
+        rows, heads, _ = complete_predictions(table)
+    except TableError:  # nothing is known of any of them
+        return [("unknown", "unknown")] * len(explanations)
+    return [
+        (
+            ", ".join(filter(None, (head.label_words(row[head.column]) for head in heads))) or "unknown",
+            ", ".join(filter(None, (_guess_words(head, row) for head in heads))) or "unknown",
+        )
+        for row in rows.to_dict("records")
+    ]
 
-    >>> from agegender.heads import AGE, GENDER
-    >>> guess = {"predicted_age_years": 31.2, "predicted_gender": "male", "gender_probability_male": 0.9}
-    >>> photo_words([AGE, GENDER], {"age_years": 30.0}, guess)
-    ('30', '31, male (90 % sure)')
-    """
-    labelled = [head.label_words(labels.get(head.column)) for head in heads]
-    guessed = [_guess_words(head, predictions) for head in heads]
-    return tuple(", ".join(filter(None, words)) or "unknown" for words in (labelled, guessed))  # type: ignore[return-value]
 
-
-def _guess_words(head: Head, predictions: Mapping[str, Any]) -> str:
-    predicted = predictions.get(head.predicted)
-    words = head.label_words(predicted)
+def _guess_words(head: Head, row: Mapping[Any, Any]) -> str:
+    words = head.label_words(row[head.predicted])
     if not (words and isinstance(head, Classification)):
         return words
-    probability = predictions.get(head.probability_columns.get(str(predicted), ""))
+    probability = row[head.probability_columns[row[head.predicted]]]
     return f"{words} ({number(probability, 0, is_percent=True)} sure)" if _is_number(probability) else words
 
 
