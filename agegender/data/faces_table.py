@@ -40,7 +40,7 @@ COLUMNS = (
     "phash",
     "dropped_because",
 )
-TEXT_COLUMNS = tuple(name for name in COLUMNS if name != "age_years")
+TEXT_COLUMNS = tuple(name for name in COLUMNS if name != AGE.column)
 USUAL_LABELS = ("age_years", "gender", "ethnicity")
 # What a table says of a photo besides its labels. Every other column is a label: it may be learnt and counted.
 BOOKKEEPING = frozenset(
