@@ -1,1 +1,1 @@
-"""Predictions in; groups, intervals, tests, findings and comparisons of models out. No torch, no fastai, no pictures."""
+"""Predictions in; groups, intervals, tests, findings, comparisons of models out. No torch, no fastai, no pictures."""

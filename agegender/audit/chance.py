@@ -31,6 +31,8 @@ FALSE_ALARM_RATE = 0.05
 # The share of the 5 % of each metric, over single columns and over intersections, divided among the heads that have it:
 # errors of numbers are the hardest to tell from chance and get the most.
 FAMILY_SHARES = {"mean_absolute_error": (0.7, 0.06), "mean_signed_error": (0.1, 0.03), "accuracy": (0.08, 0.03)}
+# Of these no gap is claimed, but the largest stands beside what chance makes; only over single columns.
+_UNTESTED = ("interval_coverage",)
 # A group that is better off than its rest must be this much farther out: the claims are about who is worse off.
 _BETTER_OFF_WEIGHT = 0.8
 # A group's own spread counts as much as this many rows of the common one. Of absolute errors more is borrowed: with the
@@ -47,10 +49,9 @@ class GroupChances:
 
     Attributes
     ----------
-    p_values : array
-        Two-sided, of each group's gap to its rest, for this group alone; NaN in groups that are too small.
     p_corrected : array
-        The same, corrected for the whole audit: a gap may be claimed below 0.05. NaN where the metric has no family.
+        Of each group's gap to its rest, corrected for the whole audit: a gap may be claimed below 0.05. NaN in groups
+        that are too small, and where the metric has no family.
     directions : array of 1.0 and -1.0
         Whether the group lies above its rest or below.
     largest_gap, largest_gap_null_95, largest_gap_p_value : float
@@ -62,7 +63,6 @@ class GroupChances:
         The 95th percentile of the mean distance over all pairs of groups under chance.
     """
 
-    p_values: Floats
     p_corrected: Floats
     directions: Floats
     largest_gap: float
@@ -106,9 +106,9 @@ class Ledger:
     Parameters
     ----------
     values : mapping of metric to array, shape (rows,)
-        NaN where a row does not count.
+        NaN where a row does not count. What is not tested is not dealt.
     single, crossed : sequence of Grouping
-        Of all rows. Metrics without a family are dealt over single columns only.
+        Of all rows.
     deal_count : int
         Random deals; fewer for tables of more than 50,000 rows.
     """
@@ -122,6 +122,7 @@ class Ledger:
         deal_count: int = 2000,
         seed: int = 7,
     ) -> None:
+        values = {metric: one for metric, one in values.items() if metric.key in (*FAMILY_SHARES, *_UNTESTED)}
         self.values, self.single, self.crossed = values, tuple(single), tuple(crossed)
         self._chances: dict[tuple[str, tuple[str, ...]], GroupChances] = {}
         shares = _shares(list(values), has_crossed=bool(crossed))
@@ -286,9 +287,6 @@ def _judge(
 
 def _chances(groups: Grouping, sums: DealtSums, t: Floats, p_corrected: Floats) -> GroupChances:
     ranked, means = _is_ranked(groups, sums), sums.means()
-    p_values, sizes = np.full(groups.size, np.nan), np.abs(t)
-    if ranked.any() and groups.size > 1:
-        p_values[ranked] = np.mean(sizes >= sizes[0] * (1 - 1e-6) - 1e-9, axis=0)[ranked]
     largest, lowest, highest = (float("nan"),) * 3, -1, -1
     if ranked.sum() > 1:
         spans = np.ptp(means[:, ranked], axis=1)
@@ -298,7 +296,7 @@ def _chances(groups: Grouping, sums: DealtSums, t: Floats, p_corrected: Floats) 
         lowest, highest = int(numbers[means[0, ranked].argmin()]), int(numbers[means[0, ranked].argmax()])
     directions = np.where(t[0] >= 0, 1.0, -1.0)
     return GroupChances(
-        p_values, p_corrected, directions, *largest, lowest, highest, _mean_gap_null_95(means[1:, sums.counts > 0])
+        p_corrected, directions, *largest, lowest, highest, _mean_gap_null_95(means[1:, sums.counts > 0])
     )
 
 

@@ -1,6 +1,6 @@
 """The comparison of groups: any metric of rows, any combination of columns, one `GroupResult`.
 
-It holds numbers and turns them into a table or a dictionary; how they look is the business of the pages. NaN always
+It holds numbers and turns them into a dictionary; how they look is the business of the pages. NaN always
 means "cannot be known from these rows", never zero.
 """
 
@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from agegender.audit.chance import GroupChances
@@ -43,10 +42,9 @@ class Group:
         Gap to the rest at the same mix of age bands: what is left of the gap when age is held equal.
     standardised_share : float
         Share of all rows that lies in age bands which the group and the rest both have, 0..1.
-    p_value : float
-        Two-sided permutation p-value of the gap to the rest, for this group alone; NaN when the group is not ranked.
     p_corrected : float
-        The same, corrected for every comparison of the audit; NaN for metrics that are not tested.
+        Permutation p-value of the gap to the rest, corrected for every comparison of the audit; NaN when the group is
+        not ranked, and for metrics that are not tested.
     is_ranked : bool
         Whether n is at least 30. Smaller groups are shown in grey and never called best or worst.
     """
@@ -58,7 +56,6 @@ class Group:
     standardised: Estimate = UNKNOWN
     standardised_gap: Estimate = UNKNOWN
     standardised_share: float = float("nan")
-    p_value: float = float("nan")
     p_corrected: float = float("nan")
     is_ranked: bool = False
 
@@ -132,10 +129,6 @@ class GroupResult:
         """Return the groups that are large enough to be compared."""
         return [group for group in self.groups if group.is_ranked]
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row per group: its values, `group`, n, and every estimate as `x`, `x_low`, `x_high`."""
-        return pd.DataFrame([_flat(group, self.columns) for group in self.groups])
-
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain dictionaries and lists."""
         return asdict(self)
@@ -191,7 +184,7 @@ def _make_groups(
     groups: Grouping, measured: tuple[Estimates, Estimates], adjusted: Standardised, chances: GroupChances | None
 ) -> tuple[Group, ...]:
     counts, unknown = groups.counts, np.full(groups.size, np.nan)
-    p_values, p_corrected = (unknown, unknown) if chances is None else (chances.p_values, chances.p_corrected)
+    p_corrected = unknown if chances is None else chances.p_corrected
     own, gaps = measured
     return tuple(
         Group(
@@ -202,7 +195,6 @@ def _make_groups(
             standardised=adjusted.means.of(number),
             standardised_gap=adjusted.gaps.of(number),
             standardised_share=float(adjusted.shares[number]),
-            p_value=float(p_values[number]),
             p_corrected=float(p_corrected[number]),
             is_ranked=bool(counts[number] >= SMALLEST_RANKED_GROUP),
         )
@@ -234,13 +226,3 @@ def _left_out(known: NDArray[np.bool_], counted: Grouping) -> tuple[str, ...]:
     if without_group:
         notes.append(f"{without_group} of {known.size} rows have no known {' × '.join(counted.columns)}.")
     return tuple(notes)
-
-
-def _flat(group: Group, columns: tuple[str, ...]) -> dict[str, Any]:
-    row: dict[str, Any] = {**dict(zip(columns, group.values, strict=True)), "group": group.name, "n": group.n}
-    for name in ("estimate", "gap_to_rest", "standardised", "standardised_gap"):
-        value: Estimate = getattr(group, name)
-        row |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
-    for name in ("standardised_share", "p_value", "p_corrected", "is_ranked"):
-        row[name] = getattr(group, name)
-    return row

@@ -89,7 +89,7 @@ def test_small_groups_are_shown_but_never_ranked():
     rare, lonely = (next(group for group in result.groups if group.name == name) for name in ("Rare", "Lonely"))
     assert (rare.n, rare.is_ranked, lonely.n) == (20, False, 1)
     assert result.worst.name not in {"Rare", "Lonely"}
-    assert np.isnan([rare.p_value, lonely.estimate.low]).all()
+    assert np.isnan([rare.p_corrected, lonely.estimate.low]).all()
     assert np.isfinite(lonely.estimate.value)
 
 
@@ -156,12 +156,6 @@ def test_columns_to_group_by_are_labels_and_other_short_texts():
     assert group_columns(table) == ("gender", "ethnicity", "age_group", "camera")
 
 
-def test_the_frame_has_one_row_per_group_with_every_interval():
-    frame = compare_groups(simulated_predictions(), "mae", "gender", "ethnicity", resample_count=100).to_frame()
-    assert len(frame) == 10
-    assert {"gender", "ethnicity", "n", "estimate_low", "gap_to_rest_high", "p_corrected", "is_ranked"} <= set(frame)
-
-
 def test_missing_predictions_leave_their_groups_unknown():
     table = simulated_predictions(90)
     table.loc[table["ethnicity"] == "White", "predicted_age_years"] = np.nan
@@ -180,9 +174,10 @@ def test_all_comparisons_of_a_report_equal_each_alone():
         ("ethnicity", "age_group"),
         ("gender", "ethnicity", "age_group"),
     ]
-    alone = compare_groups(simulated_predictions(400), "mae", "gender", "age_group").to_frame()
-    estimates = ["n", "estimate", "estimate_low", "gap_to_rest_high", "standardised_gap"]
-    pd.testing.assert_frame_equal(made["gender", "age_group"][MAE].to_frame()[estimates], alone[estimates])
+    alone = compare_groups(simulated_predictions(400), "mae", "gender", "age_group")
+    for group, one in zip(made["gender", "age_group"][MAE].groups, alone.groups, strict=True):
+        assert (group.values, group.n) == (one.values, one.n)
+        assert repr((group.estimate, group.gap_to_rest)) == repr((one.estimate, one.gap_to_rest))
 
 
 def test_a_recall_is_not_compared_between_its_own_labels():
