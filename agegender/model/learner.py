@@ -21,7 +21,6 @@ from fastai.data.transforms import IntToFloatTensor, Normalize
 from fastai.learner import Learner, Metric
 from fastai.metrics import mk_metric
 from fastai.optimizer import OptimWrapper
-from fastai.torch_core import params
 from fastcore.foundation import L
 from torch import Tensor, nn
 
@@ -33,15 +32,11 @@ from agegender.heads import Classification, Head, Regression, head_to_dict
 from agegender.model.checkpoint import card_statistics, load_network
 from agegender.model.losses import CombinedLoss
 from agegender.model.model_folder import FACES_FILE, heads_of, image_of, network_entries
-from agegender.model.network import FaceNetwork, decode
+from agegender.model.network import FaceNetwork, body_and_heads, decode
 from agegender.model.predictor import Predictor
 from agegender.progress import say
 from agegender.settings import VERSION, AugmentationSettings, ImageSettings, TrainingSettings
 from agegender.writing import replaced_file
-
-# A child with more than this share of the body's weights wraps the blocks; one with less than that is no block but a
-# closing norm.
-WRAPPER_SHARE, BLOCK_SHARE = 0.75, 0.01
 
 
 class FaceLearner(Learner):
@@ -226,36 +221,12 @@ def make_learner(dataloaders: Any, network: FaceNetwork, loss: CombinedLoss) -> 
     return FaceLearner(dataloaders, network, loss, opt_func=fused_adamw, splitter=body_and_heads)
 
 
-def body_and_heads(network: FaceNetwork) -> list[list[nn.Parameter]]:
-    """Split parameters into those of the body's early blocks, of its last block, and of the heads."""
-    last = _last_block(network.body)
-    in_last = {id(parameter) for parameter in last.parameters()}
-    early = [parameter for parameter in params(network.body) if id(parameter) not in in_last]
-    return [early, params(last), params(network.heads)]
-
-
 def fused_adamw(groups: Any, lr: float = 1e-3) -> OptimWrapper:
     """Return torch's fused AdamW with fastai's constants: one pass over the weights instead of some ten per tensor.
 
     fastai's own Adam took 0.37 s a step for a ResNet-34 on one core, more than the forward pass of its batch of 32.
     """
     return OptimWrapper(groups, torch.optim.AdamW, fused=True, lr=lr, betas=(0.9, 0.99), eps=1e-5)
-
-
-def _last_block(body: nn.Module) -> nn.Module:
-    """Return the last block that matters, also where the blocks are wrapped in one stage as timm does."""
-    whole = _size(body)
-    block = body
-    while _size(block) > WRAPPER_SHARE * whole:
-        inner = [child for child in block.children() if _size(child) >= BLOCK_SHARE * whole]
-        if not inner:
-            break
-        block = inner[-1]
-    return block
-
-
-def _size(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def export_learner(learner: Learner, path: Path) -> None:

@@ -23,6 +23,10 @@ from agegender.model.bodies import make_body
 # young. Classes, whose scores only have to be in order, gain by fastai's usual share.
 HEAD_DROPOUT = {Regression.kind: 0.1, Classification.kind: 0.5}
 
+# A child with more than this share of the body's weights wraps the blocks; one with less than that is no block but a
+# closing norm.
+WRAPPER_SHARE, BLOCK_SHARE = 0.75, 0.01
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -171,3 +175,27 @@ def _last_layer(head: Regression, in_features: int, statistics: Statistics) -> n
     with torch.no_grad():
         last.bias.copy_(-((values - statistics.mean) ** 2) / (2 * max(statistics.std, math.sqrt(0.5)) ** 2))
     return last
+
+
+def body_and_heads(network: FaceNetwork) -> list[list[nn.Parameter]]:
+    """Split parameters into those of the body's early blocks, of its last block, and of the heads."""
+    last = _last_block(network.body)
+    in_last = {id(parameter) for parameter in last.parameters()}
+    early = [parameter for parameter in network.body.parameters() if id(parameter) not in in_last]
+    return [early, list(last.parameters()), list(network.heads.parameters())]
+
+
+def _last_block(body: nn.Module) -> nn.Module:
+    """Return the last block that matters, also where the blocks are wrapped in one stage as timm does."""
+    whole = _size(body)
+    block = body
+    while _size(block) > WRAPPER_SHARE * whole:
+        inner = [child for child in block.children() if _size(child) >= BLOCK_SHARE * whole]
+        if not inner:
+            break
+        block = inner[-1]
+    return block
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -48,7 +48,7 @@ def test_every_kept_photo_is_predicted_beside_its_split(trained: Run) -> None:
     faces = read_faces(trained.model / "faces.parquet")
     assert predictions["path"].tolist() == faces.kept()["path"].tolist()
     assert predictions["split"].value_counts().to_dict() == {"train": 84, "valid": 18, "test": 18}
-    assert predictions[["predicted_age_years", "female_probability"]].notna().all().all()
+    assert predictions[["predicted_age_years", "gender_probability_female"]].notna().all().all()
 
 
 def test_a_new_process_predicts_the_same(trained: Run) -> None:
@@ -56,7 +56,7 @@ def test_a_new_process_predicts_the_same(trained: Run) -> None:
     subprocess.run([sys.executable, "-m", "agegender", "evaluate", *words], check=True, capture_output=True)
     again = pd.read_parquet(trained.root / "again.parquet").set_index("path")
     before = pd.read_parquet(trained.model / "predictions.parquet").set_index("path").loc[again.index]
-    for column in ("predicted_age_years", "female_probability"):
+    for column in ("predicted_age_years", "gender_probability_female"):
         np.testing.assert_allclose(again[column], before[column], atol=1e-4)
 
 
@@ -96,7 +96,7 @@ def test_predict_goes_on_after_a_bad_photo(trained: Run, tmp_path: Path) -> None
     assert "error" in first
     assert second["path"] == str(good)
     assert 0 <= second["predicted_age_years"] <= 122
-    assert second["predicted_gender"] == ("female" if second["female_probability"] > 0.5 else "male")
+    assert second["predicted_gender"] == ("female" if second["gender_probability_female"] > 0.5 else "male")
 
 
 def test_a_model_can_go_on_from_another(trained: Run) -> None:

@@ -15,7 +15,7 @@ from fastai.callback.core import Callback, CancelBatchException
 from agegender.data.faces_table import FacesTable
 from agegender.errors import ModelError, UsageError
 from agegender.heads import AGE, GENDER, with_settings
-from agegender.model.learner import body_and_heads
+from agegender.model.network import body_and_heads
 from agegender.model.precision import (
     CpuBfloat16,
     choose_device,

@@ -1,0 +1,152 @@
+"""A whole training in memory: which heads are trained, what the card says, and that nothing is written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from coded_faces import TINY
+from PIL import Image
+
+from agegender.data.faces_table import FacesTable, make_table
+from agegender.errors import DataError, UsageError
+from agegender.heads import AGE, GENDER
+from agegender.model.model_folder import heads_of
+from agegender.model.predictor import Predictor
+from agegender.model.training import heads_to_train, store_trained, train_network
+from agegender.settings import ImageSettings, Plan, TrainingSettings
+
+PLAN = Plan(
+    "small", TINY, image=ImageSettings(size=32), training=TrainingSettings(epochs=1, batch_size=32, device="cpu")
+)
+MOODS = ("happy", "neutral", "sad")
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> FacesTable:
+    """160 photos, enough to calibrate on, with four labels each."""
+    root = tmp_path_factory.mktemp("labelled")
+    rows = []
+    for number in range(160):
+        Image.fromarray(np.full((32, 32, 3), number, np.uint8)).save(root / f"{number}.png")
+        row = {"path": f"{number}.png", "source": "coded", "age_years": number / 2, "height_cm": 100.0 + number}
+        row |= {"gender": ("male", "female")[number // 4 % 2], "expression": MOODS[number % 3]}
+        rows.append(row | {"split": ("train", "train", "train", "valid")[number % 4] if number % 13 else "test"})
+    return FacesTable(make_table(rows), root)
+
+
+def without(faces: FacesTable, column: str, split: str = "train") -> FacesTable:
+    table = faces.table.copy()
+    table.loc[table["split"] == split, column] = None
+    return replace(faces, table=table)
+
+
+def test_four_heads_arrive_everywhere_and_nothing_is_written(
+    faces: FacesTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained = train_network(faces, replace(PLAN, heads=("age", "gender", "height", "expression")))
+    assert list(tmp_path.iterdir()) == []
+    names = ["age", "gender", "height", "expression"]
+    card = trained.predictor.card
+    assert [head.name for head in trained.predictor.heads] == names
+    assert [head["name"] for head in card["heads"]] == names
+    assert list(card["statistics"]) == ["age", "height"]
+    training = faces.table[faces.table["split"] == "train"]["height_cm"]
+    assert card["statistics"]["height"] == pytest.approx({"mean": training.mean(), "std": training.std(ddof=0)})
+    assert {"valid_height_mae", "valid_expression_accuracy"} <= set(trained.history.columns)
+    wanted = [name for head in trained.predictor.heads for name in head.prediction_columns]
+    assert set(wanted) <= set(trained.predictions.columns)
+    assert {"height_low_cm", "expression_probability_happy"} <= set(wanted)
+    assert len(trained.predictions) == 160
+    assert set(card["calibration"]) == set(names)
+    assert set(names) <= set(trained.metrics["test"])
+
+
+def test_a_head_without_training_labels_is_left_out_with_a_sentence(
+    faces: FacesTable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Labels of the validation photos alone teach nothing.
+    trained = train_network(without(faces, "gender"), PLAN)
+    assert "no head for gender" in capsys.readouterr().err
+    assert trained.predictor.heads == (AGE,)
+    assert "predicted_gender" not in trained.predictions
+    assert set(trained.predictor.card["calibration"]) == {"age"}
+
+
+def test_data_without_ages_train_a_classification_alone(faces: FacesTable, tmp_path: Path) -> None:
+    trained = train_network(without(faces, "age_years"), PLAN)
+    assert trained.predictor.heads == (GENDER,)
+    store_trained(trained, faces, tmp_path / "gender")
+    again = Predictor.load(tmp_path / "gender", device="cpu")
+    table, _ = again.predict_photos([faces.photo_path("3.png")])
+    assert list(table.columns) == list(GENDER.prediction_columns)
+
+
+def test_a_head_of_no_weight_is_not_trained_and_never_speaks(
+    faces: FacesTable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert heads_to_train(faces, replace(PLAN, head_weights={"gender": 0.0})) == (AGE,)
+    assert "weight is 0" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="nothing to train"):
+        heads_to_train(faces, replace(PLAN, head_weights={"gender": 0.0, "age": 0.0}))
+
+
+def test_losses_and_weights_go_to_the_head_that_is_named(faces: FacesTable) -> None:
+    age, gender = heads_to_train(faces, replace(PLAN, losses={"age": "l1"}, head_weights={"gender": 0.5}))
+    assert (age.loss, age.weight, gender.weight) == ("l1", 4.0, 0.5)
+    with pytest.raises(UsageError, match="'beauty'"):
+        heads_to_train(faces, replace(PLAN, losses={"beauty": "l1"}))
+    # Age has no labels here, and no head: what was said of it is no mistake.
+    assert heads_to_train(without(faces, "age_years"), replace(PLAN, losses={"age": "l1"})) == (GENDER,)
+
+
+def test_too_few_photos_are_an_error_that_counts_them(faces: FacesTable) -> None:
+    table = faces.table.assign(split=None)
+    with pytest.raises(DataError, match="0 training and 0 validation"):
+        train_network(replace(faces, table=table), PLAN)
+
+
+def test_a_stored_model_predicts_as_the_trained_one_and_tells_its_heads(faces: FacesTable, tmp_path: Path) -> None:
+    trained = train_network(faces, replace(PLAN, heads=("height", "gender")))
+    store_trained(trained, faces, tmp_path / "m")
+    again = Predictor.load(tmp_path / "m", device="cpu")
+    card = json.loads((tmp_path / "m" / "model.json").read_text())
+    assert heads_of(card) == trained.predictor.heads == again.heads
+    pd.testing.assert_frame_equal(again.predict_faces(faces), trained.predictions)
+    assert str(tmp_path) not in (tmp_path / "m" / "model.json").read_text()
+
+
+def test_a_training_goes_on_from_a_model_folder_with_one_head_more(faces: FacesTable, tmp_path: Path) -> None:
+    first = train_network(faces, replace(PLAN, heads=("age",)))
+    store_trained(first, faces, tmp_path / "m")
+    plan = replace(
+        PLAN,
+        heads=("age", "expression"),
+        weights=str(tmp_path / "m"),
+        training=replace(PLAN.training, learning_rate=1e-9),
+    )
+    second = train_network(faces, plan)
+    name = "heads.age.2.weight"
+    weights = [trained.learner.model.state_dict()[name] for trained in (first, second)]
+    np.testing.assert_allclose(weights[0], weights[1], atol=1e-5)
+
+
+def test_one_row_per_photo_whatever_its_kind(faces: FacesTable) -> None:
+    predictor = train_network(faces, PLAN).predictor
+    path = faces.photo_path("64.png")
+    with Image.open(path) as image:
+        kinds = [path, str(path), path.read_bytes(), np.asarray(image), image.copy(), faces.root / "absent.png", 3]
+    table, problems = predictor.predict_photos(kinds)
+    assert np.ptp(table["predicted_age_years"][:5]) < 1e-3
+    assert table.iloc[5:].isna().all().all()
+    assert {number: reason.split(":")[0] for number, reason in problems.items()} == {
+        5: "absent.png",
+        6: "a int is no photo",
+    }
+    nothing, all_problems = predictor.predict_photos([3])
+    assert (list(nothing.columns), len(nothing)) == (list(table.columns), len(all_problems))
