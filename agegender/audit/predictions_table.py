@@ -118,6 +118,7 @@ def complete_predictions(
     TableError
         No head is given or found, or a column stands there twice.
     """
+    predictions = predictions.rename(columns=str)
     own, others = _heads(predictions, heads)
     if not own:
         raise TableError(unjudgeable(predictions))

@@ -101,3 +101,21 @@ def test_a_table_of_other_heads_alone_is_judged():
     assert assessment.by("accuracy")["value"].tolist() == [0.5]
     assert assessment.chalearn.empty
     assert {finding.metric for finding in assessment.findings} == {"mood.accuracy"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.convert_dtypes(),
+        lambda table: table.astype({"gender": "category", "ethnicity": "category", "predicted_gender": "category"}),
+        lambda table: table.assign(age_years=table["age_years"].astype(str)),
+        lambda table: table.set_index(pd.Index(["same"] * len(table))),
+        lambda table: table.assign(**{"0": "a column named by a number"}).rename(columns={"0": 0}),
+    ],
+)
+def test_what_columns_are_made_of_does_not_matter(change):
+    table = simulated_predictions(120)
+    plain, changed = assess(table), assess(change(table))
+    assert changed.heads == plain.heads
+    assert changed.by("mae", "gender").equals(plain.by("mae", "gender"))
+    assert [one.sentence for one in changed.findings] == [one.sentence for one in plain.findings]
