@@ -10,8 +10,6 @@ visible.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import re
 import zipfile
@@ -26,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.errors import TableError
-from agegender.explanation.maps import figure_of, scales_of, weight_picture
+from agegender.explanation.maps import address_of, figure_of, scales_of, weight_picture
 from agegender.heads import KNOWN_HEADS, Target
 from agegender.writing import replaced_file, write_json
 
@@ -37,6 +35,7 @@ NAN = float("nan")
 SUFFIX = ".explanation"
 _CURVES = ("deletion", "insertion", "random_deletions")
 _MOST_SHOWN = 8  # maps in a notebook's cell, which is to stay small
+_LONGEST_NAME = 30
 
 
 @dataclass(frozen=True)
@@ -222,11 +221,13 @@ class FaceExplanation:
 
     Examples
     --------
+    >>> from agegender.heads import AGE
     >>> photo = np.zeros((64, 64, 3), np.uint8)
     >>> region = RegionWeight(0, "nose", 2.0, 1.5, 2.5, 1.0)
-    >>> one = TargetMap(Target("age", "age", "years"), 31.0, 29.0, (region,), None, "Not checked.")
-    >>> FaceExplanation("face.jpg", photo, np.zeros((64, 64), int), (one,)).plot().get_axes()[1].get_title()
-    'age: 31.0 years'
+    >>> one = TargetMap(*AGE.targets, 31.0, 29.0, (region,), None, "Not checked.")
+    >>> figure = FaceExplanation("face.jpg", photo, np.zeros((64, 64), int), (one,)).plot()
+    >>> figure.get_axes()[1].get_title().splitlines()
+    ['age: 31.0 years', 'blue makes younger', 'red makes older']
     """
 
     path: str
@@ -260,17 +261,13 @@ class FaceExplanation:
         return _figure(self, self.maps)
 
     def _repr_html_(self) -> str:
-        stream = io.BytesIO()
         shown = self.maps[:_MOST_SHOWN]
-        _figure(self, shown).savefig(stream, format="webp", dpi=72, pil_kwargs={"quality": 60})
-        picture = base64.b64encode(stream.getvalue()).decode()
+        picture = address_of(_figure(self, shown))
         lines = [*self.problems, *(f"{one.target.name}: {one.verdict}" for one in shown)]
         if len(self.maps) > len(shown):
             lines.append(f"{len(self.maps) - len(shown)} more maps: .plot() shows them all.")
         alternative = f"The photo and a map for each of {', '.join(one.target.name for one in shown)}"
-        return f'<img src="data:image/webp;base64,{picture}" alt="{escape(alternative)}"><br>' + "<br>".join(
-            escape(line) for line in lines
-        )
+        return f'<img src="{picture}" alt="{escape(alternative)}"><br>' + "<br>".join(escape(line) for line in lines)
 
 
 def direction(target: Target, value: float) -> float:
@@ -338,12 +335,14 @@ def read_explanations(folder: Path) -> list[FaceExplanation]:
 
 
 def _figure(face: FaceExplanation, maps: Sequence[TargetMap]) -> Figure:
-    pictures = [(Path(face.path).name or "photo", face.photo)]
+    name = Path(face.path).name or "photo"
+    pictures = [(name if len(name) <= _LONGEST_NAME else f"…{name[-_LONGEST_NAME:]}", face.photo)]
     scales = scales_of((one.target, one.weights()) for one in maps)
     for one in maps:
         scale = scales[one.target.key]
         doubt = "" if one.is_believable else "\n(not to be believed)"
-        title = f"{one.target.name}: {one.value:.{scale.digits}f} {one.target.unit}".rstrip() + doubt
+        value = f"{one.value:.{scale.digits}f} {one.target.unit}".rstrip().replace("-", "−", 1)
+        title = f"{one.target.name}: {value}{doubt}\n{scale.colour_words}"
         pictures.append((title, weight_picture(face.photo, face.region_map, one.weights(), scale)))
     return figure_of(pictures)
 

@@ -7,6 +7,8 @@ apart. Pictures are arrays; whoever shows them encodes them. OpenCV and matplotl
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE_PIXELS = 192
+LARGEST_ADDRESS = 50_000  # characters, so that a notebook of explanations stays small
 Photo = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 NUMBER_COLOURS: tuple[Colour, Colour] = ((33, 102, 172), (178, 24, 43))  # lower, higher
@@ -39,6 +42,12 @@ class Scale:
     def colours(self) -> tuple[Colour, Colour]:
         """The colours of weights below and above zero."""
         return CLASS_COLOURS if self.target.is_log_odds else NUMBER_COLOURS
+
+    @property
+    def colour_words(self) -> str:
+        """What the colours say, one line each."""
+        low, high = ("orange", "purple") if self.target.is_log_odds else ("blue", "red")
+        return f"{low} {self.target.low_words}\n{high} {self.target.high_words}"
 
     @property
     def digits(self) -> int:
@@ -112,14 +121,27 @@ def figure_of(pictures: Sequence[tuple[str, Photo]], *, columns: int = 4) -> Fig
 
     columns = min(len(pictures), columns)
     rows = -(-len(pictures) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.6 * columns, 2.9 * rows), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(rows, columns, figsize=(2.6 * columns, 3.4 * rows), squeeze=False, layout="constrained")
     plt.close(figure)  # else a notebook would show it twice: pyplot's, and the cell's value
     for axis in axes.ravel():
         axis.set_axis_off()
+        axis.set_anchor("S")  # what room is over goes to the titles
     for axis, (title, picture) in zip(axes.ravel(), pictures, strict=False):
         axis.imshow(picture)
-        axis.set_title(title, fontsize=9)
+        axis.set_title(title, fontsize=8.5)
     return figure
+
+
+def address_of(figure: Figure) -> str:
+    """Return a figure as a data: address of at most `LARGEST_ADDRESS` characters, less sharp where there is much."""
+    address = ""
+    for quality in (75, 50, 25, 5):
+        stream = io.BytesIO()
+        figure.savefig(stream, format="webp", dpi=90, pil_kwargs={"quality": quality})
+        address = f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
+        if len(address) <= LARGEST_ADDRESS:
+            break
+    return address
 
 
 def _enlarged(region_map: NDArray[np.int64]) -> NDArray[np.int32]:
