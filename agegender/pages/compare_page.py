@@ -257,7 +257,7 @@ def _strips(head: Head, pair: PairedComparison, content: ReportContent, shelf: P
     found = []
     for title, choose in named:
         rows = choose(head, FACES_EACH)
-        shown = tuple(shelf.photo(row, *_told(head, row)) for row in rows.to_dict("records"))
+        shown = tuple(shelf.photo(row, head, *_told(head, row)) for row in rows.to_dict("records"))
         if shown:
             found.append(Strip(f"{title}{where}", shown))
     return found

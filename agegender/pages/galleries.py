@@ -23,6 +23,7 @@ from agegender.pages.words import about, capitalised, identifier, number, photos
 MOST_IMAGES = 420  # about 1.4 MB in the page
 _FACES_EACH = 4  # of each kind, in a group
 _FACES_OVERALL = 12
+_MOST_LABELS = 2  # in a caption, beside the one that the photo is shown for
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,12 @@ class PhotoShelf:
         self._left = most_images
         self.left_out_count = 0
 
-    def photo(self, row: Mapping[Any, Any], headline: str, said: Sequence[str] | None = None) -> Photo:
-        """Return one row's photo with its labels, and `said` beside them: by default what was predicted."""
+    def photo(self, row: Mapping[Any, Any], head: Head, headline: str, said: Sequence[str] | None = None) -> Photo:
+        """Return one row's photo with its labels, of `head` at least; beside them `said`, or what was predicted."""
         content = self._content
-        labelled = _labels(row, content.heads, [head.column for head in content.heads])
-        guessed = _labels(row, content.heads, [head.predicted for head in content.heads])
+        heads = tuple(dict.fromkeys((*content.heads[:_MOST_LABELS], head)))
+        labelled = _labels(row, heads, [one.column for one in heads])
+        guessed = _labels(row, heads, [one.predicted for one in heads])
         what = f"A {'drawn ' * content.assessment.is_drawn}face{', blurred' * content.hide_faces}"
         told = f"the model's guess: {guessed}" if said is None else ", ".join(said)
         lines = (f"label {labelled}", *([f"guess {guessed}"] if said is None else said))
@@ -106,7 +108,7 @@ def strips(content: ReportContent, rows: pd.DataFrame, shelf: PhotoShelf, each: 
     """Return the worst and the typical photos of some rows, head by head."""
     parts = [part for head in content.heads for part in _parts(head, rows, each, about(head, content.heads))]
     return [
-        Strip(name, tuple(shelf.photo(row, _headline(head, row)) for row in part.to_dict("records")))
+        Strip(name, tuple(shelf.photo(row, head, _headline(head, row)) for row in part.to_dict("records")))
         for name, head, part in parts
         if len(part)
     ]

@@ -208,4 +208,6 @@ def _key(content: ReportContent, head: Head, key: str) -> str:
 
 def _named(content: ReportContent, head: Head, text: str) -> str:
     """Return a heading with the head's name before it where another head has one like it."""
-    return text if is_first_of_kind(head, content.heads) else f"{capitalised(head.title)}: {text}"
+    if is_first_of_kind(head, content.heads):
+        return text
+    return f"{capitalised(head.title)}: {text if text[:2].isupper() else text[0].lower() + text[1:]}"

@@ -25,6 +25,7 @@ from agegender.writing import to_json
 
 # A spreadsheet takes a text that starts like this for a formula and runs it.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_LONGEST_HEADING = 8  # letters
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,15 @@ class Matrix:
     has_counts: bool = True
     hides_few: bool = False
 
+    @property
+    def heads_are_numbers(self) -> bool:
+        """Whether columns are headed by numbers: long names side by side would be wider than any screen."""
+        return not self.has_counts and max(map(len, self.names)) > _LONGEST_HEADING
+
     def row_name(self, place: int) -> str:
-        """Return how a row is headed: with its photos where the cells hold shares alone."""
+        """Return how a row is headed: with its number where columns have it, and its photos where cells have none."""
         name, total = self.names[place], int(self.counts[place].sum())
+        name = f"{place + 1}: {name}" if self.heads_are_numbers else name
         return name if self.has_counts else f"{name} ({self._words(total)})"
 
     def cells(self, place: int) -> list[tuple[str, float]]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from agegender.data.faces_table import FacesTable, make_table
 from agegender.explanation.face_explanation import Curve, FaceExplanation, RegionWeight, TargetMap, Trust
-from agegender.heads import AGE, GENDER
+from agegender.heads import AGE, GENDER, Classification
 
 ETHNICITIES = ("White", "Black", "Asian", "Indian", "Others")
 
@@ -96,3 +96,32 @@ def _target_map(target, generator, failures) -> TargetMap:
     )
     verdict = "Not to be believed: held-out R² 0.1." if failures else "All checks passed."
     return TargetMap(target, 30.0, 25.0, regions, trust, verdict)
+
+
+EXPRESSIONS = ("neutral", "slightly happy", "happy")
+MASK_CLASSES = tuple(
+    f"{mask}, {gender}, {age}"
+    for mask in ("mask", "no mask", "worn wrongly")
+    for gender in ("male", "female")
+    for age in ("<30", "30–59", "≥60")
+)
+
+
+def with_more_heads(predictions: pd.DataFrame, *, seed: int = 3) -> pd.DataFrame:
+    """Return the predictions with an expression (3 classes), a height (a second number) and 18 mask classes beside."""
+    generator = np.random.default_rng(seed)
+    count = len(predictions)
+    height = generator.normal(168, 10, count) + np.where(predictions["gender"] == "male", 7, -6)
+    guess = 172 + 0.6 * (height - 172) + generator.normal(0, 4, count)
+    table = predictions.assign(height_cm=height, predicted_height_cm=guess)
+    table = table.assign(height_low_cm=guess - 10, height_high_cm=guess + 10)
+    for name, classes, sharpness in (("expression", EXPRESSIONS, 2.0), ("mask_age_gender", MASK_CLASSES, 3.0)):
+        label = generator.integers(0, len(classes), count)
+        logits = generator.normal(0, 1, (count, len(classes)))
+        logits[np.arange(count), label] += sharpness
+        chance = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        head = Classification(name, name, classes)
+        guessed = np.array(classes, dtype=object)[chance.argmax(axis=1)]
+        columns = {name: np.array(classes, dtype=object)[label], head.predicted: guessed}
+        table = table.assign(**columns, **dict(zip(head.number_columns, chance.T, strict=True)))
+    return table

@@ -1,0 +1,84 @@
+"""--no-faces: nobody is shown or named, and the choice is remembered where the pages are."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from agegender.audit.assessment import assess
+from agegender.errors import UsageError
+from agegender.pages.page_writing import ReportContent
+from agegender.pages.report_set import is_hiding_faces, write_page_alone, write_report_set
+from pages.report_inputs import make_explanations, make_photos, make_predictions
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory) -> ReportContent:
+    predictions = make_predictions(140).assign(split="test")
+    photos = make_photos(tmp_path_factory.mktemp("photos"), predictions, photo_count=140)
+    return ReportContent(assess(predictions, title="x"), photos.root, explanations=make_explanations(2))
+
+
+@pytest.fixture(scope="module")
+def hidden(content, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hidden")
+    write_report_set(folder, content, hide_faces=True)
+    return folder
+
+
+def test_files_go_without_their_names(content, hidden):
+    for page in ("bias", "index", "card"):
+        text = (hidden / f"{page}.html").read_text()
+        assert not any(name in text for name in content.assessment.rows["path"])
+
+
+def test_fewer_than_ten_photos_have_no_figures(hidden):
+    text = (hidden / "bias.html").read_text()
+    tables = re.findall(r'<table id="\w+(?:-\w+)*-(?:age|gender)".*?</table>', text, flags=re.S)
+    counts = re.findall(r'<th scope="row"[^>]*>.*?</th><td class="n" data-sort="(\d+)">', " ".join(tables))
+    assert counts
+    assert min(map(int, counts)) >= 10
+    assert re.search(r"groups? of fewer than 10 photos (is|are) left out", text)
+    assert "&lt;10" in text  # a cell of a confusion matrix
+
+
+def test_choice_is_remembered_beside_the_pages(content, hidden):
+    assert json.loads((hidden / "report.json").read_text())["hide_faces"] is True
+    before = {page: (hidden / f"{page}.html").read_bytes() for page in ("index", "bias", "card")}
+    report = write_report_set(hidden, content, only=("lime",))
+    assert list(report.pages) == ["lime"]
+    assert before == {page: (hidden / f"{page}.html").read_bytes() for page in before}
+    write_report_set(hidden, content)
+    assert "Faces were blurred" in (hidden / "bias.html").read_text()
+
+
+def test_faces_come_back_only_when_asked_for(content, tmp_path):
+    write_report_set(tmp_path, content, hide_faces=True)
+    assert is_hiding_faces(tmp_path)
+    write_report_set(tmp_path, content, hide_faces=False)
+    assert not is_hiding_faces(tmp_path)
+    (tmp_path / "report.json").write_text("{broken")
+    assert is_hiding_faces(tmp_path)
+
+
+def test_page_written_alone_is_led_to_by_the_others_and_changes_nothing_else(content, tmp_path):
+    without = ReportContent(content.assessment, content.photos_root)
+    write_report_set(tmp_path, without)
+    before = (tmp_path / "bias.html").read_text()
+    write_report_set(tmp_path, content, only=("lime",))
+    after = (tmp_path / "bias.html").read_text()
+    assert 'href="lime.html"' not in before
+    assert 'href="lime.html"' in after
+    navigation = re.compile(r"<!-- pages -->.*?<!-- /pages -->", re.S)
+    assert navigation.sub("", before) == navigation.sub("", after)
+    assert "Explanations</a>: which parts of a face" in (tmp_path / "index.html").read_text()
+
+
+def test_page_that_cannot_be_made_is_refused(content, tmp_path):
+    with pytest.raises(UsageError, match="lime"):
+        write_report_set(tmp_path, ReportContent(content.assessment), only=("lime",))
+    with pytest.raises(UsageError, match="dataset"):
+        write_page_alone(tmp_path / "x.html", "dataset", content)
+    assert write_page_alone(tmp_path / "x.html", "bias", content).stat().st_size > 10_000
