@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from agegender.settings import VERSION as __version__
+from agegender.settings import VERSION
 
 if TYPE_CHECKING:
     from agegender.api.audit import Audit
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agegender.errors import AgeGenderError
     from agegender.heads import AGE, GENDER, Classification, Regression, Target
 
+__version__ = VERSION
 # Each is loaded when it is first asked for, so that `--help` is instant and an audit needs no torch.
 _PUBLIC = {
     "AGE": "agegender.heads",
