@@ -17,7 +17,7 @@ from agegender.settings import PreparationSettings
 Place = str | Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Faces(FacesTable):
     """A faces table: one row per photo, its labels, and what became of it.
 
@@ -211,6 +211,9 @@ class Faces(FacesTable):
         from agegender.pages.dataset_page import write_dataset_page
 
         return write_dataset_page(Path(path), self, count_faces(self), hide_faces=hide_faces)
+
+    def __repr__(self) -> str:
+        return f"Faces({len(self.table):,} photos, {len(self.kept()):,} kept, root={str(self.root)!r})"
 
     def _repr_html_(self) -> str:
         kept = self.kept()

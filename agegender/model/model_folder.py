@@ -17,7 +17,7 @@ import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -177,7 +177,7 @@ def training_entries(faces: FacesTable, plan: Plan) -> dict[str, Any]:
     kept = faces.kept()
     return {
         "name": plan.name,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "agegender_version": VERSION,
         "size": plan.size,
         "weights": plan.weights,

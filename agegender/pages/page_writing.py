@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,7 +139,7 @@ def render_page(template: str, **context: Any) -> str:
             style=Markup(_asset("page.css")),
             script=Markup(script),
             policy=content_security_policy(script),
-            made_on=datetime.now(timezone.utc).strftime("%-d %B %Y"),
+            made_on=datetime.now(UTC).strftime("%-d %B %Y"),
             version=VERSION,
             **context,
         )
