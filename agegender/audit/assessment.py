@@ -43,7 +43,7 @@ class Comparisons:
         return [columns for columns in self.by_columns if len(columns) == 1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Assessment:
     """A model's predictions, judged; whatever is derived is computed when first asked for, and once.
 
