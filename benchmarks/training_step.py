@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fastai.callback.progress import ProgressCallback
 from fastai.data.core import DataLoaders
-from fastai.learner import Learner
+from fastai.learner import Learner, Recorder
 from fastai.optimizer import Adam
 
 from agegender.data.datablock import make_dataloaders
@@ -116,6 +117,7 @@ def _learner(batches: Any, precision: str, optimizer: Callable[..., Any] | None 
     loaders = DataLoaders(batches, batches, device=batches.device)
     loaders.n_inp = 1
     learner = make_learner(loaders, network, CombinedLoss(HEADS, {"age": 20.0}))
+    learner.remove_cbs([ProgressCallback, Recorder])  # neither is what is timed
     learner.opt_func = optimizer or learner.opt_func
     learner.create_opt()
     learner.add_cbs(precision_callbacks(precision, batches.device))

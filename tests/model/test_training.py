@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from coded_faces import CPU, ETHNICITY, HEADS, HEIGHT, coded_faces, small_learner, small_network
@@ -23,6 +24,7 @@ from agegender.model.precision import (
     has_fast_bfloat16,
     precision_callbacks,
 )
+from agegender.model.tensorboard import TensorBoardRun, group_gaps
 from agegender.model.training import fit
 from agegender.settings import TrainingSettings
 
@@ -194,17 +196,32 @@ def test_the_callbacks_of_cuda_train_in_fp16_with_scaled_gradients(
     assert not torch.equal(after["heads.age.8.weight"], before["heads.age.8.weight"])
 
 
-def test_tensorboard_gets_losses_metrics_gaps_photos_and_settings(faces: FacesTable, tmp_path: Path) -> None:
+def test_tensorboard_gets_losses_metrics_gaps_photos_and_settings(
+    faces: FacesTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from agegender.model.tensorboard import TensorBoardRun
-
+    monkeypatch.setattr("agegender.model.tensorboard.SMALLEST_GROUP", 4)
     valid = faces.table[faces.table["split"] == "valid"].assign(gender=["male"] * 4 + ["female"] * 4)
     board = TensorBoardRun(tmp_path, hyper_parameters={"epochs": 1, "heads": HEADS}, valid_faces=valid)
-    fit(small_learner(faces), TrainingSettings(epochs=1), precision="fp32", device=CPU, callbacks=[board])
+    learner = small_learner(faces, (*HEADS, HEIGHT))
+    fit(learner, TrainingSettings(epochs=1), precision="fp32", device=CPU, callbacks=[board])
     sides = {side: EventAccumulator(str(tmp_path / side)).Reload() for side in ("train", "valid")}
-    losses = {"loss/total", "loss/age", "loss/gender"}
+    losses = {"loss/total", "loss/age", "loss/gender", "loss/height"}
     assert losses | {"learning_rate"} <= set(sides["train"].Tags()["scalars"])
     assert sides["train"].Tags()["images"] == ["inputs"]
-    assert losses | {"metrics/age_mae", "metrics/gender_accuracy"} <= set(sides["valid"].Tags()["scalars"])
+    metrics = {"metrics/age_mae", "metrics/gender_accuracy", "metrics/height_mae"}
+    gaps = {
+        f"gap_to_the_rest/{head}/gender/{group}" for head in ("age", "gender", "height") for group in GENDER.classes
+    }
+    assert losses | metrics | gaps <= set(sides["valid"].Tags()["scalars"])
     assert "_hparams_/session_start_info" in sides["valid"].summary_metadata
+
+
+def test_a_gap_is_the_mean_of_a_group_minus_that_of_all_others() -> None:
+    rows = pd.DataFrame({"gender": ["male"] * 10 + ["female"] * 10, "ethnicity": ["Asian"] * 19 + [None]})
+    errors = np.r_[np.full(10, 2.0), np.full(10, 5.0)]
+    assert group_gaps(errors, rows) == {"gender/female": 3.0, "gender/male": -3.0}
+    errors[0] = np.nan  # nine are left, too few
+    assert group_gaps(errors, rows) == {}
+    assert group_gaps(errors[:5], rows) == {}
