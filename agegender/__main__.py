@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from agegender.errors import did_you_mean
 from agegender.settings import VERSION
 
 COMMANDS = {
@@ -39,17 +40,27 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] in ("-h", "--help", "help"):
+    if given and given[0] == "help":
+        given = [*given[1:2], "--help"]  # `agegender help train`
+    if not given or given[0] in ("-h", "--help"):
         print(usage())
         return 0 if given else 2
     if given[0] == "--version":
         print(f"agegender {VERSION}")
         return 0
     if given[0] not in COMMANDS:
-        print(f"agegender: there is no command {given[0]!r}; there are {', '.join(COMMANDS)}.", file=sys.stderr)
+        print(f"agegender: {_no_command(given[0])}\nhelp: agegender --help", file=sys.stderr)
         return 2
     command = importlib.import_module(f"agegender.{given[0]}")
     return int(command.main(given[1:]))
+
+
+def _no_command(word: str) -> str:
+    if word.startswith("-"):
+        return f"options such as {word} come after a command: {', '.join(COMMANDS)}."
+    if "." in word or "/" in word:
+        return f"there is no command {word!r}. `agegender predict {word}` predicts a photo."
+    return f"there is no command {word!r}.{did_you_mean(word, COMMANDS)} There are {', '.join(COMMANDS)}."
 
 
 if __name__ == "__main__":

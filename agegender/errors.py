@@ -17,6 +17,9 @@ A message says what happened, where, what was expected and what to do next. A bu
 traceback.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class AgeGenderError(Exception):
     """Base of all errors that are the input's fault, not the program's."""
@@ -64,3 +67,14 @@ class OutputError(AgeGenderError):
 
 class MissingExtraError(AgeGenderError):
     """An optional package that is not installed."""
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Return " Did you mean …?" with the nearest of the known names, or an empty text where none is near.
+
+    >>> did_you_mean("ethnicty", ["gender", "ethnicity"]), did_you_mean("shoes", ["gender", "ethnicity"])
+    (' Did you mean ethnicity?', '')
+    """
+    spelled = {name.lower(): name for name in map(str, known)}
+    near = get_close_matches(given.lower(), spelled, n=1)
+    return f" Did you mean {spelled[near[0]]}?" if near else ""

@@ -6,6 +6,7 @@ module, and a disk that is full or read-only becomes an `OutputError` here.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -130,8 +131,21 @@ def _output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"cannot write {path}: {reason}. Free some space, or name another place.") from error
+        raise OutputError(f"cannot write {path}: {error.strerror or error}. {_remedy(error)}") from error
+
+
+def _remedy(error: OSError) -> str:
+    """Return what helps against an error, by its number."""
+    remedies = {
+        (errno.ENOSPC, errno.EDQUOT): "Free some space, or name another place.",
+        (errno.EACCES, errno.EPERM): "Allow writing there, or name another place.",
+        (errno.EROFS,): "This disk can only be read; name a place on another one.",
+        (errno.ENOTDIR, errno.EEXIST, errno.EISDIR): "A file or folder of that name is in the way; name another place.",
+        (errno.ENAMETOOLONG,): "Give it a shorter name.",
+        (errno.EMFILE, errno.ENFILE): "Close other programs, or allow more open files (ulimit -n).",
+        (errno.EIO,): "The disk may be damaged; name a place on another one.",
+    }
+    return next((remedy for numbers, remedy in remedies.items() if error.errno in numbers), "Name another place.")
 
 
 def current_umask() -> int:

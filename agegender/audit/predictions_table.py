@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from agegender.errors import TableError, UsageError
+from agegender.errors import TableError, UsageError, did_you_mean
 from agegender.heads import (
     FORMER_COLUMNS,
     KNOWN_HEADS,
@@ -247,9 +247,13 @@ def with_our_names(table: pd.DataFrame, ours_to_theirs: Mapping[str, str]) -> pd
     for ours, theirs in ours_to_theirs.items():
         if ours not in known:
             raise UsageError(
-                f"{ours!r} is no column of ours, for which the table's {theirs!r} could stand; ours are "
-                f"{', '.join(known)}, and predicted_<column> beside any column of labels."
+                f"{ours!r} is no column of ours, for which the table's {theirs!r} could stand."
+                f"{did_you_mean(ours, known)} Ours are {', '.join(known)}, and "
+                f"predicted_<column> beside any column of labels."
             )
         if theirs not in table:
-            raise TableError(f"the table has no column {theirs!r}; it has {', '.join(map(str, table.columns[:20]))}.")
+            hint = did_you_mean(theirs, table.columns)
+            raise TableError(
+                f"the table has no column {theirs!r}.{hint} It has {', '.join(map(str, table.columns[:20]))}."
+            )
     return renamed

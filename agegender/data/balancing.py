@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from agegender.data.faces_table import label_columns
-from agegender.errors import UsageError
+from agegender.errors import UsageError, did_you_mean
 from agegender.heads.age_bands import with_age_group
 
 MOST_REPEATS = 10.0  # beyond that a handful of faces is learnt by heart
@@ -33,7 +33,8 @@ def balancing_weights(rows: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.
     choices = [*classes, *(["source"] if "source" in table else [])]
     wrong = [name for name in columns if name not in choices]
     if wrong or not columns:
-        raise UsageError(f"cannot balance by {', '.join(wrong) or 'nothing'}; choose of {', '.join(choices)}.")
+        hint = did_you_mean(wrong[0], choices) if wrong else ""
+        raise UsageError(f"cannot balance by {', '.join(wrong) or 'nothing'}.{hint} Choose of {', '.join(choices)}.")
     cells = table[list(columns)].astype(object).where(table[list(columns)].notna(), "unknown").astype(str)
     joined = cells.agg("\0".join, axis=1)
     counts = joined.map(joined.value_counts()).to_numpy(dtype=np.float64)

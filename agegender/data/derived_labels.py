@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from agegender.data.faces_table import BOOKKEEPING, FacesTable, label_columns
-from agegender.errors import UsageError
+from agegender.errors import UsageError, did_you_mean
 from agegender.heads import AGE
 
 AGE_CLASS = "age_class"
@@ -85,7 +85,8 @@ def combine_labels(faces: FacesTable, columns: Sequence[str]) -> FacesTable:
     known = label_columns(faces.table)
     absent = [column for column in columns if column not in known]
     if absent:
-        hint = " Make it with --age-classes 30,60." if absent[0] == AGE_CLASS else ""
+        is_to_be_made = absent[0] == AGE_CLASS
+        hint = " Make it with --age-classes 30,60." if is_to_be_made else did_you_mean(absent[0], known)
         raise UsageError(
             f"--combine {' '.join(columns)}: these faces have no labels {', '.join(absent)}; they have "
             f"{', '.join(known)}.{hint}"

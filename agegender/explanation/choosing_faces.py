@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from agegender.audit.grouping import LABEL_COLUMNS
-from agegender.errors import TableError, UsageError
+from agegender.errors import TableError, UsageError, did_you_mean
 from agegender.heads import Classification, Head, Regression, heads_of_predictions
 from agegender.heads.classification import as_names
 
@@ -96,10 +96,12 @@ def of_group(table: pd.DataFrame, group: Mapping[str, str]) -> pd.DataFrame:
     """Return the rows of a group, as column -> value."""
     for column, value in group.items():
         if column not in table:
-            raise TableError(f"the faces table has no column {column!r}; it has {', '.join(table.columns)}.")
+            hint = did_you_mean(column, table.columns)
+            raise TableError(f"the faces table has no column {column!r}.{hint} It has {', '.join(table.columns)}.")
         present = sorted(table[column].dropna().astype(str).unique())
         if value not in present:
-            raise UsageError(f"nobody has {column}={value!r}; there are {', '.join(present[:20]) or 'none'}.")
+            hint = did_you_mean(value, present)
+            raise UsageError(f"nobody has {column}={value!r}.{hint} There are {', '.join(present[:20]) or 'none'}.")
         table = table[table[column].astype(str) == value]
     return table
 

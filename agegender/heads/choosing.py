@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from agegender.errors import CardError, TableError, UsageError
+from agegender.errors import CardError, TableError, UsageError, did_you_mean
 from agegender.heads.classification import CLASSIFICATION_LOSSES, GENDER, Classification, as_names, slug
 from agegender.heads.regression import AGE, REGRESSION_LOSSES, Regression
 
@@ -205,7 +204,8 @@ def _default_heads(table: pd.DataFrame) -> tuple[tuple[Head, ...], tuple[str, ..
 def _named_head(text: str, table: pd.DataFrame, *, allows_sensitive: bool) -> Head:
     name, colon, kind = text.partition(":")
     if not _NAME.fullmatch(name) or (colon and kind not in KINDS):
-        raise UsageError(f"--heads {text!r} is no NAME, NAME:regression or NAME:classification.")
+        hint = did_you_mean(kind, KINDS) if colon else ""
+        raise UsageError(f"--heads {text!r} is no NAME, NAME:regression or NAME:classification.{hint}")
     column = _column_of(name, table)
     known = next((head for head in KNOWN_HEADS if head.column == column and kind in ("", head.kind)), None)
     head = known or _made_head(name, column, kind, table)
@@ -250,8 +250,7 @@ def _column_of(name: str, table: pd.DataFrame) -> str:
         return with_unit[0]
     if with_unit:
         raise UsageError(f"--heads {name}: which of {', '.join(with_unit)}? Name the column.")
-    near = get_close_matches(name, columns, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    hint = did_you_mean(name, [*columns, *(head.name for head in KNOWN_HEADS if head.column in columns)])
     raise UsageError(
         f"--heads {name}: the faces have no column {name} or {name}_<unit>.{hint} They have {', '.join(columns)}."
     )

@@ -27,7 +27,7 @@ from agegender.audit.predictions_table import write_predictions
 from agegender.data.balancing import balancing_weights
 from agegender.data.datablock import make_dataloaders
 from agegender.data.faces_table import FacesTable, write_faces
-from agegender.errors import DataError, ModelError, UsageError
+from agegender.errors import DataError, ModelError, UsageError, did_you_mean
 from agegender.heads import KNOWN_HEADS, Head, Regression, choose_heads, with_settings
 from agegender.model.checkpoint import continue_from, save_weights
 from agegender.model.learner import FaceLearner, check_storable, export_learner, make_learner
@@ -172,7 +172,11 @@ def heads_to_train(faces: FacesTable, plan: Plan) -> tuple[Head, ...]:
     known = {head.name for head in (*chosen, *KNOWN_HEADS)}
     strangers = sorted({*plan.losses, *plan.head_weights} - known)
     if strangers:
-        raise UsageError(f"there is no head {strangers[0]!r} to set a loss or a weight of; there are {sorted(known)}.")
+        hint = did_you_mean(strangers[0], known)
+        raise UsageError(
+            f"there is no head {strangers[0]!r} to set a loss or a weight of.{hint} There are "
+            f"{', '.join(sorted(known))}."
+        )
     heads = [
         with_settings(head, loss=plan.losses.get(head.name), weight=plan.head_weights.get(head.name)) for head in chosen
     ]

@@ -95,7 +95,7 @@ def test_faces_at_random_need_no_predictions_and_do_not_hang_on_the_order_of_row
 def test_a_group_is_kept_to_and_must_exist():
     table = ages_and_genders()
     assert set(choose_faces(table, Choice(random=99, group={"gender": "male"}))["gender"]) == {"male"}
-    with pytest.raises(UsageError, match="there are female, male"):
+    with pytest.raises(UsageError, match="There are female, male"):
         choose_faces(table, Choice(random=1, group={"gender": "x"}))
     with pytest.raises(TableError, match="no column 'planet'"):
         choose_faces(table, Choice(random=1, group={"planet": "Mars"}))

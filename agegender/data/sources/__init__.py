@@ -7,11 +7,10 @@ asked for, so that `--help` can list the names at no cost.
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from agegender.errors import UsageError
+from agegender.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from agegender.data.faces_table import FacesTable
@@ -44,8 +43,7 @@ def source_name(name: str) -> str:
     spelled = _OTHER_NAMES.get(spelled, spelled)
     if spelled in DESCRIPTIONS:
         return spelled
-    near = get_close_matches(spelled, DESCRIPTIONS, n=1)
-    hint = f" Did you mean {near[0].replace('_', '-')}?" if near else ""
+    hint = did_you_mean(spelled.replace("_", "-"), choices())
     raise UsageError(f"there is no source named {name!r}.{hint} Sources: {', '.join(choices())}.")
 
 
