@@ -180,9 +180,7 @@ class Model(Predictor):
             raise UsageError(
                 "a Learner of one's own does not say what its outputs mean: name heads=[…] in their order."
             )
-        predictor = predictor_from_learner(learner, heads=tuple(known), name=name)
-        if image_size is not None:
-            predictor.card["image"]["size"] = image_size
+        predictor = predictor_from_learner(learner, heads=tuple(known), image_size=image_size, name=name)
         model = cls(predictor.network, predictor.card, device=str(predictor.device))
         model.learner = learner
         return model
@@ -214,7 +212,7 @@ class Model(Predictor):
         """The fastai Learner: `show_results`, `lr_find`, …; of a loaded model it is rebuilt from the folder."""
         if self._folder is None:
             raise UsageError("this model has no Learner: it was neither trained here nor loaded from a folder.")
-        return learner_of(self._folder)
+        return learner_of(self._folder, photos_root=None if self._images is None else Path(self._images).absolute())
 
     _folder: Path | None = None
     _images: Place | None = None

@@ -241,10 +241,11 @@ def export_learner(learner: Learner, path: Path) -> None:
             learner.path = place
 
 
-def learner_of(folder: Path) -> FaceLearner:
+def learner_of(folder: Path, *, photos_root: Path | None = None) -> FaceLearner:
     """Rebuild the Learner of a model folder from its weights, its card and its faces table.
 
-    Where the photos are no longer in their place it has no batches, and says so; it predicts all the same.
+    Where the photos are neither in their place nor in `photos_root` it has no batches, and says so; it predicts all the
+    same.
 
     Raises
     ------
@@ -254,14 +255,14 @@ def learner_of(folder: Path) -> FaceLearner:
     network, card = load_network(folder)
     heads = heads_of(card)
     units = {name: values.std for name, values in card_statistics(card, heads).items()}
-    return make_learner(_loaders_of(folder, card), network, CombinedLoss(heads, units))
+    return make_learner(_loaders_of(folder, card, photos_root), network, CombinedLoss(heads, units))
 
 
-def _loaders_of(folder: Path, card: dict[str, Any]) -> DataLoaders:
+def _loaders_of(folder: Path, card: dict[str, Any], photos_root: Path | None) -> DataLoaders:
     heads, image, path = heads_of(card), image_of(card), folder / FACES_FILE
     augmentation = AugmentationSettings(**card.get("augmentation", {}))
     settings = TrainingSettings(**card.get("training", {}))
-    faces = read_faces(path) if path.is_file() else None
+    faces = read_faces(path, root=photos_root) if path.is_file() else None
     photos = [] if faces is None else [faces.photo_path(name) for name in faces.kept()["path"]]
     if faces is not None and photos and all(photo.is_file() for photo in photos):
         batch_size, seed = settings.batch_size, settings.seed
@@ -279,6 +280,7 @@ def predictor_from_learner(
     *,
     heads: Sequence[Head],
     image: ImageSettings | None = None,
+    image_size: int | None = None,
     name: str = "learner",
     device: str = "auto",
     precision: str = "auto",
@@ -292,13 +294,15 @@ def predictor_from_learner(
         (N, classes).
     image : ImageSettings, optional
         By default the size and the normalisation of the Learner's validation batches.
+    image_size : int, optional
+        Pixels, where only the size is to be said.
 
     Raises
     ------
     UsageError
         The size or normalisation cannot be told, or the outputs are not those of the heads.
     """
-    image = image or _image_of_loaders(learner.dls)
+    image = image or _image_of_loaders(learner.dls, image_size)
     network = learner.model if isinstance(learner.model, FaceNetwork) else OutputsOfHeads(learner.model, heads)
     _check_outputs(network, heads, image.size)
     if isinstance(network, FaceNetwork):
@@ -348,7 +352,7 @@ def _check_outputs(network: nn.Module, heads: Sequence[Head], size: int) -> None
             )
 
 
-def _image_of_loaders(dls: Any) -> ImageSettings:
+def _image_of_loaders(dls: Any, size: int | None) -> ImageSettings:
     """Return the size and normalisation of a Learner's photos."""
     loader = dls.valid
     for transform in loader.after_batch.fs:
@@ -364,9 +368,13 @@ def _image_of_loaders(dls: Any) -> ImageSettings:
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     image = ImageSettings(mean=mean, std=std)
     if isinstance(loader, PhotoLoader):
-        return replace(image, size=loader.image.size, crop=loader.image.crop, crop_margin=loader.image.crop_margin)
+        return replace(
+            image, size=size or loader.image.size, crop=loader.image.crop, crop_margin=loader.image.crop_margin
+        )
+    if size:
+        return replace(image, size=size)
     if not len(loader):
-        raise UsageError("the Learner has no batches to read the size of its photos from. Say image=ImageSettings(…).")
+        raise UsageError("the Learner has no batches to read the size of its photos from. Say image_size=…")
     shape = tuple(loader.one_batch()[0].shape)
     if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
         raise UsageError(f"the Learner's photos have the shape {shape}, and only square RGB photos can be predicted.")

@@ -7,7 +7,7 @@ the reason is given.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,8 +45,8 @@ class Predictor:
         As in `model.json`; it needs `heads` and `image`, and `calibration` where there is one.
     device, precision : str
         As the commands take them.
-    detector : FaceDetector, optional
-        For a model whose training photos were cropped.
+    detector_file : Path, optional
+        YuNet's, for a model whose training photos it cropped.
 
     Attributes
     ----------
@@ -64,9 +64,9 @@ class Predictor:
         *,
         device: str | torch.device = "auto",
         precision: str = "auto",
-        detector: FaceDetector | None = None,
+        detector_file: Path | None = None,
     ) -> None:
-        self.card, self.device, self.detector = card, choose_device(str(device)), detector
+        self.card, self.device, self._detector_file = card, choose_device(str(device)), detector_file
         # A prediction should not depend on the batch it came in, so it is made in fp32 unless another precision is
         # asked for; explanations average over hundreds of runs and may take the fastest.
         self.precision = "fp32" if precision == "auto" else precision
@@ -79,7 +79,7 @@ class Predictor:
     def load(
         cls, folder: Path, *, device: str = "auto", precision: str = "auto", detector_file: Path | None = None
     ) -> Self:
-        """Load a model folder; `detector_file` is YuNet's, for a model whose training photos it cropped.
+        """Load a model folder.
 
         Raises
         ------
@@ -89,9 +89,15 @@ class Predictor:
             There is no such device, or it cannot do that precision, or the detector's file is missing.
         """
         network, card = load_network(folder)
-        crop = image_of(card).crop
-        detector = None if crop == "none" else make_detector(crop, model_file=detector_file)
-        return cls(network, card, device=device, precision=precision, detector=detector)
+        predictor = cls(network, card, device=device, precision=precision, detector_file=detector_file)
+        _ = predictor.detector  # that its file is missing is said now, and not at the first photo
+        return predictor
+
+    @cached_property
+    def detector(self) -> FaceDetector | None:
+        """What finds faces as it did in the training photos; None where these were taken as they came."""
+        crop = self.image.crop
+        return None if crop == "none" else make_detector(crop, model_file=self._detector_file)
 
     def fit_photo(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a photo, uint8 (H, W, 3) RGB, as the network sees it: uint8 (S, S, 3)."""

@@ -56,7 +56,7 @@ LEAST_TRAINING_PHOTOS = 2
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run leaves, all in memory; its card is the predictor's.
+    """What a training run leaves, all in memory; its card, metrics included, is the predictor's.
 
     Attributes
     ----------
@@ -67,15 +67,12 @@ class Trained:
         One row per epoch, see `EpochRecorder`.
     predictions : DataFrame
         Of every kept photo.
-    metrics : dict
-        Of the predictions, per split.
     """
 
     predictor: Predictor
     learner: FaceLearner
     history: pd.DataFrame
     predictions: pd.DataFrame
-    metrics: dict[str, Any]
 
 
 def train_network(faces: FacesTable, plan: Plan, *, run_folder: Path | None = None) -> Trained:
@@ -114,7 +111,7 @@ def train_network(faces: FacesTable, plan: Plan, *, run_folder: Path | None = No
         side: {key: value for key, value in figures.items() if key != "groups"} for side, figures in metrics.items()
     }
     card["seconds"] = round(time.perf_counter() - started, 1)
-    return Trained(predictor, learner, result.history, predictions, metrics)
+    return Trained(predictor, learner, result.history, predictions)
 
 
 def store_model(

@@ -14,6 +14,7 @@ from agegender.heads import AGE, GENDER, Classification, Head, Regression
 from agegender.model.learner import FaceLearner, make_learner
 from agegender.model.losses import CombinedLoss
 from agegender.model.network import FaceNetwork, Statistics, make_network
+from agegender.model.training import Trained, store_model
 from agegender.settings import AugmentationSettings, ImageSettings
 
 CPU = torch.device("cpu")
@@ -43,3 +44,8 @@ def small_learner(faces: FacesTable, heads: tuple[Head, ...] = HEADS) -> FaceLea
     image, augmentation = ImageSettings(size=32), AugmentationSettings()
     dataloaders = make_dataloaders(faces, heads, image, augmentation, batch_size=8, seed=1, device=CPU)
     return make_learner(dataloaders, small_network(heads), CombinedLoss(heads, {"age": 17.0, "height": 17.0}))
+
+
+def store(trained: Trained, faces: FacesTable, folder: Path) -> Path:
+    parts = {"predictions": trained.predictions, "history": trained.history, "learner": trained.learner}
+    return store_model(folder, trained.predictor, faces=faces, **parts)

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from coded_faces import ETHNICITY, HEADS, HEIGHT, coded_faces, small_learner
+from coded_faces import ETHNICITY, HEADS, HEIGHT, coded_faces, small_learner, store
 from fastai.callback.mixup import CutMix, MixUp
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import Normalize
@@ -33,7 +33,7 @@ from agegender.model.learner import (
     learner_of,
     predictor_from_learner,
 )
-from agegender.model.training import Plan, fit, store_trained, train_network
+from agegender.model.training import Plan, fit, train_network
 from agegender.settings import ImageSettings, TrainingSettings
 
 mpl.use("Agg")
@@ -223,7 +223,7 @@ def test_an_exported_learner_is_loaded_and_names_its_version(
 def model_folder(faces: FacesTable, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "small"
     plan = Plan("small", "mobilenetv3_small_050", image=ImageSettings(size=32), training=TrainingSettings(epochs=1))
-    store_trained(train_network(faces, plan), faces, folder)
+    store(train_network(faces, plan), faces, folder)
     return folder
 
 
