@@ -126,19 +126,19 @@ class Ledger:
         self.values, self.single, self.crossed = values, tuple(single), tuple(crossed)
         self._chances: dict[tuple[str, tuple[str, ...]], GroupChances] = {}
         shares = _shares(list(values), has_crossed=bool(crossed))
+        families = ((False, slice(len(single))), (True, slice(len(single), None)))
         for metrics in _with_same_rows(values) if single or crossed else ():
             known = np.isfinite(values[metrics[0]])
-            count = min(deal_count, max(_MOST_DEALT_VALUES // max(int(known.sum()), 1), _FEWEST_DEALS))
             counted = [one.of_rows(known) for one in (*single, *crossed)]
-            dealt = deal(
-                [(values[metric][known], len(counted) if metric.key in FAMILY_SHARES else len(single))
-                 for metric in metrics],
-                [one.codes for one in counted], [one.size for one in counted], deal_count=count, seed=seed,
-            )  # fmt: skip
+            dealt = _deal_groupings({metric: values[metric][known] for metric in metrics}, counted, len(single),
+                                    deal_count=deal_count, seed=seed)  # fmt: skip
             for metric, sums in zip(metrics, dealt, strict=True):
-                judged = _judge(metric, counted[: len(sums)], sums, (len(single), shares))
-                for groups, chances in zip(counted, judged, strict=False):
-                    self._chances[metric.name, groups.columns] = chances
+                for is_crossed, family in families:
+                    groupings = counted[: len(sums)][family]
+                    judged = _judge(metric, groupings, sums[family], shares.get((metric.name, is_crossed)))
+                    self._chances |= {
+                        (metric.name, one.columns): made for one, made in zip(groupings, judged, strict=True)
+                    }
 
     def get(self, metric: str, columns: tuple[str, ...]) -> GroupChances | None:
         """Return the chances of one metric over one grouping, or None where it was not dealt."""
@@ -258,31 +258,31 @@ def _orders(row_count: int, deal_count: int, seed: int) -> Iterator[tuple[slice,
         yield slice(start, stop), order
 
 
+def _deal_groupings(
+    values: Mapping[RowMetric, Floats], groupings: Sequence[Grouping], single_count: int, *, deal_count: int, seed: int
+) -> list[list[DealtSums]]:
+    row_count = len(groupings[0].codes)
+    count = min(deal_count, max(_MOST_DEALT_VALUES // max(row_count, 1), _FEWEST_DEALS))
+    reach = [len(groupings) if metric.key in FAMILY_SHARES else single_count for metric in values]
+    codes, sizes = [one.codes for one in groupings], [one.size for one in groupings]
+    return deal(list(zip(values.values(), reach, strict=True)), codes, sizes, deal_count=count, seed=seed)
+
+
 def _judge(
-    metric: RowMetric,
-    groupings: Sequence[Grouping],
-    dealt: Sequence[DealtSums],
-    families: tuple[int, Mapping[tuple[str, bool], float]],
+    metric: RowMetric, groupings: Sequence[Grouping], dealt: Sequence[DealtSums], share: float | None
 ) -> list[GroupChances]:
-    """Return the chances of one metric over groupings, of which the first `families[0]` are single columns."""
-    single_count, shares = families
-    kind = _kind(metric, dealt)
+    """Return the chances of one family: a metric over groupings, tested together where they have a share."""
+    kind = "rate" if metric.is_rate else "signed" if metric.better == "zero" else "positive"
     t = [studentised_gaps(one, kind) for one in dealt]
-    corrected = [np.full(one.size, np.nan) for one in groupings]
-    for is_crossed, numbers in ((False, range(single_count)), (True, range(single_count, len(groupings)))):
-        if (metric.name, is_crossed) in shares and len(numbers):
-            tested = np.concatenate([_is_tested(groupings[number], dealt[number]) for number in numbers])
-            sizes = np.concatenate([_weighted(t[number], metric.better) for number in numbers], axis=1)
-            p_values = np.full(len(tested), np.nan)
-            if tested.any():
-                p_values[tested] = np.minimum(family_p_values(sizes[:, tested]) / shares[metric.name, is_crossed], 1.0)
-            edges = np.cumsum([0, *(groupings[number].size for number in numbers)])
-            for number, start, stop in zip(numbers, edges[:-1], edges[1:], strict=True):
-                corrected[number] = p_values[start:stop]
-    return [
-        _chances(groups, sums, one, p_corrected)
-        for groups, sums, one, p_corrected in zip(groupings, dealt, t, corrected, strict=True)
-    ]
+    p_values = [np.full(one.size, np.nan) for one in groupings]
+    tested = [_is_tested(groups, sums) for groups, sums in zip(groupings, dealt, strict=True)]
+    if share is not None and any(one.any() for one in tested):
+        sizes = [_weighted(one, metric.better)[:, chosen] for one, chosen in zip(t, tested, strict=True)]
+        together = np.minimum(family_p_values(np.concatenate(sizes, axis=1)) / share, 1.0)
+        parts = np.split(together, np.cumsum([chosen.sum() for chosen in tested])[:-1])
+        for one, chosen, part in zip(p_values, tested, parts, strict=True):
+            one[chosen] = part
+    return [_chances(*parts) for parts in zip(groupings, dealt, t, p_values, strict=True)]
 
 
 def _chances(groups: Grouping, sums: DealtSums, t: Floats, p_corrected: Floats) -> GroupChances:
@@ -307,13 +307,6 @@ def _mean_gap_null_95(means: Floats) -> float:
     count = means.shape[1]
     weights = 2.0 * np.arange(count) - (count - 1)
     return float(np.quantile(np.sort(means, axis=1) @ weights / (count * (count - 1) / 2), 0.95))
-
-
-def _kind(metric: RowMetric, dealt: Sequence[DealtSums]) -> str:
-    if metric.is_rate:
-        return "rate"
-    is_signed = metric.better == "zero" or any((one.sums < -1e-6).any() for one in dealt)
-    return "signed" if is_signed else "positive"
 
 
 def _is_ranked(groups: Grouping, sums: DealtSums) -> NDArray[np.bool_]:
