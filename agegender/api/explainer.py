@@ -74,8 +74,8 @@ class Explainer:
         UsageError
             It is no photo, or the model gives another number of scores than there are targets.
         """
-        from agegender.data.loading import read_item
+        from agegender.photos.reading import as_photo
         from agegender.photos.warping import fit_square
 
         name = str(photo) if isinstance(photo, (str, Path)) else "photo"
-        return self._explainer.explain(fit_square(read_item(photo), self.image_size), name)
+        return self._explainer.explain(fit_square(as_photo(photo), self.image_size), name)

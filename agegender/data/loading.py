@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -27,9 +26,9 @@ from PIL import Image
 from torch import Tensor
 
 from agegender.data.faces_table import FacesTable
-from agegender.errors import PhotoError, TableError, UsageError
+from agegender.errors import TableError, UsageError
 from agegender.heads import Head
-from agegender.photos.reading import decode_photo, read_photo, to_photo
+from agegender.photos.reading import as_photo
 from agegender.photos.reading_ahead import read_ahead
 from agegender.photos.warping import draw_changes, fit_square
 from agegender.settings import AugmentationSettings, ImageSettings
@@ -51,7 +50,7 @@ _MEANING_STAYS = {
 
 @dataclass(frozen=True, slots=True)
 class FaceItem:
-    """A photo (of any kind that `read_item` takes), one label per head as `head.labels` gives it, and its split."""
+    """A photo (of any kind that `as_photo` takes), one label per head as `head.labels` gives it, and its split."""
 
     photo: Any
     labels: tuple[float | int, ...]
@@ -119,27 +118,8 @@ class ReadPhoto(Transform):
 
 
 def read_item(item: Any, *, smallest_side: int | None = None) -> NDArray[np.uint8]:
-    """Return one photo, uint8 (H, W, 3) RGB; `smallest_side` as for `read_photo`.
-
-    Raises
-    ------
-    PhotoError
-        It cannot be read, or the item is of no kind that holds a photo.
-    """
-    if isinstance(item, FaceItem):
-        item = item.photo
-    if isinstance(item, (str, Path)):
-        return read_photo(Path(item), smallest_side=smallest_side)
-    if isinstance(item, bytes):
-        return decode_photo(item, "photo", smallest_side=smallest_side)
-    if isinstance(item, Image.Image):
-        return to_photo(item)
-    if isinstance(item, np.ndarray) and item.dtype == np.uint8 and item.ndim == 3 and item.shape[2] == 3:
-        return np.ascontiguousarray(item)
-    raise PhotoError(
-        f"a {type(item).__name__} is no photo: give a path, the bytes of a file, a Pillow image, or an array of "
-        "shape (H, W, 3) and dtype uint8."
-    )
+    """Return the photo of an item; see `as_photo`."""
+    return as_photo(item.photo if isinstance(item, FaceItem) else item, smallest_side=smallest_side)
 
 
 class NormalisePhotos(Transform):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agegender.data.faces_table import FacesTable
-from agegender.data.loading import NormalisePhotos, read_item
+from agegender.data.loading import NormalisePhotos
 from agegender.errors import FolderError, PhotoError
 from agegender.heads import Classification, Head, head_to_dict
 from agegender.model.checkpoint import load_network
@@ -26,6 +26,7 @@ from agegender.model.model_folder import heads_of, image_of
 from agegender.model.network import decode
 from agegender.model.precision import autocast, choose_device, choose_precision
 from agegender.photos.face_detection import FaceDetector, crop_largest_face, make_detector
+from agegender.photos.reading import as_photo
 from agegender.photos.reading_ahead import read_ahead
 from agegender.photos.warping import fit_square
 from agegender.progress import say, track
@@ -236,7 +237,7 @@ class Predictor:
 
     def _fitted(self, item: Any, *, crops: bool) -> NDArray[np.uint8] | PhotoError:
         try:
-            photo = read_item(item)
+            photo = as_photo(item)
             return self.fit_photo(self.crop_photo(photo) if crops else photo)
         except PhotoError as error:
             return error

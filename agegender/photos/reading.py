@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,6 +57,41 @@ class _Header:
     is_ordinary: bool  # eight bits per channel, grey or colour, without transparency: OpenCV gives its true colours
     is_jpeg: bool = False
     has_palette: bool = False
+
+
+def as_photo(item: Any, *, smallest_side: int | None = None) -> NDArray[np.uint8]:
+    """Return what holds a photo as one: a path, the bytes of a file, an array, or a Pillow image.
+
+    Parameters
+    ----------
+    item : str, Path, bytes, Pillow image, or NDArray, shape (H, W, 3), uint8, RGB
+    smallest_side : int, optional
+        As for `read_photo`.
+
+    Returns
+    -------
+    NDArray, shape (H, W, 3), uint8, RGB
+
+    Raises
+    ------
+    PhotoError
+        It cannot be read, or it is of no kind that holds a photo.
+    """
+    if isinstance(item, (str, Path)):
+        return read_photo(Path(item), smallest_side=smallest_side)
+    if isinstance(item, bytes):
+        return decode_photo(item, "photo", smallest_side=smallest_side)
+    if isinstance(item, Image.Image):
+        try:
+            return to_photo(item)
+        except ValueError as error:
+            raise PhotoError(f"photo: {error}") from error
+    if isinstance(item, np.ndarray) and item.dtype == np.uint8 and item.ndim == 3 and item.shape[2] == 3:
+        return np.ascontiguousarray(item)
+    raise PhotoError(
+        f"a value of the type {type(item).__name__} is no photo: give a path, the bytes of a file, a Pillow image, or an array of "
+        "shape (H, W, 3) and dtype uint8."
+    )
 
 
 def read_photo(path: Path, *, smallest_side: int | None = None) -> NDArray[np.uint8]:

@@ -146,7 +146,7 @@ def test_one_row_per_photo_whatever_its_kind(faces: FacesTable) -> None:
     assert table.iloc[5:].isna().all().all()
     assert {number: reason.split(":")[0] for number, reason in problems.items()} == {
         5: "absent.png",
-        6: "a int is no photo",
+        6: "a value of the type int is no photo",
     }
     nothing, all_problems = predictor.predict_photos([3])
     assert (list(nothing.columns), len(nothing)) == (list(table.columns), len(all_problems))

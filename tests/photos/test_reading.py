@@ -16,7 +16,7 @@ from PIL import Image
 
 from agegender.errors import FolderError, PhotoError
 from agegender.photos.finding import find_photos, list_photos
-from agegender.photos.reading import decode_photo, read_bytes, read_photo, to_photo
+from agegender.photos.reading import as_photo, decode_photo, read_bytes, read_photo, to_photo
 
 HOLED = {"palette_alpha", "rgba", "grey_alpha", "rgba_webp"}
 LOSSY = {"jpeg", "progressive", "markup_name", "cmyk", "grey", "exif_rotated"}
@@ -194,3 +194,14 @@ def test_missing_folder_and_file_in_its_place_are_folder_errors(tmp_path):
     for name, reason in [("none", "no folder"), ("file", "is a file")]:
         with pytest.raises(FolderError, match=reason):
             find_photos(tmp_path / name)
+
+
+def test_what_holds_a_photo_becomes_one_and_nothing_else_does(tmp_path: Path) -> None:
+    pixels = np.full((8, 6, 3), 77, np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    path = tmp_path / "a.png"
+    for item in (path, str(path), path.read_bytes(), pixels, pixels[:, ::-1], Image.fromarray(pixels)):
+        assert np.array_equal(as_photo(item), pixels)
+    for item in (3, pixels[0], pixels.astype(float), Image.new("F", (4, 4)), b"", tmp_path / "absent.png"):
+        with pytest.raises(PhotoError):
+            as_photo(item)
