@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from agegender import explain, report
 from agegender.api import explaining
@@ -16,6 +17,7 @@ from agegender.explanation.choosing_faces import Choice
 from agegender.explanation.face_explanation import read_explanations
 from agegender.explanation.lime_explainer import LimeSettings
 from agegender.heads import KNOWN_HEADS as HEADS
+from agegender.heads import Classification, Regression
 from agegender.model.checkpoint import save_weights
 from agegender.model.model_folder import network_entries
 from agegender.model.network import Statistics, make_network
@@ -24,6 +26,7 @@ from agegender.settings import ImageSettings
 from agegender.writing import write_json
 
 SETTINGS = LimeSettings(64, "face-grid", has_trust=False)
+IMAGE = ImageSettings(size=32)
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +42,17 @@ def model_folder(tmp_path_factory) -> Path:
         label = {"age_years": 10.0 * i, "gender": "male", "ethnicity": "Asian" if i % 2 else "White", "split": "test"}
         rows.append({"path": f"{i}.png", "source": "csv", **label})
     write_faces(FacesTable(make_table(rows), photos), folder / "faces.parquet")
-    ages, image = {"age": Statistics(35.0, 20.0)}, ImageSettings(size=32)
-    save_weights(make_network("resnet18", HEADS, ages, image_size=32), folder / "weights.safetensors")
-    write_json(folder / "model.json", {"name": "toy", **network_entries(HEADS, image, ages, "resnet18")})
+    toy = toy_predictor(HEADS)
+    save_weights(toy.network, folder / "weights.safetensors")
+    write_json(folder / "model.json", toy.card)
     return folder
+
+
+def toy_predictor(heads) -> Predictor:
+    statistics = {head.name: Statistics(35.0, 20.0) for head in heads if head.kind == "regression"}
+    card = {"name": "toy", **network_entries(heads, IMAGE, statistics, "resnet18")}
+    network = make_network("resnet18", heads, statistics, image_size=IMAGE.size)
+    return Predictor(network, card, device=torch.device("cpu"), precision="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +146,15 @@ def test_interrupted_it_keeps_what_is_done(model, photos, tmp_path, capsys, monk
     assert "2 of 4 explanations are done, kept in" in capsys.readouterr().err
 
 
+def test_every_head_is_explained_in_its_own_words(photos):
+    heads = (*HEADS, Regression("height", "height_cm", "cm"), Classification("mood", "mood", ("calm", "happy", "sad")))
+    (face,) = explain_photos(toy_predictor(heads), [PhotoToExplain(photos[0], "x")], SETTINGS, None).faces
+    assert [one.target.name for one in face.maps[2:]] == ["height", "mood: calm", "mood: happy", "mood: sad"]
+    assert [one.target.unit for one in face.maps[2:]] == ["cm", *["log-odds"] * 3]
+    assert all(np.abs(one.weights()).sum() > 0 for one in face.maps)
+    assert {"predicted_height_cm", "predicted_mood", "mood_probability_sad"} <= set(face.predictions)
+
+
 def test_second_opinions_stand_beside_the_maps(model, photos):
     wanted = [PhotoToExplain(photos[0], "x")]
     (face,) = explain_photos(model, wanted, SETTINGS, None, has_second_opinions=True).faces
@@ -145,8 +164,6 @@ def test_second_opinions_stand_beside_the_maps(model, photos):
 
 
 def test_the_untrained_copy_has_other_answers(model):
-    import torch
-
     explainer = explaining.explainer_of(model, SETTINGS)
     images = torch.randint(0, 255, (3, 3, 32, 32), dtype=torch.uint8)
     assert explainer.untrained_scores is not None
@@ -162,7 +179,7 @@ def test_the_untrained_copy_has_other_answers(model):
         (["a.jpg", "--samples", "many"], "--samples many"),
         (["--random", "3", "--group", "Asian"], "expected COLUMN=VALUE"),
         (["--random", "3", "--group", "planet=Mars"], "no column 'planet'"),
-        (["--random", "3", "--group", "ethnicity=Martian"], "there are Asian, White"),
+        (["--random", "3", "--group", "ethnicity=Martian"], "Did you mean Asian?"),
         (["no-such.jpg"], "no photo can be read (1 given): "),
     ],
 )
