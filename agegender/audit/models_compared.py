@@ -249,26 +249,24 @@ def _shared(
 
 
 def _with_change(both: pd.DataFrame, head: Head) -> pd.DataFrame:
+    """Return the shared rows with a head's change, and its predictions named after the first and the second model."""
     label, other = both[head.column], both[f"{head.column}_second"]
-    is_other = (
-        (label - other).abs() > 1e-6
-        if isinstance(head, Regression)
-        else label.notna() & other.notna() & (label != other)
-    )
+    kept = [head.predicted]
+    if isinstance(head, Regression):
+        is_other = (label - other).abs() > 1e-6
+        error = head.absolute_error_column
+        kept, change = [*kept, error], (both[f"{error}_second"] - both[error]).to_numpy()
+    else:
+        is_other = label.notna() & other.notna() & (label != other)
+        change = _class_change(both[f"{head.right_column}_second"] - both[head.right_column])
     if is_other.any():
         raise TableError(
             f"{int(is_other.sum())} photos have another {head.title} label in the second table, first "
             f"{both['path'][is_other].iloc[0]!r}; compare models on the same labels."
         )
-    kept = [head.predicted, *([head.absolute_error_column] if isinstance(head, Regression) else [])]
-    if isinstance(head, Regression):
-        own = head.absolute_error_column
-        change: Any = both[f"{own}_second"] - both[own]
-    else:
-        change = _class_change(both[f"{head.right_column}_second"] - both[head.right_column])
     both = both.rename(columns={name: f"{name}_first" for name in kept}).assign(**{change_column(head): change})
     gone = {head.column, *head.derived_columns} - set(kept)
-    return both.drop(columns=[f"{name}_second" for name in gone], errors="ignore")
+    return both.drop(columns=[f"{name}_second" for name in gone])
 
 
 def _class_change(change: pd.Series) -> NDArray[np.object_]:
