@@ -106,7 +106,7 @@ class CommandParser(argparse.ArgumentParser):
         return f"{', '.join(f'{name} ({helps.get(name)})' for name in names.split(', '))} is missing."
 
     def _stray(self, words: str) -> str:
-        return f"{words} belongs to no option. Write the option before it, such as --name {words.split()[0]}."
+        return f"{words} belongs to no option. Write the option before it, such as --name {words.split(maxsplit=1)[0]}."
 
     def _both(self, one: str, other: str) -> str:
         return f"{one} and {other} exclude each other: give one of them."

@@ -29,10 +29,10 @@ def thumbnail(path: Path | None, *, hide_faces: bool = False, size: int = SIZE_P
     size : int
         Side of the square in pixels.
     """
-    from agegender.photos.reading import read_photo
-
     if path is None:
         return ""
+    from agegender.photos.reading import read_photo
+
     try:
         photo = read_photo(path)
     except (PhotoError, OSError):

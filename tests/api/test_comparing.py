@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from agegender.api.comparing import compare_models, write_submission
 
 from agegender import compare
+from agegender.api.comparison import Comparison
+from agegender.audit.models_compared import write_submission
 from agegender.audit.predictions_table import write_predictions
 from agegender.errors import TableError
 
@@ -41,9 +42,9 @@ def tables(tmp_path: Path) -> list[Path]:
 
 
 def test_the_better_model_leads_and_the_difference_is_paired(tables: list[Path]) -> None:
-    contest = compare_models(tables)
-    assert contest.board["model"].tolist() == ["good", "bad"]
-    assert contest.pairs["bad"].changes["age"].error_difference.value == pytest.approx(3.0)
+    comparison = Comparison(tables)
+    assert comparison.board["model"].tolist() == ["good", "bad"]
+    assert comparison.pairs["bad"].changes["age"].error_difference.value == pytest.approx(3.0)
 
 
 def test_a_submission_has_one_age_a_line_and_no_header(tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +12,8 @@ from agegender.audit.predictions_table import write_predictions
 from agegender.data.faces_table import write_faces
 from agegender.report import main
 from pages.report_inputs import make_photos, make_predictions
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 @pytest.fixture
@@ -58,7 +64,8 @@ def test_foreign_table_is_audited_with_its_own_column_names(tmp_path, capsys):
         (["--models-dir", "nowhere"], "no model"),
         (["--model", "nowhere"], "no model folder"),
         (["--predictions", "nowhere.csv"], "no predictions table"),
-        (["--predictions", "t.csv", "--columns", "age=x"], "OURS=THEIRS"),
+        (["--predictions", "t.csv", "--columns", "age=x"], "no column of ours"),
+        (["--predictions", "t.csv", "--columns", "age_years"], "OURS=THEIRS"),
         (["--predictions", "t.csv", "--columns", "age_years=x"], "no column 'x'"),
         (["--predictions", "t.csv"], "--columns"),
         (["--predictions", "t.csv", "--images", "nowhere"], "no folder"),
@@ -73,3 +80,63 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys,
     assert error.count("\n") == 1
     assert message in error
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_columns_of_any_head_can_be_mapped(tmp_path, capsys):
+    table = make_predictions(80)[["gender"]].assign(h=range(80), pred_h=range(1, 81))
+    table.to_csv(tmp_path / "theirs.csv", index=False)
+    code = main([
+        "--predictions", str(tmp_path / "theirs.csv"), "--out", str(tmp_path / "out"), "--json",
+        "--columns", "height_cm=h", "predicted_height_cm=pred_h",
+    ])  # fmt: skip
+    assert code == 0
+    assert json.loads(capsys.readouterr().out)["photos"] == 80
+    page = (tmp_path / "out" / "bias.html").read_text()
+    assert "True against predicted height" in page
+    assert "by h<" not in page
+
+
+def test_title_never_leads_out_of_the_reports(tmp_path, capsys):
+    make_predictions(60).to_csv(tmp_path / "t.csv", index=False)
+    code = main(
+        ["--predictions", str(tmp_path / "t.csv"), "--reports-dir", str(tmp_path / "reports"), "--title", "../../x"]
+    )
+    assert code == 0
+    assert capsys.readouterr().out.count("wrote") == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["reports", "t.csv"]
+
+
+WITHOUT_HEAVY_ONES = """
+import importlib.abc, sys
+class Forbidden(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "fastai", "cv2", "torchvision", "timm"):
+            raise ImportError(name + " must not be needed here")
+sys.meta_path.insert(0, Forbidden())
+from agegender.{command} import main
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+def run_without_heavy_ones(command: str, arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    script = WITHOUT_HEAVY_ONES.format(command=command)
+    called = [sys.executable, "-c", script, *arguments]
+    return subprocess.run(called, cwd=folder, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+
+
+def test_report_on_a_table_needs_neither_torch_nor_fastai_nor_opencv(tmp_path):
+    make_predictions(90).assign(split="test").to_csv(tmp_path / "t.csv", index=False)
+    arguments = ["--predictions", str(tmp_path / "t.csv"), "--out", str(tmp_path / "out")]
+    result = run_without_heavy_ones("report", arguments, tmp_path)
+    assert result.returncode == 0, result.stderr
+    for name in ("index", "bias", "card"):
+        assert (tmp_path / "out" / f"{name}.html").stat().st_size > 10_000
+
+
+def test_comparing_tables_needs_neither_torch_nor_fastai_nor_opencv(tmp_path):
+    for name, years in (("a", 37.0), ("b", 38.0)):
+        table = make_predictions(90).assign(split="test", predicted_age_years=years)
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    result = run_without_heavy_ones("compare", ["a.csv", "b.csv"], tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "reports" / "compare-a-b" / "compare.html").is_file()
