@@ -62,11 +62,6 @@ class RegionWeight:
     high: float
     pixel_share: float
 
-    @property
-    def is_clear(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return bool(self.low > 0 or self.high < 0)
-
 
 @dataclass(frozen=True)
 class Curve:

@@ -21,7 +21,7 @@ from agegender.errors import UsageError
 from agegender.explanation.superpixels import Regions
 from agegender.explanation.surrogate import Numbers, fit_targets, top_overlap
 
-ScoreImages = Callable[[Tensor], Tensor]
+ScoreImages = Callable[[Tensor], Tensor | NDArray[np.floating]]
 Design = NDArray[np.uint8]
 
 LARGEST_AUTO_SAMPLES = 768
@@ -86,7 +86,7 @@ class Evaluator:
     Attributes
     ----------
     score_images : callable
-        uint8 (N, 3, S, S) to float (N, targets).
+        uint8 (N, 3, S, S) to float (N, targets), a tensor or an array.
     photo, covered : array, shape (S, S, 3), uint8
         What is seen of a visible and of a covered region.
     regions : Regions
@@ -132,7 +132,7 @@ class Evaluator:
         return torch.where(visible[:, region_map].unsqueeze(1), photo, covered)
 
     def _score_batch(self, visible: Tensor) -> Tensor:
-        scores = self.score_images(self.compose(visible))
+        scores = torch.as_tensor(self.score_images(self.compose(visible)))  # somebody's model may answer in numpy
         if scores.ndim != 2 or len(scores) != len(visible):
             raise UsageError(
                 f"the model answered {len(visible)} photos with an array of shape {tuple(scores.shape)}; "

@@ -67,6 +67,15 @@ def test_batches_change_nothing_but_their_number(photo, another_photo):
     assert sizes == [50, 16, 16, 16, 2]
 
 
+def test_scores_may_be_an_array(photo, another_photo):
+    design = independent_design(4, 5, np.random.default_rng(0))
+    tensor, array = (
+        Evaluator(score, photo, another_photo, STRIPES).scores(design)
+        for score in (lambda images: images.float().mean((2, 3)), lambda images: images.float().mean((2, 3)).numpy())
+    )
+    assert np.array_equal(tensor, array)
+
+
 def test_scores_of_a_wrong_shape_are_refused(photo):
     evaluator = Evaluator(
         lambda images: torch.zeros(len(images)), photo, photo, Regions(np.zeros((64, 64), dtype=np.int64), ("all",))
