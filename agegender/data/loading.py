@@ -138,6 +138,11 @@ class NormalisePhotos(Transform):
         values = torch.arange(256, dtype=torch.float64).view(1, 256, 1)
         self.table = (values * self.scale.view(1, 1, 3) + self.shift.view(1, 1, 3)).to(torch.float32)
 
+    def to(self, device: torch.device) -> NormalisePhotos:
+        """Move it, as fastai does with a loader, so that no batch has to wait for six numbers."""
+        self.shift, self.scale = self.shift.to(device), self.scale.to(device)
+        return self
+
     def encodes(self, photos: TensorPhoto) -> TensorPhoto:
         """Normalise a batch."""
         return self.normalise(photos.as_subclass(Tensor)).as_subclass(TensorPhoto)
@@ -157,7 +162,7 @@ class NormalisePhotos(Transform):
             pixels = pixels * 255
         if pixels.device.type != "cpu" or pixels.is_floating_point():
             floats = pixels.to(torch.float32, memory_format=torch.channels_last, copy=True)
-            return floats.mul_(self.scale.to(pixels.device)).add_(self.shift.to(pixels.device))
+            return floats.mul_(self.scale).add_(self.shift)
         # A byte has 256 values and needs no arithmetic: 11 ms instead of 37 for 64 photos at 224 px and one core; and
         # unlike torch's operations it never waits for a second core that is busy with reading.
         count, _, height, width = pixels.shape

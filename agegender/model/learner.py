@@ -355,12 +355,13 @@ def _check_outputs(network: nn.Module, heads: Sequence[Head], size: int) -> None
 def _image_of_loaders(dls: Any, size: int | None) -> ImageSettings:
     """Return the size and normalisation of a Learner's photos."""
     loader = dls.valid
-    for transform in loader.after_batch.fs:
+    transforms = getattr(getattr(loader, "after_batch", None), "fs", ())  # a torch loader has none
+    for transform in transforms:
         if isinstance(transform, (NormalisePhotos, Normalize)):
             mean, std = (tuple(torch.as_tensor(part).flatten().tolist()) for part in (transform.mean, transform.std))
             break
     else:
-        if not any(isinstance(transform, IntToFloatTensor) for transform in loader.after_batch.fs):
+        if not any(isinstance(transform, IntToFloatTensor) for transform in transforms):
             raise UsageError(
                 "the Learner's batches are normalised in a way that is not known here: there is no Normalize among its "
                 "batch_tfms. Say image=ImageSettings(size=…, mean=…, std=…)."

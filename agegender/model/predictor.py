@@ -74,7 +74,7 @@ class Predictor:
         self.scoring_precision = choose_precision(precision, self.device)
         self.image, self.heads = image_of(card), heads_of(card)
         self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
-        self._normalisation = NormalisePhotos(self.image.mean, self.image.std)
+        self._normalisation = NormalisePhotos(self.image.mean, self.image.std).to(self.device)
 
     @classmethod
     def load(

@@ -89,8 +89,8 @@ def as_photo(item: Any, *, smallest_side: int | None = None) -> NDArray[np.uint8
     if isinstance(item, np.ndarray) and item.dtype == np.uint8 and item.ndim == 3 and item.shape[2] == 3:
         return np.ascontiguousarray(item)
     raise PhotoError(
-        f"a value of the type {type(item).__name__} is no photo: give a path, the bytes of a file, a Pillow image, or an array of "
-        "shape (H, W, 3) and dtype uint8."
+        f"a value of the type {type(item).__name__} is no photo: give a path, the bytes of a file, a Pillow image, or "
+        "an array of shape (H, W, 3) and dtype uint8."
     )
 
 

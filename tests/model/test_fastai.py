@@ -13,6 +13,7 @@ import torch
 from coded_faces import ETHNICITY, HEADS, HEIGHT, coded_faces, small_learner, store
 from fastai.callback.mixup import CutMix, MixUp
 from fastai.data.block import CategoryBlock, DataBlock
+from fastai.data.core import DataLoaders
 from fastai.data.transforms import Normalize
 from fastai.interpret import ClassificationInterpretation, Interpretation
 from fastai.learner import Learner, load_learner
@@ -305,6 +306,14 @@ def test_a_learner_of_one_s_own_becomes_a_predictor(faces: FacesTable) -> None:
 def test_without_normalize_the_range_of_a_float_is_taken(faces: FacesTable) -> None:
     predictor = predictor_from_learner(own_learner(faces), heads=HEADS, device="cpu")
     assert (predictor.image.mean, predictor.image.std) == ((0, 0, 0), (1, 1, 1))
+
+
+def test_a_normalisation_that_is_not_known_is_asked_for(faces: FacesTable) -> None:
+    photos = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(4, 3, 32, 32), torch.zeros(4)))
+    learner = Learner(DataLoaders(photos, photos), TwoAnswers(), loss_func=nn.MSELoss())
+    with pytest.raises(UsageError, match=r"ImageSettings\(size"):
+        predictor_from_learner(learner, heads=HEADS, image_size=32)
+    assert predictor_from_learner(learner, heads=HEADS, image=ImageSettings(size=32), device="cpu").image.size == 32
 
 
 def test_outputs_that_are_not_those_of_the_heads_are_refused_with_their_shapes(faces: FacesTable) -> None:
