@@ -38,7 +38,7 @@ class Faces(FacesTable):
     --------
     >>> import pandas as pd
     >>> faces = Faces.from_frame(pd.DataFrame({"path": ["a.jpg", "b.jpg"], "age_years": [7, 34]}), root="photos")
-    >>> len(faces.kept()), faces.table["gender"].isna().all()
+    >>> len(faces.kept()), bool(faces.table["gender"].isna().all())
     (2, True)
     """
 

@@ -1,4 +1,4 @@
-"""Models that version 0.1 stored: they load, and predict what version 0.1 predicted of the same photos."""
+"""What earlier versions stored, of drawn faces: it loads, and says what it said then."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import lzma
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from agegender import Audit, report
+from agegender.audit.predictions_table import read_predictions
+from agegender.data.faces_table import read_faces
 from agegender.heads import AGE, GENDER, with_settings
 from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE
 from agegender.model.predictor import Predictor
 
-GOLDEN = Path(__file__).parent / "golden_0_1"
+GOLDEN = Path(__file__).parent / "0.1"
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text(encoding="utf-8"))
 PHOTOS = np.load(GOLDEN / "photos.npz")["photos"]
 
@@ -47,3 +51,23 @@ def test_it_predicts_as_it_did(predictor: Predictor, loss: str) -> None:
 def test_it_is_explained_by_the_same_scores(predictor: Predictor, loss: str) -> None:
     scores = predictor.score_images(torch.from_numpy(PHOTOS).permute(0, 3, 1, 2))
     np.testing.assert_allclose(scores.numpy(), EXPECTED[loss]["scores"], atol=1e-3)
+
+
+def test_its_tables_are_read_and_audited() -> None:
+    folder = GOLDEN / "soft-labels"
+    faces = read_faces(folder / "faces.parquet")
+    assert faces.kept()["split"].value_counts().to_dict() == {"train": 280, "valid": 60, "test": 60}
+    table = read_predictions(folder / "predictions.parquet")
+    audit = Audit(table)
+    assert audit.heads == (AGE, GENDER)
+    old = pd.read_parquet(folder / "predictions.parquet").query("split == 'test'")
+    error = (old["predicted_age_years"] - old["age_years"]).abs().mean()
+    assert audit.metrics["test"]["age"]["mae"] == pytest.approx(error, abs=1e-9)
+    chances = audit.rows.set_index("path")["gender_probability_female"]
+    np.testing.assert_allclose(chances[old["path"]], old["female_probability"], atol=1e-9)
+
+
+def test_its_folder_is_reported_on(tmp_path: Path) -> None:
+    words = ["--model", str(GOLDEN / "soft-labels"), "--reports-dir", str(tmp_path)]
+    assert report.main(words) == 0
+    assert {path.name for path in tmp_path.rglob("*.html")} == {"index.html", "bias.html", "card.html"}
