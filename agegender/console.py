@@ -106,14 +106,14 @@ class CommandParser(argparse.ArgumentParser):
         return f"{', '.join(f'{name} ({helps.get(name)})' for name in names.split(', '))} is missing."
 
     def _stray(self, words: str) -> str:
-        return f"{words} belongs to no option. Write the option before it, such as --name {words.split(maxsplit=1)[0]}."
+        return f"{words} belongs to no option. Write the option before it, such as --name {words.partition(' ')[0]}."
 
     def _both(self, one: str, other: str) -> str:
         return f"{one} and {other} exclude each other: give one of them."
 
 
 # What argparse says -> what we say; the groups of the pattern are the arguments.
-_WORDS = {
+_WORDS: dict[str, Callable[..., str]] = {
     r"argument (\S+): invalid choice: '?(.*?)'? \(choose from (.*)\)": CommandParser._no_choice,
     r"argument (\S+): invalid (int|float) value: '?(.*?)'?": CommandParser._no_number,
     r"argument (\S+): expected (?:one|at least one) argument": CommandParser._no_value,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agegender.console import Result, command_parser, execute, metrics_lines
 from agegender.errors import UsageError
-from agegender.options import add_faces_options, add_model_options, add_split_option
+from agegender.options import add_faces_options, add_model_options, add_split_option, check_device, check_faces_options
 
 if TYPE_CHECKING:
     from agegender.data.faces_table import FacesTable
@@ -25,7 +25,9 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = command_parser("evaluate", "Predict labelled faces with a model, and measure it.", epilog=EPILOG)
     add_model_options(parser)
-    add_faces_options(parser, faces=" (default: the one the model was trained with)", data="", source="")
+    add_faces_options(
+        parser, faces=" (default: the one the model was trained with)", data="", source=" (default: recognised)"
+    )
     add_split_option(
         parser,
         "which part to predict (default: test; all of a --data folder, which the model has never seen and which is not "
@@ -42,6 +44,12 @@ def run(options: argparse.Namespace) -> Result:
     """Gather, predict, measure."""
     if options.source and not options.data:
         raise UsageError(f"--source {options.source} needs --data FOLDER: where are its photos?")
+    if options.data and options.split not in (None, "all"):
+        raise UsageError(
+            f"--split {options.split}: a --data folder is new to the model and has no splits; leave --split out."
+        )
+    check_faces_options(options)
+    check_device(options.device)
     from agegender.model.model_folder import chosen_model
     from agegender.writing import check_writable
 
@@ -54,8 +62,6 @@ def run(options: argparse.Namespace) -> Result:
 
     model = Model.load(folder, device=options.device, precision=options.precision)
     split = options.split or ("all" if options.data else "test")
-    if options.data and split != "all":
-        raise UsageError(f"--split {split}: a --data folder is new to the model and has no splits; leave --split out.")
     predictions = model.predict(_faces(options, folder), split=split)
     metrics = evaluation_metrics(predictions, model.heads)
     if options.out:

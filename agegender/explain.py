@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 from agegender.console import Result, command_parser, execute
 from agegender.errors import UsageError
 from agegender.explanation import EXPLANATIONS_FOLDER, FILLS, SEGMENTS
-from agegender.options import add_folder_option, add_model_options, add_no_faces_option, add_split_option
+from agegender.options import (
+    add_folder_option,
+    add_model_options,
+    add_no_faces_option,
+    add_split_option,
+    check_device,
+    check_faces_file,
+    check_photos,
+)
 
 if TYPE_CHECKING:
     from agegender.api.explaining import Explanations
@@ -30,7 +38,7 @@ Each photo's explanation is written to --out as soon as it is done; interrupted,
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = command_parser("explain", "Show which parts of a face a prediction rests on.", epilog=EPILOG)
-    parser.add_argument("photos", metavar="PHOTO", nargs="*", type=Path, help="photos to explain")
+    parser.add_argument("photos", metavar="PHOTO", nargs="*", type=Path, help="photos, or folders of photos")
     add_model_options(parser)
     table = parser.add_argument_group("faces of a table")
     table.add_argument(
@@ -69,13 +77,18 @@ def build_parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> Result:
     """Choose, explain, write."""
     samples, group = _samples(options.samples), _group(options)
+    check_photos(options.photos)
+    check_faces_file(options.faces)
+    check_device(options.device)
     from agegender.model.model_folder import chosen_model
 
     folder = chosen_model(options.model, options.models_dir)
+    _check_group(group, options.faces, folder)
     from agegender.api.explaining import PhotoToExplain, chosen_photos, explain_photos
     from agegender.api.model import Model
     from agegender.explanation.choosing_faces import Choice
     from agegender.explanation.lime_explainer import LimeSettings
+    from agegender.photos.finding import named_photos, printable
     from agegender.writing import check_writable
 
     reports = options.reports_dir / folder.name
@@ -84,7 +97,7 @@ def run(options: argparse.Namespace) -> Result:
     model = Model.load(folder, device=options.device, precision=options.precision)
     settings = LimeSettings(samples, options.segments, fill=options.fill, seed=options.seed, device=str(model.device))
     choice = Choice(options.worst, options.best, options.random, group, options.seed)
-    photos = [PhotoToExplain(photo, str(photo)) for photo in options.photos] or chosen_photos(
+    photos = [PhotoToExplain(photo, printable(photo)) for photo in named_photos(options.photos)] or chosen_photos(
         model, folder, choice, faces_file=options.faces, split=options.split
     )
     explanations = explain_photos(model, photos, settings, out, has_second_opinions=options.second_opinions)
@@ -128,6 +141,20 @@ def _group(options: argparse.Namespace) -> dict[str, str]:
         if "=" not in text:
             raise UsageError(f"--group {text}: expected COLUMN=VALUE, for example ethnicity=Asian.")
     return dict(text.split("=", 1) for text in options.group)
+
+
+def _check_group(group: dict[str, str], faces_file: Path | None, folder: Path) -> None:
+    """Refuse a group that nobody is in before torch is loaded."""
+    if not group:
+        return
+    from agegender.audit.predictions_table import read_predictions
+    from agegender.data.faces_table import read_faces
+    from agegender.explanation.choosing_faces import of_group
+    from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE
+
+    is_predicted = faces_file is None and (folder / PREDICTIONS_FILE).is_file()
+    rows = read_predictions(folder / PREDICTIONS_FILE) if is_predicted else None
+    of_group(read_faces(faces_file or folder / FACES_FILE).kept() if rows is None else rows, group)
 
 
 def _document(explanations: Explanations) -> list[dict[str, Any]]:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agegender.errors import UsageError
+from agegender.errors import PhotoError, TableError, UsageError, WeightsError, did_you_mean
+from agegender.photos.finding import ARCHIVES, neighbours, require_folder
 from agegender.settings import (
     DRAWN_DEFAULTS,
+    LARGEST_IMAGE_SIZE,
     OWN_DEFAULTS,
     PRECISIONS,
     SIZES,
@@ -20,6 +22,8 @@ from agegender.settings import (
 )
 
 _DEFAULTS = TrainingSettings()
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
+_LARGEST = {"image_size": LARGEST_IMAGE_SIZE}
 _LEAST = {"epochs": 1, "batch_size": 2, "image_size": 32, "limit": 1, "seed": 0}
 
 
@@ -81,6 +85,70 @@ def add_no_faces_option(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def check_faces_options(options: argparse.Namespace) -> None:
+    """Refuse a source, a folder or a table that is not there, before anything heavy is loaded.
+
+    Raises
+    ------
+    UsageError, FolderError, TableError
+        One is not, or they exclude each other.
+    """
+    from agegender.data.sources import source_name
+
+    if options.source:
+        source_name(options.source)
+    if options.faces is not None and options.data:
+        raise UsageError("give either --faces or --data, not both: a faces table knows its own folder.")
+    for folder in options.data:
+        check_data_folder(folder)
+    check_faces_file(options.faces)
+
+
+def check_data_folder(folder: Path) -> None:
+    """Refuse what is neither a folder nor a table of labels."""
+    is_table = folder.is_file() and not folder.name.lower().endswith(ARCHIVES)  # which a csv source reads
+    if not is_table:
+        require_folder(folder)
+
+
+def check_faces_file(path: Path | None) -> None:
+    """Refuse a faces table that is not there."""
+    if path is None or path.is_file():
+        return
+    if path.is_dir():
+        raise TableError(
+            f"--faces {path} is a folder, and a faces table is one file. Name a folder with --data {path}."
+        )
+    near = did_you_mean(path.name, neighbours(path))
+    raise TableError(f"there is no faces table at {path}.{near} `agegender prepare --out {path}` makes one.")
+
+
+def check_photos(photos: Sequence[Path]) -> None:
+    """Refuse photos of which none is there, before a model is loaded for them.
+
+    Raises
+    ------
+    PhotoError
+        There is none.
+    """
+    if photos and not any(photo.exists() for photo in photos):
+        near = did_you_mean(photos[0].name, neighbours(photos[0]))
+        raise PhotoError(f"there is no photo {photos[0]}.{near} Name a photo, or a folder of photos.")
+
+
+def check_device(name: str) -> None:
+    """Refuse what is no name of a device; whether it is here is seen when torch is loaded.
+
+    Raises
+    ------
+    UsageError
+        It is none.
+    """
+    if not re.fullmatch(rf"auto|({'|'.join(_DEVICES)})(:\d+)?", name):
+        meant = " Did you mean cuda?" if name.lower().startswith(("gpu", "nvidia")) else did_you_mean(name, _DEVICES)
+        raise UsageError(f"--device {name}: there is no such device.{meant} There are auto, cpu, cuda, cuda:1, …")
+
+
 def pairs_of(texts: Sequence[str], option: str, form: str) -> dict[str, str]:
     """Return NAME=VALUE pairs as a dictionary.
 
@@ -117,7 +185,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         data,
         faces=" made by `agegender prepare`",
         data=" (default: faces drawn here)",
-        source=" (default: drawn_faces)",
+        source=" (default: recognised; without --data, faces are drawn)",
     )
     data.add_argument(
         "--fold", metavar="K", type=int, help="of a table with folds: test on fold K, validate on the next (default: 0)"
@@ -153,11 +221,31 @@ def check_training_options(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < minimum:
             raise UsageError(f"--{name.replace('_', '-')} {value} is too small; it must be at least {minimum}.")
+    for name, maximum in _LARGEST.items():
+        if (getattr(options, name) or 0) > maximum:
+            raise UsageError(f"--{name.replace('_', '-')} {getattr(options, name)} is too large; at most {maximum}.")
     for name in ("learning_rate", "weight_decay"):
         value = getattr(options, name)
         if not 0 <= value < float("inf") or (value == 0 and name == "learning_rate"):
             raise UsageError(f"--{name.replace('_', '-')} {value:g} is out of range; it must be above 0.")
     check_model_name(options.name)
+    check_faces_options(options)
+    check_device(options.device)
+    _check_weights(options.weights)
+
+
+def _check_weights(given: str | None) -> None:
+    if given in (None, "none", "imagenet") or Path(str(given)).is_file():
+        return
+    place = Path(str(given))
+    if place.is_dir():
+        if not any(place.glob("*.safetensors")):
+            raise WeightsError(f"--weights {place} is no model folder: it has no weights.safetensors.")
+        return
+    near = did_you_mean(str(given), ["imagenet", "none", *neighbours(place)])
+    raise WeightsError(
+        f"--weights {given}: there is no such file.{near} Give imagenet, none, a file or a model folder."
+    )
 
 
 def training_keywords(options: argparse.Namespace) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from agegender.console import Result, command_parser, execute
 from agegender.errors import PhotoError
-from agegender.options import add_model_options
+from agegender.options import add_model_options, check_device, check_photos
 
 EPILOG = """\
 examples:
@@ -44,6 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> Result:
     """Load the model, predict every photo."""
+    check_photos(options.photos)
+    check_device(options.device)
     from agegender.model.model_folder import chosen_model
     from agegender.writing import check_writable
 

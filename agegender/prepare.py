@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agegender.console import Result, command_parser, execute
-from agegender.data.sources import DESCRIPTIONS, choices
+from agegender.data.sources import DESCRIPTIONS, choices, source_name
 from agegender.errors import OutputError, UsageError
+from agegender.options import check_data_folder
 from agegender.settings import (
     CROPS,
     NEAR_RADIUS_BITS,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from agegender.data.preparing import Dataset
 
 _LISTED_NAMES = 5
+_OTHER_TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".json", ".txt", ".html")
 EPILOG = """\
 sources:
 {sources}
@@ -72,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(steps=[])
     data = parser.add_argument_group("data")
     for option, metavar, text in (
-        ("--source", "NAME", "layout of the folders that follow (see below)"),
+        ("--source", "NAME", "layout of the folders that follow (see below; default: recognised)"),
         ("--data", "FOLDER", "folder of labelled faces; may be given several times"),
         ("--option", "NAME=VALUE", "an option of the source before it"),
     ):
@@ -173,12 +175,12 @@ def _add_cropping(group: argparse._ArgumentGroup) -> None:
 def run(options: argparse.Namespace) -> Result:
     """Prepare, write the table and, when asked, the page."""
     started = time.monotonic()
+    _check_outputs(options.out, options.report)
     settings = _settings(options)
     datasets = name_datasets(options.steps)
     from agegender.data.faces_table import write_faces
     from agegender.data.preparing import prepare_datasets
 
-    _check_outputs(options.out, options.report)
     faces, counts = prepare_datasets(datasets, settings)
     write_faces(faces, options.out)
     if settings.crop != "none" and settings.crops is not None:
@@ -197,10 +199,16 @@ def run(options: argparse.Namespace) -> Result:
 
 def name_datasets(steps: Sequence[tuple[str, Any]]) -> list[Dataset]:
     """Return what --source, --data, --option and --columns name; the last three belong to the source before them."""
+    by_source = _steps_by_source(steps)
+    for option, value in steps:
+        if option == "--source":
+            source_name(value)
+        elif option == "--data":
+            check_data_folder(Path(value))
     from agegender.data.preparing import Dataset
 
     datasets = []
-    for source, given in _steps_by_source(steps):
+    for source, given in by_source:
         options: dict[str, Any] = dict(_pair(value, option) for option, value in given if option == "--option")
         columns = [_pair(pair, option) for option, value in given if option == "--columns" for pair in value]
         if columns:
@@ -215,10 +223,10 @@ def name_datasets(steps: Sequence[tuple[str, Any]]) -> list[Dataset]:
 def _steps_by_source(steps: Sequence[tuple[str, Any]]) -> list[tuple[str, list[tuple[str, Any]]]]:
     """Return each source with the options that stand behind it; with a single source the order does not matter."""
     sources = [value for option, value in steps if option == "--source"]
-    if not sources:
-        raise UsageError("nothing to prepare: name a dataset with --source NAME --data FOLDER.")
-    if len(sources) == 1:
-        return [(sources[0], [step for step in steps if step[0] != "--source"])]
+    if not any(option == "--data" for option, _ in steps) and not sources:
+        raise UsageError("nothing to prepare: name a dataset with --data FOLDER, and its layout with --source NAME.")
+    if len(sources) <= 1:
+        return [("".join(sources), [step for step in steps if step[0] != "--source"])]
     if steps[0][0] != "--source":
         raise UsageError(f"{steps[0][0]} stands before any of the {len(sources)} sources: to which does it belong?")
     by_source: list[tuple[str, list[tuple[str, Any]]]] = []
@@ -237,15 +245,19 @@ def _pair(text: str, option: str) -> tuple[str, str]:
     return name, value
 
 
-def _check_outputs(*places: Path | None) -> None:
+def _check_outputs(out: Path, report: Path | None) -> None:
     from agegender.writing import check_writable
 
-    for place in places:
+    if out.suffix.lower() in _OTHER_TABLES:
+        raise OutputError(f"--out {out}: a faces table is a Parquet file. Write --out {out.with_suffix('.parquet')}.")
+    for place in (out, report):
         if place is None:
             continue
         if place.is_dir():
             raise OutputError(f"cannot write {place}: it is a folder. Name a file in it.")
         check_writable(place.parent)
+    if report is not None and report.suffix.lower() not in (".html", ".htm"):
+        raise OutputError(f"--report {report}: the page is an HTML file. Write --report {report.with_suffix('.html')}.")
 
 
 def _settings(options: argparse.Namespace) -> PreparationSettings:

@@ -28,6 +28,7 @@ TRAINABLE = ("all", "last-block", "heads")
 OWN_DEFAULTS = {"image_size": 128, "epochs": 10, "batch_size": 64}
 DRAWN_DEFAULTS = {"image_size": 96, "epochs": 15, "batch_size": 32}
 
+LARGEST_IMAGE_SIZE = 4096  # pixels; a card that asks for more would ask for all memory
 SMALL_GROUP = 30  # photos; below, an accuracy of 93 % is known to ±10 points at best
 # What becomes of photos that show the same; the first one is the default.
 NEAR_RADIUS_BITS = 5  # of 64
@@ -37,11 +38,6 @@ NEAR_TWINS = ("keep-one", "drop-all")
 CROPS = ("none", "haar", "yunet")
 WHEN_NO_FACE = ("centre", "skip")
 WHEN_SEVERAL_FACES = ("largest", "skip")
-
-# What a run takes where nothing is said; drawn faces are few and simple: small photos, and small batches so that there
-# are steps enough.
-OWN_DEFAULTS = {"image_size": 128, "epochs": 10, "batch_size": 64}
-DRAWN_DEFAULTS = {"image_size": 96, "epochs": 15, "batch_size": 32}
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

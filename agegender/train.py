@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from agegender.console import Result, command_parser, execute, metrics_lines
 from agegender.options import add_training_options, check_training_options, training_keywords
+
+if TYPE_CHECKING:
+    from agegender.data.faces_table import FacesTable
 
 EPILOG = """\
 examples:
@@ -38,13 +43,16 @@ def run(options: argparse.Namespace) -> Result:
     folders = [options.models_dir, options.runs_dir] + ([] if options.no_report else [options.reports_dir])
     for folder in folders:
         check_writable(folder)
-    from agegender.api.model import Model
     from agegender.data.preparing import gather
 
+    if not (options.data or options.faces):
+        _check_network(options)  # before faces are drawn
     faces = gather(
         faces=options.faces, source=options.source, folders=options.data, limit=options.limit, seed=options.seed,
-        fold=options.fold,
+        fold=options.fold, check=partial(_check_before_photos, options, keywords),
     )  # fmt: skip
+    from agegender.api.model import Model
+
     model = Model.train(faces, runs_dir=options.runs_dir, **keywords)
     folder = model.save(options.models_dir / model.name)
     pages: dict[str, Path] = {}
@@ -60,6 +68,28 @@ def run(options: argparse.Namespace) -> Result:
     }
     lines = [f"model    {folder}", f"runs     {document['runs']}", *(f"report   {path}" for path in pages.values())]
     return Result(document, "\n".join([*lines, *metrics_lines(card["metrics"], model.heads)]))
+
+
+def _check_before_photos(options: argparse.Namespace, keywords: dict[str, Any], faces: FacesTable) -> None:
+    """Refuse labels, a body or a device that is not there: reading photos takes minutes, loading torch seconds."""
+    from agegender.data.balancing import balancing_weights
+    from agegender.heads import choose_heads
+
+    rows = faces.kept()
+    if not rows.empty:
+        choose_heads(keywords["heads"], rows, allows_sensitive=keywords["allows_sensitive"])
+        if options.balance:
+            balancing_weights(rows, options.balance)
+    _check_network(options)
+
+
+def _check_network(options: argparse.Namespace) -> None:
+    from agegender.model.bodies import check_body
+    from agegender.model.precision import choose_device, choose_precision
+
+    choose_precision(options.precision, choose_device(options.device))
+    if options.body:
+        check_body(options.body)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

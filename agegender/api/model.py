@@ -19,7 +19,7 @@ from agegender.audit.assessment import assess
 from agegender.audit.metrics_document import evaluation_metrics
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import FacesTable
-from agegender.errors import FolderError, TableError, UsageError
+from agegender.errors import TableError, UsageError
 from agegender.explanation import EXPLANATIONS_FOLDER
 from agegender.explanation.face_explanation import FaceExplanation, read_explanations
 from agegender.explanation.lime_explainer import LimeSettings
@@ -30,7 +30,7 @@ from agegender.model.predictor import Predictor
 from agegender.model.training import store_model, train_network
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.report_set import write_report_set
-from agegender.photos.finding import find_photos
+from agegender.photos.finding import named_photos, printable
 from agegender.settings import DRAWN_DEFAULTS, OWN_DEFAULTS, SIZES, ImageSettings, Plan, TrainingSettings
 
 Place = str | Path
@@ -242,9 +242,9 @@ class Model(Predictor):
         """
         if isinstance(photos, FacesTable):
             return self.predict_faces(photos, split=split)
-        items = list(_expanded(photos))
+        items = named_photos(photos if isinstance(photos, (list, tuple)) else [photos])
         columns, problems = self.predict_photos(items, crops=not is_cropped)
-        names = [str(item) if isinstance(item, (str, Path)) else f"photo {place}" for place, item in enumerate(items)]
+        names = [printable(item) if isinstance(item, Path) else f"photo {place}" for place, item in enumerate(items)]
         why = pd.Series([problems.get(place) for place in range(len(items))], dtype=object)
         return pd.concat([pd.DataFrame({"path": names, "problem": why}), columns], axis=1)
 
@@ -287,7 +287,8 @@ class Model(Predictor):
             No photo can be read.
         """
         is_one = isinstance(photos, (str, Path)) and not Path(photos).is_dir()
-        wanted = [PhotoToExplain(Path(photo), str(photo)) for photo in _expanded(photos)]
+        given = photos if isinstance(photos, (list, tuple)) else [photos]
+        wanted = [PhotoToExplain(photo, printable(photo)) for photo in named_photos(given)]
         settings = LimeSettings(samples, segments, fill=fill, seed=seed, device=str(self.device))
         found = explain_photos(self, wanted, settings, None, has_second_opinions=second_opinions).faces
         return found[0] if is_one else found
@@ -369,18 +370,3 @@ class Model(Predictor):
             f"<p><b>{escape(self.name)}</b>: {escape(str(self.card.get('body')))} at {self.image.size} px, heads: "
             f"{escape(heads)}</p><ul>{''.join(lines)}</ul>"
         )
-
-
-def _expanded(photos: Any) -> list[Any]:
-    """Return the photos of what is one photo, a folder, or a sequence of both."""
-    given = photos if isinstance(photos, (list, tuple)) else [photos]
-    items: list[Any] = []
-    for item in given:
-        if isinstance(item, (str, Path)) and Path(item).is_dir():
-            found = find_photos(Path(item))
-            if not found:
-                raise FolderError(f"there is no photo in {item}.")
-            items += found
-        else:
-            items.append(Path(item) if isinstance(item, str) else item)
-    return items

@@ -7,7 +7,7 @@ of folders; `gather` gets one in whatever way a command was told to: a table, fo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from inspect import signature
 from pathlib import Path
@@ -20,6 +20,7 @@ from agegender.data.derived_labels import add_age_class, combine_labels
 from agegender.data.faces_table import SPLITS, UNREADABLE, FacesTable, combine_faces, read_faces
 from agegender.data.leakage import has_published_twins, leak_count, leakage_table
 from agegender.data.sources import find_source, source_name
+from agegender.data.sources.recognising import recognised_source
 from agegender.data.splitting import fold_faces, has_official_split, keep_official_split, split_faces, use_fold
 from agegender.errors import FolderError, OutputError, TableError, UsageError, WeightsError
 from agegender.photos.finding import MALFORMED
@@ -38,14 +39,14 @@ DRAWN_SEED = 7
 
 @dataclass(frozen=True)
 class Dataset:
-    """One folder, the source whose layout it has, and options for that source."""
+    """One folder, the source whose layout it has (empty: it is to be recognised), and options for that source."""
 
     source: str
     folder: Path
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def gather(
+def gather(  # noqa: PLR0913 (the options of the commands, each by its name)
     *,
     faces: Path | None = None,
     source: str | None = None,
@@ -54,11 +55,13 @@ def gather(
     seed: int = 7,
     fold: int | None = None,
     splits: bool = True,
+    check: Callable[[FacesTable], object] | None = None,
 ) -> FacesTable:
     """Return a faces table: the one in the file `faces`, one of `folders` of a source, or one of drawn faces.
 
     With `splits`, every kept photo is in a split; a table in a file must have one, folders get one. Without, folders
-    get none: a model is judged on all of their photos and has seen none of them.
+    get none: a model is judged on all of their photos and has seen none of them. `check` may refuse the labels, or
+    anything else, before a photo is read.
     """
     if faces is not None:
         if folders:
@@ -66,20 +69,20 @@ def gather(
         table = read_faces(faces)
         if splits and table.kept()["split"].isna().all():
             raise TableError(f"{faces} has no splits. `agegender prepare --split 70/15/15` makes a table with them.")
+        if check is not None:
+            check(table)
         return limit_faces(table if fold is None else use_fold(table, fold), limit, seed=seed)
     if fold is not None:
         raise UsageError("--fold needs --faces FILE: a table that `agegender prepare --folds 5` made.")
     settings = PreparationSettings(limit=limit, seed=seed, split="auto" if splits else "none")
-    if folders and source is None:
-        raise UsageError("--data needs --source: say which layout the folder has, for example --source utkface.")
-    if folders and source is not None:
+    if folders:
         settings = replace(settings, cache=WORKING_FOLDER / "hashes.parquet")
-        datasets = [Dataset(source, folder) for folder in folders]
+        datasets = [Dataset(source or "", folder) for folder in folders]
     else:
         # Drawn faces have no near twins to find: their likeness is in the drawing.
         settings = replace(settings, near_duplicates=None)
         datasets = [Dataset("drawn_faces", _drawn_folder(source))]
-    prepared, _ = prepare_datasets(datasets, settings)
+    prepared, _ = prepare_datasets(datasets, settings, check=check)
     say(_losses(prepared))
     return prepared
 
@@ -110,12 +113,19 @@ def prepare_faces(source: str, folders: Sequence[Path], **settings: Any) -> tupl
     return prepare_datasets([Dataset(source, folder) for folder in folders], PreparationSettings(**settings))
 
 
-def prepare_datasets(datasets: Sequence[Dataset], settings: PreparationSettings) -> tuple[FacesTable, dict[str, Any]]:
+def prepare_datasets(
+    datasets: Sequence[Dataset],
+    settings: PreparationSettings,
+    *,
+    check: Callable[[FacesTable], object] | None = None,
+) -> tuple[FacesTable, dict[str, Any]]:
     """Return several datasets as one table, dropped rows included, and the counts that `prepare --json` prints."""
     detector = detector_of(settings)
     faces = combine_faces([read_dataset(dataset) for dataset in datasets])
     faces = limit_faces(faces, settings.limit, seed=settings.seed)
     _derive_labels(faces, settings)  # a label that is not there is found out before the photos are read
+    if check is not None:
+        check(faces)
     faces, cleaning = clean(
         faces,
         near_duplicates=settings.near_duplicates,
@@ -165,12 +175,13 @@ def limit_faces(faces: FacesTable, limit: int | None, *, seed: int = 7) -> Faces
 
 def read_dataset(dataset: Dataset) -> FacesTable:
     """Return one folder as its source reads it."""
-    read = find_source(dataset.source)
+    source = dataset.source or recognised_source(dataset.folder)
+    read = find_source(source)
     known = list(signature(read).parameters)[1:]
     unknown = sorted(set(dataset.options) - set(known))
     if unknown:
         offered = f"it has {', '.join(known)}" if known else "it has none"
-        raise UsageError(f"the source {dataset.source} has no option {', '.join(unknown)}; {offered}.")
+        raise UsageError(f"the source {source} has no option {', '.join(unknown)}; {offered}.")
     return read(dataset.folder, **dataset.options)
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agegender.errors import UsageError, WeightsError
-from agegender.settings import TORCHVISION_BODIES
+from agegender.errors import UsageError, WeightsError, did_you_mean
+from agegender.settings import SIZES, TORCHVISION_BODIES
 
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
 _CLASSIFIER_PREFIXES = ("fc.", "classifier.", "head.", "head_dist.")
@@ -110,12 +110,30 @@ def _torchvision_body(name: str, weights: str) -> tuple[nn.Module, int]:
     return create_body(model, pretrained=False), channels
 
 
-def _timm_body(name: str, weights: str, image_size: int) -> tuple[nn.Module, int]:
+def check_body(name: str) -> None:
+    """Refuse a name that is no body's.
+
+    Raises
+    ------
+    UsageError
+        It is none.
+    """
+    if name in TORCHVISION_BODIES:
+        return
     import timm
 
     if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name[:8]}*")[:4]) or "resnet34, mobilenetv3_small_100"
-        raise UsageError(f"there is no body called {name!r}. Names are torchvision's ResNets and timm's; near: {near}.")
+        names = timm.list_models()
+        near = did_you_mean(name, [*TORCHVISION_BODIES, *SIZES.values(), *names])
+        alike = ", ".join(one for one in names if name[:6].lower() in one)[:80].rpartition(",")[0]
+        listed = f" Others like it: {alike}." if alike else ""
+        raise UsageError(f"there is no body called {name!r}.{near} Names are torchvision's ResNets and timm's.{listed}")
+
+
+def _timm_body(name: str, weights: str, image_size: int) -> tuple[nn.Module, int]:
+    import timm
+
+    check_body(name)
     options: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
     model: Any = timm.create_model(name, **options)
     with torch.no_grad():

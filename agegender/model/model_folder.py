@@ -28,7 +28,7 @@ from agegender.data.faces_table import FacesTable
 from agegender.errors import CardError, TableError
 from agegender.heads import Head, head_from_dict, head_to_dict
 from agegender.progress import say
-from agegender.settings import SPLITS, VERSION, ImageSettings, Plan
+from agegender.settings import LARGEST_IMAGE_SIZE, SPLITS, VERSION, ImageSettings, Plan
 
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "model.json"
@@ -40,7 +40,6 @@ LEARNER_FILE = "learner.pkl"
 
 LIBRARIES = ("torch", "torchvision", "fastai", "timm", "lime", "numpy", "pandas", "opencv-python-headless")
 MOST_LISTED = 20  # items of a list in the card's notes
-LARGEST_IMAGE_SIZE = 4096  # pixels; a card that asks for more would ask for all memory
 _NEEDED = ("name", "body", "heads", "image")
 
 

@@ -7,11 +7,14 @@ folder are treated alike everywhere, so that nobody's photo is read by accident.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from agegender.errors import FolderError
+from agegender.errors import FolderError, did_you_mean
+from agegender.progress import say
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"})
 # Archives from macOS and notebooks leave look-alikes behind: `._25_0_1.jpg` is no photo.
@@ -19,6 +22,7 @@ JUNK_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
 ESCAPES = "escapes the folder"
 MALFORMED = "malformed name"
 _UNLISTED = "cannot be listed"
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".rar", ".7z")
 
 
 @dataclass(frozen=True)
@@ -82,14 +86,66 @@ def find_photos(root: Path) -> list[Path]:
     return [root / path for path in sorted(usable)]
 
 
+def named_photos(given: Sequence[Any]) -> list[Any]:
+    """Return the photos of a command line or a call, folders replaced by their photos, and each file once.
+
+    What is passed over is said: files that stand there twice, links that leave a folder, names that are no UTF-8.
+
+    Raises
+    ------
+    FolderError
+        A folder holds no photo, or cannot be read.
+    """
+    items: list[Any] = []
+    seen: set[str] = set()
+    twice = 0
+    for item in given:
+        if not isinstance(item, (str, Path)):
+            items.append(item)
+            continue
+        place = Path(item)
+        for photo in _photos_below(place) if place.is_dir() else [place]:
+            twice += str(photo.absolute()) in seen
+            if str(photo.absolute()) not in seen:
+                seen.add(str(photo.absolute()))
+                items.append(photo)
+    if twice:
+        say(f"{twice} of the photos {'is' if twice == 1 else 'are'} named twice, and taken once")
+    return items
+
+
+def _photos_below(root: Path) -> list[Path]:
+    require_folder(root)
+    found = sorted(_walk(root.resolve(), "", has_photo_suffix), key=lambda file: file.path)
+    passed_over = [file for file in found if file.dropped_because is not None]
+    if passed_over:
+        reasons = Counter(file.dropped_because for file in passed_over)
+        counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        say(f"passed over {len(passed_over)} in {printable(root)} ({counts}), first {passed_over[0].path}")
+    if len(passed_over) == len(found):
+        raise FolderError(f"there is no photo in {printable(root)}" + (" that can be used." if found else "."))
+    return [root / file.path for file in found if file.dropped_because is None]
+
+
 def require_folder(root: Path) -> None:
     """Raise a FolderError unless `root` is a folder that can be read."""
+    if root.is_file() and root.name.lower().endswith(ARCHIVES):
+        raise FolderError(f"{root} is an archive: unpack it first, and name the folder that comes out of it.")
     if root.is_file():
         raise FolderError(f"{root} is a file, not a folder of photos. Name the folder that it lies in.")
     if not root.is_dir():
-        raise FolderError(f"there is no folder at {root}. Name the folder that holds the photos with --data.")
+        near = did_you_mean(root.name, neighbours(root))
+        raise FolderError(f"there is no folder at {root}.{near} Name the folder that holds the photos with --data.")
     if not os.access(root, os.R_OK | os.X_OK):
         raise FolderError(f"the folder {root} cannot be read: permission denied.")
+
+
+def neighbours(place: Path) -> list[str]:
+    """Return the names beside a path, for a message that guesses what was meant."""
+    try:
+        return [entry.name for entry in place.parent.iterdir()]
+    except OSError:
+        return []
 
 
 def _walk(root: Path, below: str, is_photo: Callable[[str], bool]) -> Iterator[FoundFile]:
@@ -97,7 +153,7 @@ def _walk(root: Path, below: str, is_photo: Callable[[str], bool]) -> Iterator[F
     try:
         entries = os.scandir(root / below)
     except OSError:
-        yield FoundFile(_printable(below), _UNLISTED)
+        yield FoundFile(printable(below), _UNLISTED)
         return
     with entries:
         for entry in entries:
@@ -120,20 +176,21 @@ def _link(root: Path, path: str, is_photo: Callable[[str], bool]) -> Iterator[Fo
         target = link.resolve(strict=True)
     except (OSError, RuntimeError):  # it leads nowhere, or round in a circle (RuntimeError before Python 3.13)
         if is_photo(link.name):
-            yield FoundFile(_printable(path), ESCAPES)
+            yield FoundFile(printable(path), ESCAPES)
         return
     if not target.is_relative_to(root):
         if target.is_dir() or is_photo(link.name):
-            yield FoundFile(_printable(path), ESCAPES)
+            yield FoundFile(printable(path), ESCAPES)
     elif target.is_file() and is_photo(link.name):
         yield _file(path)
 
 
 def _file(path: str) -> FoundFile:
-    printable = _printable(path)
+    shown = printable(path)
     # A name that is no UTF-8 cannot be stored in a table and found again.
-    return FoundFile(printable, None if printable == path else MALFORMED)
+    return FoundFile(shown, None if shown == path else MALFORMED)
 
 
-def _printable(path: str) -> str:
-    return path.encode("utf-8", "backslashreplace").decode()
+def printable(path: str | Path) -> str:
+    r"""Return a path that any terminal, table and JSON can hold: bytes that are no UTF-8 are written as `\xe9`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -53,10 +53,15 @@ def find_source(name: str) -> Read:
     return read
 
 
+def shown_name(source: str) -> str:
+    """Return a name of `DESCRIPTIONS` as it is written on a command line."""
+    return "csv" if source == "csv_table" else source.replace("_", "-")
+
+
 def choices() -> tuple[str, ...]:
     """Return the names as they are written on a command line.
 
     >>> choices()[:2]
     ('utkface', 'drawn-faces')
     """
-    return tuple("csv" if name == "csv_table" else name.replace("_", "-") for name in DESCRIPTIONS)
+    return tuple(map(shown_name, DESCRIPTIONS))

@@ -20,7 +20,7 @@ import pandas as pd
 from agegender.data.faces_table import BOOKKEEPING, CONFLICTING_LABELS, FacesTable
 from agegender.data.sources.labels import is_unknown, read_age, read_age_range, read_gender, read_label_file, read_side
 from agegender.data.sources.layouts import assemble
-from agegender.errors import FolderError, TableError, UsageError
+from agegender.errors import DataError, FolderError, TableError, UsageError
 from agegender.photos.finding import ESCAPES, require_folder
 
 PHOTO_MISSING = "photo missing"
@@ -97,6 +97,16 @@ def read(
         ages_not_understood=odd["age_is_odd"],
         genders_not_understood=odd["gender_is_odd"],
     )
+
+
+def has_labels(root: Path) -> bool:
+    """Return whether a folder holds one table, or is one, whose columns name photos and their ages or genders."""
+    is_table = root.suffix.lower() in TABLE_SUFFIXES and root.is_file()
+    try:
+        place = root if is_table else _only_table(root)
+        return bool(_column_names(read_label_file(place), {}, place))
+    except (DataError, OSError):
+        return False
 
 
 def _only_table(root: Path) -> Path:

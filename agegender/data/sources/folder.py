@@ -40,6 +40,12 @@ def read(root: Path) -> FacesTable:
     return assemble(rows, root, "folder", expected=EXPECTED, photos_without_labels=unlabelled)
 
 
+def labelled_share(root: Path) -> float:
+    """Return the share of the photos whose folders' names say an age or a gender."""
+    rows = [_row(found) for found in list_photos(root)]
+    return sum(bool(row["age_known"] or row["gender"]) for row in rows) / max(1, len(rows))
+
+
 def _row(found: FoundFile) -> dict[str, Any]:
     labels: dict[str, Any] = {}
     for name in found.path.split("/")[:-1]:

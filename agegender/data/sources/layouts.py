@@ -37,17 +37,26 @@ _LABEL_FILES = {
 
 
 def guess_source(root: Path) -> str | None:
-    """Return the source whose layout the folder looks like, None when it looks like none.
+    """Return the source whose layout the folder looks like most, None when it looks like none."""
+    scores = layout_scores(root)
+    return max(scores, key=lambda source: scores[source], default=None)
 
-    A layout is recognised when more than half of the (first 2,000) photos follow its naming, or by its label file.
+
+def layout_scores(root: Path) -> dict[str, float]:
+    """Return how much a folder looks like each source that it looks like at all, most telling ones first.
+
+    A layout scores 1 when more than half of the (first 2,000) photos follow its naming, and 1 for its label file.
     """
     if is_drawn(root):
-        return "drawn_faces"
+        return {"drawn_faces": 2.0}
     paths = [found.path for found in islice(list_photos(root), _SAMPLED_FILES)]
-    for source, pattern in _TELL_TALES.items():
-        if 2 * sum(pattern.search(path) is not None for path in paths) > len(paths):
-            return source
-    return next((source for source, name in _LABEL_FILES.items() if any(root.glob(name))), None)
+    scores = {
+        source: float(2 * sum(pattern.search(path) is not None for path in paths) > len(paths))
+        for source, pattern in _TELL_TALES.items()
+    }
+    for source, name in _LABEL_FILES.items():
+        scores[source] += any(root.glob(name))
+    return {source: score for source, score in scores.items() if score}
 
 
 def is_drawn(root: Path) -> bool:
