@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from agegender.audit.estimates import Estimate
 from agegender.audit.grouping import group_columns, title
 from agegender.errors import UsageError
 from agegender.explanation.face_explanation import FaceExplanation
@@ -17,7 +18,7 @@ from agegender.explanation.superpixels import face_grid
 from agegender.heads.age_bands import with_age_group
 from agegender.pages.tables import Column, Row, Table
 from agegender.pages.thumbnails import webp
-from agegender.pages.words import Interval, interval, number
+from agegender.pages.words import interval, number
 
 _MOST_SENTENCES = 6
 _GRID_PIXELS = 120
@@ -97,5 +98,5 @@ def _table(identifier: str, found: GroupMaps, scale: Scale) -> Table:
     return Table(identifier, caption, columns, rows, "Brackets: 95 % interval between faces.")
 
 
-def _interval(values: GridMean, place: int) -> Interval:
-    return Interval(float(values.mean[place]), float(values.low[place]), float(values.high[place]))
+def _interval(values: GridMean, place: int) -> Estimate:
+    return Estimate(float(values.mean[place]), float(values.low[place]), float(values.high[place]))

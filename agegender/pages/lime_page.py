@@ -12,6 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from agegender.audit.estimates import Estimate
 from agegender.audit.predictions_table import complete_predictions
 from agegender.errors import TableError
 from agegender.explanation.face_explanation import (
@@ -29,7 +30,7 @@ from agegender.pages.group_map_section import group_sections
 from agegender.pages.page_writing import write_page
 from agegender.pages.tables import Column, Row, Table
 from agegender.pages.thumbnails import hidden, webp
-from agegender.pages.words import Interval, interval, listing, number
+from agegender.pages.words import interval, listing, number
 
 MOST_FACES = 60  # four pictures each: about 1.5 MB
 _STRONGEST = 5
@@ -44,6 +45,7 @@ def write_lime(
     title: str,
     is_drawn: bool = False,
     hide_faces: bool = False,
+    cautions: Sequence[str] | None = None,
     pages: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
     """Write `lime.html` to `path`, whole or not at all; return the path.
@@ -52,6 +54,8 @@ def write_lime(
     ----------
     explanations : sequence of FaceExplanation
         In the order in which they are to be shown; the first `MOST_FACES` are.
+    cautions : sequence of str, optional
+        What is to be said of the labels; by default what every known head wants said.
     """
     maps = [one for face in explanations for one in face.maps]
     scales = scales_of((one.target, one.weights()) for one in maps)
@@ -67,6 +71,7 @@ def write_lime(
         heading="What does it look at?",
         subject=title,
         pages=pages,
+        cautions=cautions,
         is_drawn=is_drawn,
         hide_faces=hide_faces,
         scales=list(scales.values()),
@@ -80,7 +85,7 @@ def write_lime(
         face_count=len(explanations),
         failed=sum(not one.is_believable for one in maps),
         map_count=len(maps),
-        trust=trust_table(explanations, names),
+        trust=None if hide_faces else trust_table(explanations, names),
         curves=trust_charts(maps),
         groups=group_sections(explanations, scales),
         sections=[
@@ -258,7 +263,7 @@ def region_words(region: RegionWeight, scale: Scale) -> str:
     >>> region_words(RegionWeight(3, "hair", 6.21, 4.8, 7.5, 0.2), Scale(Target("age", "age", "years"), 8.0))
     'hair: +6.2 years (+4.8 to +7.5)'
     """
-    value = Interval(region.weight, region.low, region.high)
+    value = Estimate(region.weight, region.low, region.high)
     estimate, _, ends = interval(value, scale.digits, signed=True).partition(" ")
     said = " ".join(part for part in (estimate, scale.target.unit, ends) if part)
     return f"{region.name or f'region {region.region}'}: {said}"

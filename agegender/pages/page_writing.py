@@ -131,7 +131,8 @@ def render_page(template: str, **context: Any) -> str:
     `cautions` are what the foot of the page says about its labels: by default what every known head wants said.
     """
     script = _asset("page.js")
-    context.setdefault("cautions", [head.caution for head in KNOWN_HEADS if isinstance(head, Classification)])
+    if context.get("cautions") is None:
+        context["cautions"] = [head.caution for head in KNOWN_HEADS if isinstance(head, Classification)]
     return (
         _environment()
         .get_template(template)

@@ -129,6 +129,7 @@ def _write_explanations(path: Path, content: ReportContent, pages: Sequence[Mapp
         title=assessment.title,
         is_drawn=assessment.is_drawn,
         hide_faces=content.hide_faces,
+        cautions=content.cautions,
         pages=pages,
     )
 

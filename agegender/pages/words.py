@@ -10,7 +10,6 @@ from agegender.audit.estimates import Estimate
 from agegender.heads import Head, Regression
 
 MISSING = "–"
-Interval = Estimate  # its former name
 FEW = 10  # with --no-faces, what is known of fewer photos than this is not shown: it would be about somebody
 _MOST_ITEMS = 12
 
