@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from agegender.console import Result, command_parser, execute
-from agegender.errors import PhotoError
+from agegender.errors import PhotoError, UsageError
 from agegender.options import add_model_options, check_device, check_photos
 
 EPILOG = """\
 examples:
   agegender predict photo.jpg
   agegender predict --model models/first holidays/ --out predictions.csv
+  agegender predict --model models/masks eval/images --answers answers.csv=eval/info.csv
 
 A photo should show one face as the model's training photos did. A photo that cannot be read is reported and does not
 stop the others. The gender is a guess at how an annotator would label the person, no fact about them."""
@@ -39,6 +40,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", metavar="FILE", type=Path, help="also write a predictions table, Parquet or .csv by its name"
     )
+    parser.add_argument(
+        "--answers",
+        metavar="OUT=INFO",
+        help="fill the mask competition's INFO (info.csv) with the classes of its photos, and write it as OUT",
+    )
     return parser
 
 
@@ -46,6 +52,9 @@ def run(options: argparse.Namespace) -> Result:
     """Load the model, predict every photo."""
     check_photos(options.photos)
     check_device(options.device)
+    answers, _, info = (options.answers or "").partition("=")
+    if options.answers and not (answers and info):
+        raise UsageError(f"--answers {options.answers!r} is no OUT=INFO, such as answers.csv=eval/info.csv.")
     from agegender.model.model_folder import chosen_model
     from agegender.writing import check_writable
 
@@ -62,6 +71,10 @@ def run(options: argparse.Namespace) -> Result:
         raise PhotoError(f"no photo could be read. {table['problem'].iloc[0]}")
     if options.out:
         write_predictions(table[is_read].drop(columns="problem"), options.out, model.heads)
+    if answers:
+        from agegender.data.sources.masked_faces import write_answers
+
+        write_answers(table[is_read], Path(info), Path(answers))
     document = [_entry(row) for row in table.to_dict("records")]
     return Result(document, "\n".join(_line(entry, model) for entry in document))
 
