@@ -11,12 +11,12 @@ from agegender.settings import VERSION
 
 COMMANDS = {
     "prepare": "turn folders of labelled faces into a clean faces table with leak-safe splits",
-    "train": "train a model with an age and a gender head, and write its reports",
+    "train": "train a model with a head for each thing to predict, and write its reports",
     "evaluate": "predict a test set with a model, and measure it",
     "report": "write the HTML reports of a model, or of anybody's predictions table",
     "explain": "show which parts of a face a prediction rests on, and how far that can be trusted",
     "compare": "compare models photo by photo and group by group",
-    "predict": "predict age and gender of photos",
+    "predict": "predict what a model's heads say of photos",
 }
 
 

@@ -1,4 +1,4 @@
-"""Owns what is said on the way: one bar on stderr, or a line every ten seconds where nobody watches.
+"""What is said on the way: one bar on stderr, or a line every ten seconds where nobody watches.
 
 Standard output belongs to results; everything here goes to standard error.
 """

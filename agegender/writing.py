@@ -1,4 +1,4 @@
-"""Owns how results reach the disk: under a temporary name first, moved into place when whole.
+"""How results reach the disk: under a temporary name first, moved into place when whole.
 
 Whoever is killed half-way leaves the old result or the new one, never half of one. Everything that writes calls this
 module, and a disk that is full or read-only becomes an `OutputError` here.

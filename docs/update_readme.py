@@ -20,7 +20,7 @@ README = ROOT / "README.md"
 # What a docstring cannot say, because it is no Python.
 NOTES = {
     "benchmarks": "claims about speed, measured side by side with what people use today",
-    "docs": "decisions, experiments (failures included), and the script that keeps this page true",
+    "docs": "a notebook, decisions, experiments (failures included), and the script that keeps this page true",
     "models": "what training writes (ignored by git)",
     "reports": "what reports write (ignored by git), and one example from drawn faces",
     "tests": "mirrors agegender/, plus end_to_end/ and browser/",

@@ -1,1 +1,1 @@
-"""The steps from one artefact to the next, assembled from the parts below; commands parse, call a stage, and print."""
+"""The public classes: each method is one step from one artefact to the next, assembled from the rooms below."""

@@ -1,1 +1,1 @@
-"""From a faces table to batches: cleaning, splitting, sampling, DataBlock."""
+"""The faces table: its sources, cleaning, splits, derived labels, and the batches that are made of it."""
