@@ -195,6 +195,7 @@ class Classification:
         {} where they are too few, or hold one class only.
         """
         known = rows[[self.column, *self.number_columns]].dropna()
+        known = known[as_names(known[self.column]).isin(self.classes)]
         if len(known) < LEAST_CALIBRATION_ROWS or known[self.column].nunique() < 2:
             return {}
         probabilities = known[list(self.number_columns)].to_numpy(dtype=np.float64)

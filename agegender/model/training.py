@@ -28,7 +28,8 @@ from agegender.data.balancing import balancing_weights
 from agegender.data.datablock import make_dataloaders
 from agegender.data.faces_table import FacesTable, write_faces
 from agegender.errors import DataError, ModelError, UsageError, did_you_mean
-from agegender.heads import KNOWN_HEADS, Head, Regression, choose_heads, with_settings
+from agegender.heads import KNOWN_HEADS, Classification, Head, Regression, choose_heads, with_settings
+from agegender.heads.classification import as_names
 from agegender.model.checkpoint import continue_from, save_weights
 from agegender.model.learner import FaceLearner, check_storable, export_learner, make_learner
 from agegender.model.losses import CombinedLoss
@@ -97,7 +98,7 @@ def train_network(faces: FacesTable, plan: Plan, *, run_folder: Path | None = No
     precision = choose_precision(plan.training.precision, device)
     network = _first_network(plan, heads, statistics)
     say(f"training {plan.body} ({plan.size}) at {plan.image.size} px in {precision} on {device.type}")
-    learner = _learner_on(faces, plan, heads, network, device)
+    learner = _learner_on(_with_known_classes(faces, heads), plan, heads, network, device)
     settings = _hyper_parameters(plan, heads) | {"precision": precision}
     valid_faces = _rows_of(faces, "valid")
     boards = [TensorBoardRun(run_folder, hyper_parameters=settings, valid_faces=valid_faces)] if run_folder else []
@@ -209,6 +210,21 @@ def _learner_on(
         dataloaders.train.weights = balancing_weights(_rows_of(faces, "train"), plan.balance)
     units = {name: values.std for name, values in network.statistics.items()}
     return make_learner(dataloaders, network, CombinedLoss(heads, units))
+
+
+def _with_known_classes(faces: FacesTable, heads: Sequence[Head]) -> FacesTable:
+    """Return the faces, labels of classes that no training photo shows made unknown: nothing is learnt about these."""
+    table = faces.table
+    for head in heads:
+        if not isinstance(head, Classification):
+            continue
+        labels = as_names(table[head.column])
+        strangers = labels.notna() & ~labels.isin(head.classes)
+        if (strangers & table["dropped_because"].isna()).any():
+            names = ", ".join(sorted(labels[strangers].astype(str).unique()))
+            say(f"no training photo is labelled {names} in {head.column}, so the model will never say that.")
+        table = table.assign(**{head.column: table[head.column].where(~strangers, None)})
+    return replace(faces, table=table)
 
 
 def _rows_of(faces: FacesTable, split: str) -> pd.DataFrame:

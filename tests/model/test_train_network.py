@@ -87,6 +87,19 @@ def test_data_without_ages_train_a_classification_alone(faces: FacesTable, tmp_p
     assert list(table.columns) == list(GENDER.prediction_columns)
 
 
+def test_a_class_that_no_training_photo_shows_is_no_obstacle_and_counts_as_a_mistake(
+    faces: FacesTable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = faces.table.copy()
+    table.loc[table.index[table["split"] != "train"][:6], "expression"] = "angry"
+    trained = train_network(replace(faces, table=table), replace(PLAN, heads=("expression",)))
+    assert "labelled angry in expression" in capsys.readouterr().err
+    (head,) = trained.predictor.heads
+    assert head.classes == MOODS
+    assert (trained.predictions["expression"] == "angry").sum() == 6
+    assert np.nansum(head.is_right(trained.predictions)[trained.predictions["expression"] == "angry"]) == 0
+
+
 def test_a_head_of_no_weight_is_not_trained_and_never_speaks(
     faces: FacesTable, capsys: pytest.CaptureFixture[str]
 ) -> None:
