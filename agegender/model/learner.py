@@ -7,10 +7,10 @@ test.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -37,6 +37,8 @@ from agegender.model.predictor import Predictor
 from agegender.progress import say
 from agegender.settings import VERSION, AugmentationSettings, ImageSettings, TrainingSettings
 from agegender.writing import replaced_file
+
+Settings = TypeVar("Settings", AugmentationSettings, TrainingSettings)
 
 
 class FaceLearner(Learner):
@@ -260,8 +262,8 @@ def learner_of(folder: Path, *, photos_root: Path | None = None) -> FaceLearner:
 
 def _loaders_of(folder: Path, card: dict[str, Any], photos_root: Path | None) -> DataLoaders:
     heads, image, path = heads_of(card), image_of(card), folder / FACES_FILE
-    augmentation = AugmentationSettings(**card.get("augmentation", {}))
-    settings = TrainingSettings(**card.get("training", {}))
+    augmentation = _known_settings(AugmentationSettings, card.get("augmentation"))
+    settings = _known_settings(TrainingSettings, card.get("training"))
     faces = read_faces(path, root=photos_root) if path.is_file() else None
     photos = [] if faces is None else [faces.photo_path(name) for name in faces.kept()["path"]]
     if faces is not None and photos and all(photo.is_file() for photo in photos):
@@ -273,6 +275,12 @@ def _loaders_of(folder: Path, card: dict[str, Any], photos_root: Path | None) ->
     items = [FaceItem(np.zeros((8, 8, 3), np.uint8), nothing, split) for split in ("train", "valid")]
     block = make_data_block(heads, image, augmentation, seed=settings.seed)
     return block.dataloaders(items, bs=settings.batch_size).new_empty()
+
+
+def _known_settings(kind: type[Settings], entries: Any) -> Settings:
+    """Return the settings of a card, which another version may have written: what is not known here stays as it is."""
+    names = {field.name for field in fields(kind)} & set(entries or ())
+    return kind(**{name: entries[name] for name in names})
 
 
 def predictor_from_learner(

@@ -1,26 +1,21 @@
 """Training, from a faces table to a trained model in memory: heads, network, batches, fit, calibration, predictions.
 
-Read from top to bottom: `train_network` is the whole run, `fit` the fastai part of it, and what follows are the
-callbacks that record an epoch, keep the best weights and tell the person in front of the screen.
+Read from top to bottom: `train_network` is the whole run, `store_model` writes it down, `fit` is the fastai part of it.
 """
 
 from __future__ import annotations
 
-import sys
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from math import nan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from fastai.callback.core import Callback, CancelFitException
+from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback  # noqa: F401 (gives Learner its no_bar)
-from torch import Tensor
 
 from agegender.audit.metrics_document import evaluation_metrics
 from agegender.audit.predictions_table import write_predictions
@@ -28,9 +23,10 @@ from agegender.data.balancing import balancing_weights
 from agegender.data.datablock import make_dataloaders
 from agegender.data.faces_table import FacesTable, write_faces
 from agegender.errors import DataError, ModelError, UsageError, did_you_mean
-from agegender.heads import KNOWN_HEADS, Classification, Head, Regression, choose_heads, with_settings
+from agegender.heads import KNOWN_HEADS, Classification, Head, choose_heads, with_settings
 from agegender.heads.classification import as_names
 from agegender.model.checkpoint import continue_from, save_weights
+from agegender.model.epochs import EpochRecorder, KeepBest, TrainingBar
 from agegender.model.learner import FaceLearner, check_storable, export_learner, make_learner
 from agegender.model.losses import CombinedLoss
 from agegender.model.model_folder import (
@@ -44,7 +40,7 @@ from agegender.model.model_folder import (
     network_entries,
     training_entries,
 )
-from agegender.model.network import FaceNetwork, Statistics, decode, make_network, statistics_of
+from agegender.model.network import FaceNetwork, Statistics, make_network, statistics_of
 from agegender.model.precision import choose_device, choose_precision, precision_callbacks, set_seed
 from agegender.model.predictor import Predictor
 from agegender.model.tensorboard import TensorBoardRun
@@ -297,151 +293,3 @@ def _check_finite(rows: list[dict[str, Any]], settings: TrainingSettings) -> Non
         f"the loss stopped being a number in epoch {len(rows) or 1} of {settings.epochs}; nothing was stored. "
         f"Lower --learning-rate (it was {settings.learning_rate:g}), or use --precision fp32."
     )
-
-
-class EpochRecorder(Callback):
-    """Gather losses and validation errors of each epoch into `rows`.
-
-    Attributes
-    ----------
-    rows : list of dict
-        Per epoch: `epoch` (from 1), `train_loss`, `valid_loss`, `train_loss_<head>`, `valid_loss_<head>`,
-        `valid_<head>_mae` in the head's unit or `valid_<head>_accuracy`, `learning_rate`, `seconds`.
-    valid_measures : dict of str to ndarray
-        Of the last epoch, by head: the absolute error of each validation photo, or 1.0 where its class is right and 0.0
-        where it is wrong; NaN where there is no label.
-    """
-
-    order = 20  # after the precision callbacks have made the outputs fp32
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[dict[str, Any]] = []
-        self.valid_measures: dict[str, np.ndarray] = {}
-
-    def before_epoch(self) -> None:
-        """Start an epoch's clock and sums."""
-        self._started = time.perf_counter()
-        self._sums: dict[str, float] = defaultdict(float)
-        self._counts = {"train": 0, "valid": 0}
-        self._measures: dict[str, list[Tensor]] = {head.name: [] for head in self.learn.heads}
-
-    def after_batch(self) -> None:
-        """Add one batch."""
-        side, count = ("train" if self.training else "valid"), len(self.yb[0])
-        self._counts[side] += count
-        self._sums[f"{side}_loss"] += float(self.loss.detach()) * count
-        for name, part in self.learn.combined_loss.parts.items():
-            self._sums[f"{side}_loss_{name}"] += float(part) * count
-        if self.training and not torch.isfinite(self.loss.detach()):
-            raise CancelFitException
-        if not self.training:
-            for head, raw, target in zip(self.learn.heads, self.pred, self.yb, strict=True):
-                self._measures[head.name].append(_measure(head, raw, torch.as_tensor(target).reshape(-1)))
-
-    def after_epoch(self) -> None:
-        """Close the epoch's row."""
-        row: dict[str, Any] = {"epoch": self.epoch + 1}
-        row |= {name: total / max(1, self._counts[name.split("_")[0]]) for name, total in self._sums.items()}
-        if self._counts["valid"]:
-            self.valid_measures = {name: torch.cat(parts).numpy() for name, parts in self._measures.items()}
-            for head in self.learn.heads:
-                measured = self.valid_measures[head.name]
-                known = measured[~np.isnan(measured)]
-                row[_measure_column(head)] = float(known.mean()) if len(known) else nan
-        row |= {"learning_rate": self.opt.hypers[-1]["lr"], "seconds": time.perf_counter() - self._started}
-        self.rows.append(row)
-
-
-def _measure(head: Head, raw: Tensor, target: Tensor) -> Tensor:
-    output = decode(head, raw.detach())
-    if isinstance(head, Regression):
-        return (output - target).abs().cpu()
-    is_right = (output.argmax(dim=1) == target).double()
-    return torch.where(target >= 0, is_right, nan).cpu()
-
-
-def _measure_column(head: Head) -> str:
-    return f"valid_{head.name}_{'mae' if isinstance(head, Regression) else 'accuracy'}"
-
-
-class KeepBest(Callback):
-    """Keep the weights of the epoch with the lowest validation loss, and put them back when the fit ends."""
-
-    order = 30  # after EpochRecorder closed its row
-    best_epoch = 0
-    best_loss = float("inf")
-    _state: dict[str, Tensor] | None = None
-
-    def after_epoch(self) -> None:
-        """Copy the weights when they are the best so far."""
-        row = self.learn.epoch_recorder.rows[-1]
-        loss = row.get("valid_loss", row.get("train_loss", float("inf")))
-        if loss < self.best_loss:
-            self.best_loss, self.best_epoch = loss, row["epoch"]
-            self._state = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
-
-    def after_fit(self) -> None:
-        """Put the best weights back."""
-        if self._state is not None:
-            self.model.load_state_dict(self._state)
-            self._state = None
-
-
-class TrainingBar(Callback):
-    """A bar on stderr over all batches of the fit, its losses beside it, and a line after each epoch."""
-
-    order = 60
-    _bar: Any = None
-
-    def before_fit(self) -> None:
-        """Open the bar."""
-        from tqdm import tqdm
-
-        batches = self.n_epoch * (len(self.dls.train) + len(self.dls.valid))
-        watched = sys.stderr.isatty()
-        self._bar = tqdm(
-            total=batches, desc="training", unit=" batches", file=sys.stderr, mininterval=0.2 if watched else 15.0
-        )
-
-    def after_batch(self) -> None:
-        """Move on by one batch."""
-        if self.training:
-            parts = {name: f"{float(part):.3f}" for name, part in self.learn.combined_loss.parts.items()}
-            self._bar.set_postfix({"loss": f"{float(self.loss.detach()):.3f}", **parts}, refresh=False)
-        self._bar.update()
-
-    def after_epoch(self) -> None:
-        """Print the epoch's line."""
-        row = self.learn.epoch_recorder.rows[-1]
-        self._bar.write(epoch_line(row, self.n_epoch, self.learn.heads), file=sys.stderr)
-
-    def after_fit(self) -> None:
-        """Close the bar."""
-        self.close()
-
-    def close(self) -> None:
-        """Close the bar, also after Ctrl-C, so that what is said next stands on its own line."""
-        if self._bar is not None:
-            self._bar.close()
-
-
-def epoch_line(row: dict[str, Any], epoch_count: int, heads: Sequence[Head]) -> str:
-    """Return one epoch in one line.
-
-    >>> row = {"epoch": 1, "train_loss": 1.25, "valid_loss": 1.0, "valid_loss_age": 0.5, "valid_age_mae": 9.87,
-    ...        "valid_gender_accuracy": 0.912, "seconds": 12.4, "learning_rate": 1e-3}
-    >>> epoch_line(row, 3, KNOWN_HEADS)
-    'epoch 1/3  train loss 1.250, valid 1.000 (age 0.500)  age MAE 9.87 years  gender accuracy 0.912  12 s'
-    """
-    head_losses = [head for head in heads if f"valid_loss_{head.name}" in row]
-    parts = ", ".join(f"{head.name} {row[f'valid_loss_{head.name}']:.3f}" for head in head_losses)
-    losses = f"train loss {row.get('train_loss', nan):.3f}, valid {row.get('valid_loss', nan):.3f} ({parts})"
-    said = [f"epoch {row['epoch']}/{epoch_count}", losses]
-    for head in heads:
-        value = row.get(_measure_column(head), nan)
-        if isinstance(head, Regression):
-            said.append(f"{head.name} MAE {value:.2f} {head.unit}".rstrip())
-        else:
-            said.append(f"{head.name} accuracy {value:.3f}")
-    return "  ".join([*said, f"{row['seconds']:.0f} s"])

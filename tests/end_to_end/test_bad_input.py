@@ -12,7 +12,7 @@ import pytest
 from bad_photos import write_bad_photos
 
 from agegender import evaluate, predict, report, train
-from agegender.model.training import EpochRecorder
+from agegender.model.epochs import EpochRecorder
 
 from .conftest import QUICK, Run
 
