@@ -48,7 +48,7 @@ def representation(content: ReportContent) -> list[Markup]:
                 [group.name for group in groups],
                 [shares.get(group.values, 0.0) for group in groups],
                 [group.estimate for group in groups],
-                title=f"By {grouping.title(columns)}{about(head, content.heads)}",
+                title=f"By {grouping.title(columns)}{about(head, content.heads, ': ')}",
                 y_label=in_unit("MAE", head),
                 description=f"Error of each group by {grouping.title(columns)} against its share of training; "
                 "see the tables.",

@@ -128,10 +128,11 @@ def _overview(pairs: Mapping[str, PairedComparison], content: ReportContent) -> 
             continue
         told = "; ".join(f"{name}: {interval(value, 2, signed=True)}" for name, value in values.items())
         where = about(head, content.heads)
+        what = f"MAE{where}" if where else "Mean absolute error"
         drawing = charts.forest_chart(
             list(values),
             list(values.values()),
-            title=charts.shortened(f"Mean absolute error{where} minus that of {first}", 44),
+            title=charts.shortened(f"{what} minus that of {first}", 44),
             x_label=f"{head.unit}; left of the line: better".removeprefix("; "),
             description=f"Difference of MAE{where} against {first}, in {head.unit or 'its unit'}. {told}",
             null_value=0.0,
@@ -190,7 +191,7 @@ def _group_forests(head: Head, pair: PairedComparison, content: ReportContent) -
         drawing = charts.forest_chart(
             [f"{group} ({count(n)})" for group, n in zip(shown["group"], shown["n"], strict=True)],
             [Estimate(*row) for row in ends],
-            title=f"By {grouping.title((str(column),))}{about(head, content.heads)}",
+            title=f"By {grouping.title((str(column),))}{about(head, content.heads, ': ')}",
             x_label=f"{head.unit}; left of the line: better".removeprefix("; "),
             description=f"Difference of MAE by {column}; figures in the table below.",
             null_value=0.0,
@@ -239,8 +240,10 @@ def _change_values(head: Head, record: Mapping[Any, Any], content: ReportContent
     if isinstance(head, Regression):
         ends = (record["error_difference"], record["error_difference_low"], record["error_difference_high"])
         return {own_id("difference", head, content.heads): Estimate(*ends)}
-    keys = {"mended": record["mended"], "broken": record["broken"], "p": record["mcnemar_p_value"]}
-    return {own_id(key, head, content.heads): value for key, value in keys.items()}
+    values = {"mended": record["mended"], "broken": record["broken"], "p": record["mcnemar_p_value"]}
+    if content.hide_faces and any(0 < values[key] < FEW for key in ("mended", "broken")):
+        values = {key: f"<{FEW}" if 0 < values[key] < FEW else values[key] for key in ("mended", "broken")}
+    return {own_id(key, head, content.heads): value for key, value in values.items()}
 
 
 def _strips(head: Head, pair: PairedComparison, content: ReportContent, shelf: PhotoShelf) -> list[Strip]:

@@ -134,9 +134,9 @@ def is_first_of_kind(head: Head, heads: Sequence[Head]) -> bool:
     return next(one for one in heads if one.kind == head.kind) == head
 
 
-def about(head: Head, heads: Sequence[Head]) -> str:
+def about(head: Head, heads: Sequence[Head], link: str = " in ") -> str:
     """Return " in height" for a head that shares its page with an earlier one of its kind, else nothing."""
-    return "" if is_first_of_kind(head, heads) else f" in {head.title}"
+    return "" if is_first_of_kind(head, heads) else f"{link}{head.title}"
 
 
 def own_id(base: str, head: Head, heads: Sequence[Head]) -> str:

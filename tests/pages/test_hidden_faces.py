@@ -8,7 +8,9 @@ import re
 import pytest
 
 from agegender.audit.assessment import assess
+from agegender.audit.models_compared import compare_pair, leaderboard
 from agegender.errors import UsageError
+from agegender.pages.compare_page import write_comparison
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.report_set import is_hiding_faces, write_page_alone, write_report_set
 from pages.report_inputs import make_explanations, make_photos, make_predictions
@@ -82,3 +84,18 @@ def test_page_that_cannot_be_made_is_refused(content, tmp_path):
     with pytest.raises(UsageError, match="dataset"):
         write_page_alone(tmp_path / "x.html", "dataset", content)
     assert write_page_alone(tmp_path / "x.html", "bias", content).stat().st_size > 10_000
+
+
+def test_comparison_hides_names_and_the_changes_of_few(tmp_path):
+    first = make_predictions(300).assign(split="test")
+    second = first.assign(predicted_gender=first["gender"], predicted_age_years=first["age_years"])
+    page = write_comparison(
+        tmp_path / "compare.html",
+        board=leaderboard({"a": first, "b": second}),
+        pairs={"b": compare_pair(first, second)},
+        first="a",
+        hide_faces=True,
+    ).read_text()
+    assert not any(name in page for name in first["path"])
+    assert not re.search(r'<td class="n" data-sort="[1-9]">', page)
+    assert "&lt;10" in page
