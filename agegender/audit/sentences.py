@@ -113,7 +113,7 @@ def untold_sentence(head: Head, metric: RowMetric, columns: Sequence[str], reaso
 
 def training_words(share: float, here: float) -> str:
     """Return how much of the training photos a group has, beside its share here; both 0..1."""
-    return f" It has {100 * share:.1f} % of the training photos and {100 * here:.1f} % of these."
+    return f" The group has {100 * share:.1f} % of the training photos and {100 * here:.1f} % of these."
 
 
 def equal_ages_words(metric: RowMetric, gap: Estimate, equal: Estimate) -> str:

@@ -94,7 +94,7 @@ def test_the_share_in_training_is_said():
     table = underestimate_the_old(simulated_predictions(2500))
     train = simulated_predictions(100).assign(age_years=[30.0] * 98 + [70.0] * 2)
     both = pd.concat([train.assign(split="train"), table.assign(split="test")], ignore_index=True)
-    assert "It has 2.0 % of the training photos and " in gaps(both)[0].sentence
+    assert "The group has 2.0 % of the training photos and " in gaps(both)[0].sentence
     assert "training photos" not in gaps(both.assign(split="test"))[0].sentence
 
 
