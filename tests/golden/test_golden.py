@@ -15,6 +15,7 @@ from agegender import Audit, report
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import read_faces
 from agegender.heads import AGE, GENDER, with_settings
+from agegender.model.learner import learner_of
 from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE
 from agegender.model.predictor import Predictor
 
@@ -38,6 +39,17 @@ def predictor(loss: str, tmp_path: Path) -> Predictor:
 
 def test_its_heads_are_those_of_today(predictor: Predictor, loss: str) -> None:
     assert predictor.heads == (with_settings(AGE, loss=loss), GENDER)
+
+
+def test_its_learner_is_rebuilt(predictor: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = json.loads((tmp_path / CARD_FILE).read_text(encoding="utf-8"))
+    card["training"]["of_another_version"] = 1
+    (tmp_path / CARD_FILE).write_text(json.dumps(card), encoding="utf-8")
+    learner = learner_of(tmp_path)
+    assert "has no batches" in capsys.readouterr().err
+    with learner.no_bar():
+        (age, _), *_ = learner.predict(PHOTOS[0])
+    assert float(age) == pytest.approx(predictor.predict_images(PHOTOS[:1])["predicted_age_years"][0], abs=1e-3)
 
 
 def test_it_predicts_as_it_did(predictor: Predictor, loss: str) -> None:
