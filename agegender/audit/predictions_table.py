@@ -7,6 +7,7 @@ are needed, never stored. `complete_predictions` is the one check of a table tha
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from agegender.heads import (
     heads_of_predictions,
 )
 from agegender.heads.age_bands import with_age_group
+from agegender.reading_tables import METADATA_KEY, read_table
+from agegender.table_cells import harmless_table, numbers_of, plain_name, with_known_names
 from agegender.writing import plain, replaced_file
 
 TEXTS = ("path", "source", "ethnicity", "expression", "mask", "split")
@@ -34,34 +37,30 @@ COLUMN_NAMES = (
     *(name for head in KNOWN_HEADS for name in dict.fromkeys((head.column, *head.prediction_columns))),
     *FORMER_COLUMNS,
 )
-_METADATA_KEY = b"agegender"
 _ATTRIBUTE = "heads"  # where a table in memory keeps the heads of its file
+_NOTICES = "notices"  # and what was unusual about it
+_OUR_MANNER = re.compile(r"predicted_.+|.+_probability_.+|.+_(low|high)_.+|subject_id")
 
 
 def read_predictions(path: str | Path) -> pd.DataFrame:
-    """Read a predictions table from Parquet or CSV, without judging its columns yet.
+    """Read a predictions table of any usual kind, see `reading_tables`, without judging its values yet.
 
-    The heads that a Parquet file carries are kept in the table's `attrs`, where `complete_predictions` finds them.
+    The heads that a Parquet file carries, and what was unusual about the file, are kept in the table's `attrs`, where
+    `complete_predictions` finds them.
 
     Raises
     ------
     TableError
         The file is missing or cannot be read as a table.
     """
-    import pyarrow.parquet as pq
-
-    path = Path(path)
-    if not path.is_file():
-        raise TableError(f"there is no predictions table at {path}. `agegender evaluate --out {path}` makes one.")
-    try:
-        if path.suffix.lower() == ".csv":
-            return pd.read_csv(path, keep_default_na=True)
-        arrow = pq.read_table(path)
-        table, facts = arrow.to_pandas(), json.loads((arrow.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
-    except (OSError, ValueError) as error:  # pyarrow's and pandas' parse errors are ValueErrors
-        raise TableError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
-    if isinstance(facts, dict) and isinstance(facts.get(_ATTRIBUTE), list):
-        table.attrs[_ATTRIBUTE] = facts[_ATTRIBUTE]
+    hint = f"`agegender evaluate --out {path}` makes one."
+    read = read_table(path, what="predictions table", hint=hint)
+    table, notices = _with_our_spelling(read.rows)
+    table.attrs = {name: value for name, value in table.attrs.items() if name not in (_ATTRIBUTE, _NOTICES)}
+    if isinstance(read.facts.get(_ATTRIBUTE), list):
+        table.attrs[_ATTRIBUTE] = read.facts[_ATTRIBUTE]
+    if read.notices or notices:
+        table.attrs[_NOTICES] = [*read.notices, *notices]
     return table
 
 
@@ -73,7 +72,8 @@ def write_predictions(predictions: pd.DataFrame, path: str | Path, heads: Sequen
     path = Path(path)
     with replaced_file(path) as temporary:
         if path.suffix.lower() == ".csv":
-            predictions.to_csv(temporary, index=False)
+            # Escaped, so that no spreadsheet runs a cell; `read_predictions` takes the escape off again.
+            harmless_table(predictions).to_csv(temporary, index=False)
             return
         known = _own_heads(predictions) if heads is None else tuple(heads)
         facts = {
@@ -86,9 +86,9 @@ def write_predictions(predictions: pd.DataFrame, path: str | Path, heads: Sequen
             },
         }
         bare = predictions.copy(deep=False)
-        bare.attrs = {name: value for name, value in predictions.attrs.items() if name != _ATTRIBUTE}
+        bare.attrs = {name: value for name, value in predictions.attrs.items() if name not in (_ATTRIBUTE, _NOTICES)}
         arrow = pa.Table.from_pandas(bare, preserve_index=False)
-        metadata = {**(arrow.schema.metadata or {}), _METADATA_KEY: json.dumps(facts).encode()}
+        metadata = {**(arrow.schema.metadata or {}), METADATA_KEY: json.dumps(facts).encode()}
         pq.write_table(arrow.replace_schema_metadata(metadata), temporary)
 
 
@@ -119,15 +119,17 @@ def complete_predictions(
         No head is given or found, or a column stands there twice.
     """
     predictions = predictions.rename(columns=str)
-    own, others = _heads(predictions, heads)
-    if not own:
-        raise TableError(unjudgeable(predictions))
     twice = predictions.columns[predictions.columns.duplicated()]
     if len(twice):
         raise TableError(f"the column {twice[0]} stands in the predictions table twice: keep one of them.")
+    predictions, renamed = _with_our_spelling(predictions)
+    own, others = _heads(predictions, heads)
+    if not own:
+        raise TableError(unjudgeable(predictions))
     former = {old: new for old, new in FORMER_COLUMNS.items() if old in predictions and new not in predictions}
     rows = predictions.reset_index(drop=True).rename(columns=former)
-    notices, filled = [], dict.fromkeys((*own, *others))
+    rows, nested = _without_nested(rows)
+    notices, filled = [*rows.attrs.pop(_NOTICES, []), *renamed, *nested], dict.fromkeys((*own, *others))
     for name in TEXTS:
         rows[name] = _texts(rows, name)
     for head in filled:
@@ -138,7 +140,7 @@ def complete_predictions(
         notices += _missing_words(rows, head)
     if any(rows[head.column].notna().any() for head in filled if isinstance(head, Regression) and head.has_bands):
         rows = with_age_group(rows.drop(columns="age_group", errors="ignore"))
-    return rows, own, tuple(notices)
+    return rows, own, (*notices, *_repeated_words(rows, own))
 
 
 def with_errors(rows: pd.DataFrame, heads: Sequence[Head]) -> pd.DataFrame:
@@ -173,6 +175,45 @@ def _heads(predictions: pd.DataFrame, heads: Sequence[Head] | None) -> tuple[tup
     return own, others
 
 
+def _with_our_spelling(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table with columns that are ours but for case and blanks called as ours, and what to say of it."""
+    labels = {plain_name(name).removeprefix("predicted_") for name in table.columns if "predicted" in plain_name(name)}
+    known = {*COLUMN_NAMES, *labels}
+    table, renamed = with_known_names(table, lambda name: name in known or bool(_OUR_MANNER.fullmatch(name)))
+    if not renamed:
+        return table, []
+    pairs = ", ".join(f"{theirs!r} as {ours}" for theirs, ours in renamed)
+    return table, [f"columns were read by another name: {pairs}."]
+
+
+def _without_nested(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows without columns of lists and the like, by which nothing can be grouped, and what to say of it."""
+    nested = [
+        name
+        for name in rows
+        if rows[name].dtype == object and any(isinstance(cell, (list, dict, set, np.ndarray)) for cell in rows[name])
+    ]
+    words = [f"the column {name} holds lists, and is left out." for name in nested]
+    return rows.drop(columns=nested), words
+
+
+def _repeated_words(rows: pd.DataFrame, heads: Sequence[Head]) -> list[str]:
+    """Say how many rows are about a photo that another row is about too."""
+    too_narrow = "Each row counts, so intervals are too narrow: keep one row per photo."
+    paths = rows["path"].dropna()
+    again = paths[paths.duplicated(keep=False)]
+    if len(again):
+        photos = again.value_counts()
+        which = f"one photo, {photos.index[0]}" if len(photos) == 1 else f"only {len(photos):,} photos"
+        most = "" if len(photos) == 1 else f" ({photos.index[0]}: {int(photos.iloc[0]):,} times)"
+        return [f"{len(again):,} rows name {which}{most}. {too_narrow}"]
+    finely = [name for head in heads for name in head.number_columns if (rows[name] % 1 > 0).any()]
+    if len(paths) or not finely:
+        return []  # without paths, rows of round numbers may well be equal and about different people
+    copies = int(rows.duplicated(keep="first").sum())
+    return [f"{copies:,} rows are exact copies of other rows. {too_narrow}"] if copies else []
+
+
 def _texts(rows: pd.DataFrame, name: str) -> pd.Series:
     if name not in rows:
         return pd.Series(None, index=rows.index, dtype=object)
@@ -185,7 +226,7 @@ def _fill_numbers(rows: pd.DataFrame, head: Head, called: Mapping[str, str]) -> 
     notices = []
     for name in head.number_columns:
         given = rows[name] if name in rows else pd.Series(np.nan, index=rows.index)
-        numbers = pd.to_numeric(given, errors="coerce").astype("float64").replace([np.inf, -np.inf], np.nan)
+        numbers = numbers_of(given)
         if isinstance(head, Classification):
             numbers = numbers.where(numbers.between(0.0, 1.0))
         elif name == head.column:
@@ -194,7 +235,20 @@ def _fill_numbers(rows: pd.DataFrame, head: Head, called: Mapping[str, str]) -> 
         lost, said = int((given.notna() & numbers.isna()).sum()), called.get(name, name)
         if lost:
             notices.append(f"{lost:,} values of {said} are no numbers or out of range, and count as unknown.")
+        if isinstance(head, Regression) and name == head.predicted:
+            notices += _unlikely_words(numbers, head)
     return notices
+
+
+def _unlikely_words(numbers: pd.Series, head: Regression) -> list[str]:
+    """Say how many predictions nobody could have; they stay, since leaving them out would flatter."""
+    outside = numbers[(numbers < head.low) | (numbers > head.high)]
+    if outside.empty:
+        return []
+    return [
+        f"{len(outside):,} values of {head.predicted} lie outside {head.low:g} to {head.high:g} {head.unit}".rstrip()
+        + f", first {outside.iloc[0]:g}; they count as they are."
+    ]
 
 
 def _fill_classes(rows: pd.DataFrame, head: Classification) -> list[str]:
@@ -239,6 +293,12 @@ def with_our_names(table: pd.DataFrame, ours_to_theirs: Mapping[str, str]) -> pd
     TableError
         The table lacks a column of theirs.
     """
+    # A name that was read by another one, since only case or blanks differ, is found under that one.
+    plainly = {plain_name(name): name for name in reversed(table.columns)}
+    ours_to_theirs = {
+        ours: theirs if theirs in table else plainly.get(plain_name(theirs), theirs)
+        for ours, theirs in ours_to_theirs.items()
+    }
     there = {ours: theirs for ours, theirs in ours_to_theirs.items() if theirs in table}
     gone = [name for name in table if name in there.values() and name not in there]
     renamed = table.assign(**{ours: table[theirs] for ours, theirs in there.items()}).drop(columns=gone)

@@ -127,6 +127,53 @@ def _photos_below(root: Path) -> list[Path]:
     return [root / file.path for file in found if file.dropped_because is None]
 
 
+class PhotosFolder:
+    """The folder that a table's paths start from, and the one rule of which of them may be opened.
+
+    A table may be anybody's: no path leads out of the folder, whether by "..", from the root of the disk, or by a link.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.path.normpath(root.absolute())
+        self._home = os.path.realpath(self._root)
+        self._is_inside: dict[str, bool] = {}  # a folder -> whether it lies inside, links followed; asked once
+
+    def place(self, path: object) -> Path | None:
+        """Return where a photo should lie, there or not; None where its path may not be opened."""
+        return None if self.problem(path) else Path(self._written(str(path)))
+
+    def problem(self, path: object) -> str | None:
+        """Return why a path may not be opened, or None."""
+        if not isinstance(path, str) or not path or "\0" in path or not path.isprintable() and _is_unwritable(path):
+            return MALFORMED
+        written = self._written(path)
+        if not _is_below(self._root, written):
+            return ESCAPES
+        folder = os.path.dirname(written)  # noqa: PTH120 (strings: this is asked for every photo)
+        if folder not in self._is_inside:
+            self._is_inside[folder] = _is_below(self._home, os.path.realpath(folder))
+        is_inside = self._is_inside[folder]
+        if is_inside and os.path.islink(written):  # noqa: PTH114
+            is_inside = _is_below(self._home, os.path.realpath(written))
+        return None if is_inside else ESCAPES
+
+    def _written(self, path: str) -> str:
+        return os.path.normpath(os.path.join(self._root, path))  # noqa: PTH118
+
+
+def _is_below(folder: str, place: str) -> bool:
+    return place.startswith(folder if folder.endswith(os.sep) else folder + os.sep) or place == folder
+
+
+def _is_unwritable(path: str) -> bool:
+    """Return whether no file can be called so: half a character, which no encoding has."""
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def require_folder(root: Path) -> None:
     """Raise a FolderError unless `root` is a folder that can be read."""
     if root.is_file() and root.name.lower().endswith(ARCHIVES):

@@ -43,6 +43,7 @@ def test_a_further_head_is_filled_by_the_same_rules():
 def test_what_cannot_be_understood_is_counted_and_said():
     table = simulated_predictions(100).assign(gender=["robot", "M"] * 50, female_probability=3.0)
     table["age_years"] = ["old"] * 2 + [200.0] * 3 + [30.0] * 95
+    table["predicted_age_years"] = table["predicted_age_years"].clip(0, 122)
     table.loc[90:, "predicted_age_years"] = np.nan
     rows, _, notices = complete_predictions(table)
     assert notices == (
@@ -87,5 +88,5 @@ def test_files_that_are_no_table_are_named(tmp_path):
     with pytest.raises(TableError, match="there is no predictions table at"):
         read_predictions(tmp_path / "absent.parquet")
     (tmp_path / "broken.parquet").write_bytes(b"no table")
-    with pytest.raises(TableError, match="cannot be read as a table"):
+    with pytest.raises(TableError, match="is no Parquet file"):
         read_predictions(tmp_path / "broken.parquet")
