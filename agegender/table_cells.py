@@ -55,6 +55,14 @@ def _number_cell(cell: Any) -> Any:
         return None
 
 
+def nested_columns(table: pd.DataFrame) -> list[str]:
+    """Return the columns that hold lists and the like, by which nothing can be counted or grouped."""
+    kinds = (list, tuple, dict, set, np.ndarray)
+    return [
+        name for name in table if table[name].dtype == object and any(isinstance(cell, kinds) for cell in table[name])
+    ]
+
+
 def typed(column: pd.Series) -> pd.Series:
     """Return a column of texts as numbers, truth values or texts, whichever all its known cells are.
 

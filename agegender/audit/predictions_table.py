@@ -27,7 +27,7 @@ from agegender.heads import (
 )
 from agegender.heads.age_bands import with_age_group
 from agegender.reading_tables import METADATA_KEY, read_table
-from agegender.table_cells import harmless_table, numbers_of, plain_name, with_known_names
+from agegender.table_cells import harmless_table, nested_columns, numbers_of, plain_name, with_known_names
 from agegender.writing import plain, replaced_file
 
 TEXTS = ("path", "source", "ethnicity", "expression", "mask", "split")
@@ -128,8 +128,11 @@ def complete_predictions(
         raise TableError(unjudgeable(predictions))
     former = {old: new for old, new in FORMER_COLUMNS.items() if old in predictions and new not in predictions}
     rows = predictions.reset_index(drop=True).rename(columns=former)
-    rows, nested = _without_nested(rows)
-    notices, filled = [*rows.attrs.pop(_NOTICES, []), *renamed, *nested], dict.fromkeys((*own, *others))
+    nested = nested_columns(rows)
+    rows = rows.drop(columns=nested)
+    notices = [*rows.attrs.pop(_NOTICES, []), *renamed]
+    notices += [f"the column {name} holds lists, and is left out." for name in nested]
+    filled = dict.fromkeys((*own, *others))
     for name in TEXTS:
         rows[name] = _texts(rows, name)
     for head in filled:
@@ -184,17 +187,6 @@ def _with_our_spelling(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         return table, []
     pairs = ", ".join(f"{theirs!r} as {ours}" for theirs, ours in renamed)
     return table, [f"columns were read by another name: {pairs}."]
-
-
-def _without_nested(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows without columns of lists and the like, by which nothing can be grouped, and what to say of it."""
-    nested = [
-        name
-        for name in rows
-        if rows[name].dtype == object and any(isinstance(cell, (list, dict, set, np.ndarray)) for cell in rows[name])
-    ]
-    words = [f"the column {name} holds lists, and is left out." for name in nested]
-    return rows.drop(columns=nested), words
 
 
 def _repeated_words(rows: pd.DataFrame, heads: Sequence[Head]) -> list[str]:

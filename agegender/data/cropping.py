@@ -87,9 +87,11 @@ def crop_faces(
     _check(faces, folder, when_none, when_several)
     check_margin(margin)
     rules = _Rules(detector, margin, when_none, when_several)
-    root = Path(os.path.commonpath([faces.root.absolute(), folder.absolute()]))
+    # Links are followed first: what lies below the root by a link alone would not be opened afterwards.
+    home, crops_folder = Path(os.path.realpath(faces.root)), Path(os.path.realpath(folder))
+    root = Path(os.path.commonpath([home, crops_folder]))
     table = check_table(faces.table)
-    table["original_path"] = [_below(root, faces.photo_path(path)) for path in table["path"]]
+    table["original_path"] = [_below(root, home / path) for path in table["path"]]
     kept = table.index[table["dropped_because"].isna()]
     paths = table.loc[kept, "path"].tolist()
     names, photos = crop_names(paths), [faces.photo_path(path) for path in paths]
@@ -110,7 +112,7 @@ def crop_faces(
     table.loc[kept, "dropped_because"] = found["dropped_because"]
     table["path"] = table["original_path"]
     is_cut = found["dropped_because"].isna()
-    crops = [folder.absolute() / name / crop for crop, was_cut in zip(names, is_cut, strict=True) if was_cut]
+    crops = [crops_folder / name / crop for crop, was_cut in zip(names, is_cut, strict=True) if was_cut]
     table.loc[kept[is_cut], "path"] = [_below(root, crop) for crop in crops]
     choices = {"when_none": when_none, "when_several": when_several, "folder": name, **_counts(found)}
     notes = {**faces.notes, "crop": detector.name, "crop_margin": margin, "cropping": choices}
@@ -186,7 +188,7 @@ def _counts(found: pd.DataFrame) -> dict[str, int]:
 
 
 def _below(root: Path, path: Path) -> str:
-    return Path(os.path.relpath(path.absolute(), root)).as_posix()
+    return Path(os.path.relpath(path, root)).as_posix()
 
 
 def check_folder(folder: Path) -> None:

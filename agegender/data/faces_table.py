@@ -11,15 +11,21 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from agegender.data.foreign_faces import checked_facts, has_photos, path_problems, root_of_photos
 from agegender.errors import FolderError, TableError, UsageError
 from agegender.heads import AGE, GENDER
+from agegender.photos.finding import ESCAPES, PhotosFolder
+from agegender.progress import say
+from agegender.reading_tables import METADATA_KEY, read_table
 from agegender.settings import SPLITS
+from agegender.table_cells import nested_columns, numbers_of
 from agegender.writing import plain, replaced_file
 
 GENDERS = GENDER.classes
@@ -53,7 +59,6 @@ UNREADABLE = "unreadable"
 EXACT_DUPLICATE = "exact duplicate"
 NEAR_DUPLICATE = "near duplicate"
 CONFLICTING_LABELS = "conflicting labels"
-_METADATA_KEY = b"agegender"
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,40 @@ class FacesTable:
         return self.table["dropped_because"].dropna().value_counts()
 
     def photo_path(self, path: str) -> Path:
-        """Return the absolute place of one photo."""
-        return self.root / path
+        """Return the absolute place of one photo.
+
+        Raises
+        ------
+        TableError
+            The path leads out of the folder of photos, and is not opened.
+        """
+        place = self.photo_place(path)
+        if place is None:
+            raise TableError(f"the path {path!r} {ESCAPES} {self.root}. It is not opened: leave the row out.")
+        return place
+
+    def photo_place(self, path: object) -> Path | None:
+        """Return the absolute place of one photo, None where its path leads out of the folder of photos."""
+        return self._folder.place(path)
+
+    @cached_property
+    def _folder(self) -> PhotosFolder:
+        return PhotosFolder(self.root)
+
+    def check_photos(self) -> None:
+        """Refuse a table whose photos are all gone, before anything long.
+
+        Raises
+        ------
+        FolderError
+            No photo is there.
+        """
+        paths = self.kept()["path"].tolist()
+        if paths and not has_photos(paths, self.root):
+            raise FolderError(
+                f"none of the {len(paths):,} photos of the table is in {self.root}, first {paths[0]}. If they have "
+                "moved, name the folder that their paths start from with --images FOLDER."
+            )
 
     def is_drawn(self) -> bool:
         """Return whether every photo is a drawn face, so that pages can say so."""
@@ -145,37 +182,46 @@ def write_faces(faces: FacesTable, path: Path) -> None:
 
     arrow = pa.Table.from_pandas(check_table(faces.table), preserve_index=False)
     facts = json.dumps({"root": str(faces.root), "notes": plain(dict(faces.notes))})
-    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), _METADATA_KEY: facts.encode()})
+    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), METADATA_KEY: facts.encode()})
     with replaced_file(path) as temporary:
         pq.write_table(arrow, temporary)
 
 
 def read_faces(path: Path, *, root: Path | None = None) -> FacesTable:
-    """Read a faces table; `root` replaces the stored folder when the photos have moved."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    """Read a faces table; `root` replaces the stored folder when the photos have moved.
 
-    if not path.is_file():
-        raise TableError(f"there is no faces table at {path}. `agegender prepare --out {path}` makes one.")
-    try:
-        arrow = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise TableError(f"{path} is not a Parquet file: {str(error).splitlines()[0]}") from error
-    facts = _stored_facts(arrow.schema.metadata or {}, path)
-    stored = facts.get("root")
-    return FacesTable(
-        check_table(arrow.to_pandas()), root or Path(stored or path.parent).absolute(), facts.get("notes", {})
+    Where no photo is in the stored folder, one near the table is tried. Rows whose path leads out of the folder are
+    left out, with that reason.
+
+    Raises
+    ------
+    TableError
+        There is no such table, it is damaged, or every path leads out of its folder.
+    """
+    read = read_table(path, what="faces table", hint=f"`agegender prepare --out {path}` makes one.")
+    stored, notes = checked_facts(read.facts, path)
+    for notice in read.notices:
+        say(f"{path.name}: {notice}")
+    table = check_table(read.rows.drop(columns=nested_columns(read.rows)))
+    kept = table["path"][table["dropped_because"].isna()].tolist()
+    found = root.absolute() if root else root_of_photos(kept, (stored or path.parent).absolute(), path)
+    return FacesTable(_without_escapes(table, found, path), found, notes)
+
+
+def _without_escapes(table: pd.DataFrame, root: Path, file: Path) -> pd.DataFrame:
+    """Return the table with the rows marked whose path may not be opened, and say how many they are."""
+    problems = pd.Series(path_problems(table["path"].tolist(), root), index=table.index, dtype=object)
+    wrong = problems.notna() & table["dropped_because"].isna()
+    if not wrong.any():
+        return table
+    first = table["path"][wrong].iloc[0]
+    words = (
+        f"{int(wrong.sum()):,} of {len(table):,} paths in {file} lead out of {root} or are no paths, first {first!r}"
     )
-
-
-def _stored_facts(metadata: Mapping[bytes, bytes], path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(metadata.get(_METADATA_KEY, b"{}"))
-        if isinstance(facts, dict) and isinstance(facts.get("notes", {}), dict):
-            return facts
-    except ValueError:
-        pass
-    raise TableError(f"the notes in {path} are damaged. `agegender prepare --out {path}` makes the table anew.")
+    if wrong.all():
+        raise TableError(f"{words}: none of its photos may be opened. If they have moved, name --images FOLDER.")
+    say(f"{words}; these rows are left out, and nothing there is opened.")
+    return table.assign(dropped_because=table["dropped_because"].where(~wrong, problems))
 
 
 def combine_faces(parts: Sequence[FacesTable]) -> FacesTable:
@@ -230,7 +276,7 @@ def _text(values: pd.Series) -> pd.Series:
 
 def _ages(values: Any, table: pd.DataFrame) -> pd.Series:
     given = pd.Series(values, index=table.index)
-    ages = pd.to_numeric(given, errors="coerce").astype("float64")
+    ages = numbers_of(given)
     wrong = (given.notna() & ages.isna()) | (ages < 0) | (ages > OLDEST_AGE_YEARS)
     if wrong.any():
         first = table.index[wrong][0]

@@ -51,6 +51,7 @@ def gather(  # noqa: PLR0913 (the options of the commands, each by its name)
     faces: Path | None = None,
     source: str | None = None,
     folders: Sequence[Path] = (),
+    images: Path | None = None,
     limit: int | None = None,
     seed: int = 7,
     fold: int | None = None,
@@ -59,6 +60,8 @@ def gather(  # noqa: PLR0913 (the options of the commands, each by its name)
 ) -> FacesTable:
     """Return a faces table: the one in the file `faces`, one of `folders` of a source, or one of drawn faces.
 
+    `images` is the folder that the paths of a table in a file start from now, where its photos have moved.
+
     With `splits`, every kept photo is in a split; a table in a file must have one, folders get one. Without, folders
     get none: a model is judged on all of their photos and has seen none of them. `check` may refuse the labels, or
     anything else, before a photo is read.
@@ -66,12 +69,15 @@ def gather(  # noqa: PLR0913 (the options of the commands, each by its name)
     if faces is not None:
         if folders:
             raise UsageError("give either --faces or --data, not both: a faces table knows its own folder.")
-        table = read_faces(faces)
+        table = read_faces(faces, root=images)
         if splits and table.kept()["split"].isna().all():
             raise TableError(f"{faces} has no splits. `agegender prepare --split 70/15/15` makes a table with them.")
         if check is not None:
             check(table)
+        table.check_photos()
         return limit_faces(table if fold is None else use_fold(table, fold), limit, seed=seed)
+    if images is not None:
+        raise UsageError("--images says where the photos of a faces table are now; --data names its own folder.")
     if fold is not None:
         raise UsageError("--fold needs --faces FILE: a table that `agegender prepare --folds 5` made.")
     settings = PreparationSettings(limit=limit, seed=seed, split="auto" if splits else "none")
@@ -255,7 +261,8 @@ def crop_as(faces: FacesTable, detector: FaceDetector, settings: PreparationSett
 
 def _moved_notes(notes: Mapping[str, Any], old_root: Path, new_root: Path) -> dict[str, Any]:
     """Return the notes with the photos named in them as seen from another root."""
-    prefix = "" if old_root == new_root else f"{old_root.relative_to(new_root).as_posix()}/"
+    below = old_root.resolve().relative_to(new_root).as_posix()
+    prefix = "" if below == "." else f"{below}/"
     conflicts = [
         {**conflict, "photos": [{**photo, "path": prefix + photo["path"]} for photo in conflict["photos"]]}
         for conflict in notes.get("cleaning", {}).get("conflicts", [])

@@ -343,9 +343,9 @@ def _quality_extremes(faces: FacesTable, hide_faces: bool) -> dict[str, Any]:
 
 def _photo(faces: FacesTable, path: str, caption: str, hide_faces: bool) -> Photo:
     what = f"{'A drawn face' if faces.is_drawn() else 'A face'}{', blurred' if hide_faces else ''}"
-    place = faces.photo_path(path)
+    place = faces.photo_place(path)
     alt = f"{what}; in the data: {caption or 'no label'}"
-    return Photo(thumbnail(place, hide_faces=hide_faces), alt, "", (caption,), place.name)
+    return Photo(thumbnail(place, hide_faces=hide_faces), alt, "", (caption,), path.rpartition("/")[2])
 
 
 def _caption(row: Mapping[Any, Any], columns: Sequence[str]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from agegender.audit.assessment import Assessment, Comparisons
 from agegender.audit.groups import GroupResult
 from agegender.heads import KNOWN_HEADS, Classification, Head, Regression
 from agegender.pages import words
+from agegender.photos.finding import PhotosFolder
 from agegender.settings import VERSION
 from agegender.writing import write_text
 
@@ -101,13 +101,15 @@ class ReportContent:
         return base if not 0 < spread < 3 else min(base + int(np.ceil(np.log10(3 / spread))), 6)
 
     def photo_path(self, path: Any) -> Path | None:
-        """Return where a row's photo should lie, or None when nobody said or the path leaves the folder of photos."""
-        if self.photos_root is None or not isinstance(path, str) or "\0" in path:
-            return None
-        root = os.path.normpath(self.photos_root)
-        place = Path(os.path.normpath(Path(root) / path))
-        # A table from elsewhere must not make us put any picture of this machine into a page.
-        return place if place.is_relative_to(root) else None
+        """Return where a row's photo should lie, or None when nobody said or the path leaves the folder of photos.
+
+        A table from elsewhere must not make us put any picture of this machine into a page.
+        """
+        return None if self._photos is None else self._photos.place(path)
+
+    @cached_property
+    def _photos(self) -> PhotosFolder | None:
+        return None if self.photos_root is None else PhotosFolder(self.photos_root)
 
 
 def _without_few(result: GroupResult) -> GroupResult:

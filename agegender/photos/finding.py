@@ -144,7 +144,7 @@ class PhotosFolder:
 
     def problem(self, path: object) -> str | None:
         """Return why a path may not be opened, or None."""
-        if not isinstance(path, str) or not path or "\0" in path or not path.isprintable() and _is_unwritable(path):
+        if not isinstance(path, str) or not path or "\0" in path or _is_unwritable(path):
             return MALFORMED
         written = self._written(path)
         if not _is_below(self._root, written):

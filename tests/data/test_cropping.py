@@ -9,7 +9,7 @@ from PIL import Image
 
 from agegender.data.cropping import MARKER, RECORD, crop_faces, remove_other_crops
 from agegender.data.faces_table import FacesTable, make_table, read_faces, write_faces
-from agegender.errors import UsageError
+from agegender.errors import TableError, UsageError
 from agegender.photos.face_detection import FaceBox, YuNetDetector, crop_largest_face
 from agegender.photos.reading import read_photo
 
@@ -217,16 +217,18 @@ def test_nothing_is_written_when_the_run_is_stopped_half_way(faces, tmp_path):
     assert not (tmp_path / "crops").exists()
 
 
-def test_names_that_collide_or_climb_stay_apart_and_inside(tmp_path):
+def test_names_that_collide_stay_apart_and_names_that_climb_are_refused(tmp_path):
     root = tmp_path / "set" / "photos"
     root.mkdir(parents=True)
-    for name in ("a.png", "a.png.jpg", "../b.png"):
+    names = ("a.png", "a.png.jpg", "../b.png")
+    for name in names:
         Image.fromarray(photo_with((60, 40, 30))).save(root / name, "PNG")
-    faces = FacesTable(
-        make_table([{"path": name, "source": "csv"} for name in ("a.png", "a.png.jpg", "../b.png")]), root
-    )
-    crop_faces(faces, WhiteSquares(), folder=tmp_path / "crops")
-    assert len(list((tmp_path / "crops").glob("*/*.jpg"))) == 3
+    table = make_table([{"path": name, "source": "csv"} for name in names])
+    with pytest.raises(TableError, match="escapes the folder"):
+        crop_faces(FacesTable(table, root), WhiteSquares(), folder=tmp_path / "crops")
+    climbing = table.assign(dropped_because=[None, None, "escapes the folder"])
+    crop_faces(FacesTable(climbing, root), WhiteSquares(), folder=tmp_path / "crops")
+    assert len(list((tmp_path / "crops").glob("*/*.jpg"))) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "set"]
 
 

@@ -9,7 +9,6 @@ reason.
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from agegender.data.faces_table import BOOKKEEPING, CONFLICTING_LABELS, FacesTab
 from agegender.data.sources.labels import is_unknown, read_age, read_age_range, read_gender, read_label_file, read_side
 from agegender.data.sources.layouts import assemble
 from agegender.errors import DataError, FolderError, TableError, UsageError
-from agegender.photos.finding import ESCAPES, require_folder
+from agegender.photos.finding import PhotosFolder, require_folder
 
 PHOTO_MISSING = "photo missing"
 _LABEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -215,14 +214,14 @@ def _read_numbers(rows: list[dict[str, Any]], columns: Collection[str]) -> None:
 
 def _checked_photos(rows: list[dict[str, Any]], root: Path) -> list[dict[str, Any]]:
     """Return the rows with their paths below `root`, marked where there is no such photo or it lies elsewhere."""
-    home = os.path.realpath(root)
+    home = root.resolve()
+    folder = PhotosFolder(home)
     for row in rows:
-        written = os.path.normpath(os.path.join(home, row["path"]))  # noqa: PTH118 (a string, made for every photo)
-        place = os.path.realpath(written)
-        if os.path.commonpath([home, written]) != home or os.path.commonpath([home, place]) != home:
-            row["dropped_because"] = ESCAPES
+        problem, place = folder.problem(row["path"]), folder.place(row["path"])
+        if place is None:
+            row["dropped_because"] = problem
             continue
-        row["path"] = os.path.relpath(written, home).replace(os.sep, "/")
-        if not os.path.isfile(place):  # noqa: PTH113
+        row["path"] = place.relative_to(home).as_posix()
+        if not place.is_file():
             row["dropped_because"] = PHOTO_MISSING
     return rows

@@ -1,0 +1,122 @@
+"""What a faces table from elsewhere is asked before it is used: its notes, where its photos are now, which may be opened.
+
+Whoever made the file may have meant harm, or used another machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agegender.errors import TableError
+from agegender.photos.finding import PhotosFolder
+from agegender.progress import say
+
+_NUMBER = (int, float)
+# The notes that the program reads again, and what each must be; others are shown as they are.
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "sources": (list,),
+    "malformed_names": (list,),
+    "parts": (list,),
+    "cleaning": (dict,),
+    "quality": (dict,),
+    "combined": (dict,),
+    "cropping": (dict,),
+    "split": (dict,),
+    "crop": (str,),
+    "crop_margin": _NUMBER,
+    "limit": (int,),
+    "limit_seed": (int,),
+    "photos_before_limit": (int,),
+    "fold": (int,),
+}
+_OF_TEXTS = ("sources", "malformed_names")
+_LIMIT = ("limit", "photos_before_limit")
+_SAMPLED_PHOTOS = 100
+_ANCESTORS = 3  # folders above the table in which a folder of the stored name is looked for
+
+
+def checked_facts(facts: Mapping[str, Any], file: Path) -> tuple[Path | None, dict[str, Any]]:
+    """Return the stored root and notes of a faces table.
+
+    Raises
+    ------
+    TableError
+        One is of the wrong type.
+    """
+    root, notes = facts.get("root"), facts.get("notes", {})
+    if root is not None and not (isinstance(root, str) and root and "\0" not in root):
+        raise TableError(f"{file}: the folder of its photos is stored as {str(root)[:40]!r}, no path. {_remedy(file)}")
+    if not isinstance(notes, dict):
+        raise TableError(f"the notes in {file} are damaged: {str(notes)[:40]!r} is no object. {_remedy(file)}")
+    for name, kinds in _KINDS.items():
+        value = notes.get(name)
+        is_wrong = value is not None and (
+            not isinstance(value, kinds) or (isinstance(value, bool) and kinds != (bool,))
+        )
+        if is_wrong or (name in _OF_TEXTS and not all(isinstance(one, str) for one in value or [])):
+            raise _damaged(name, value, file)
+    if ("limit" in notes) != ("photos_before_limit" in notes) or any(notes.get(name, 0) is None for name in _LIMIT):
+        raise _damaged("limit", notes.get("limit"), file)
+    conflicts = (notes.get("cleaning") or {}).get("conflicts", [])
+    if not isinstance(conflicts, list) or not all(map(_is_conflict, conflicts)):
+        raise _damaged("cleaning: conflicts", conflicts, file)
+    return None if root is None else Path(root), {name: one for name, one in notes.items() if one is not None}
+
+
+def root_of_photos(paths: Sequence[str], stored: Path, file: Path) -> Path:
+    """Return the folder that the paths start from: the stored one, or, where no photo is there, one near the table.
+
+    The table may have travelled with its photos: a folder beside it, or beside a folder above it, that is called as the
+    stored one and holds the first photos, is used, and said.
+    """
+    if not paths or has_photos(paths, stored):
+        return stored
+    found = next((place for place in _near(stored, file) if has_photos(paths, place)), None)
+    if found is None:
+        return stored
+    say(f"no photo of {file.name} is in {stored}, where they were; they are taken from {found}.")
+    return found
+
+
+def has_photos(paths: Sequence[str], root: Path) -> bool:
+    """Return whether any of some hundred paths is a file below `root`."""
+    folder = PhotosFolder(root)
+    places = map(folder.place, paths[:: -(-len(paths) // _SAMPLED_PHOTOS) or 1])
+    return any(place is not None and place.is_file() for place in places)
+
+
+def path_problems(paths: Sequence[Any], root: Path) -> list[str | None]:
+    """Return for each path why it may not be opened, None where it may."""
+    folder = PhotosFolder(root)
+    return [folder.problem(path) for path in paths]
+
+
+def _near(stored: Path, file: Path) -> list[Path]:
+    here = file.absolute().parent
+    endings = [Path(*stored.parts[1:][-count:]) for count in (1, 2, 3) if len(stored.parts) > count]
+    return [here, *(above / ending for above in (here, *here.parents[:_ANCESTORS]) for ending in endings)]
+
+
+def _is_conflict(conflict: Any) -> bool:
+    if not (isinstance(conflict, dict) and isinstance(conflict.get("kind"), str)):
+        return False
+    photos = conflict.get("photos")
+    if not (isinstance(photos, list) and photos and all(isinstance(one, dict) for one in photos)):
+        return False
+    are_alike = all(set(one) == set(photos[0]) for one in photos)
+    cells = [cell for one in photos for cell in one.values()]
+    return are_alike and all(isinstance(one.get("path"), str) for one in photos) and not _has_nested(cells)
+
+
+def _has_nested(cells: Sequence[Any]) -> bool:
+    return any(isinstance(cell, (list, dict)) for cell in cells)
+
+
+def _damaged(name: str, value: Any, file: Path) -> TableError:
+    return TableError(f"the notes in {file} are damaged: {name} is {str(value)[:40]!r}. {_remedy(file)}")
+
+
+def _remedy(file: Path) -> str:
+    return f"`agegender prepare --out {file}` makes the table anew."
