@@ -88,8 +88,9 @@ def _faces(options: argparse.Namespace, folder: Path) -> FacesTable:
 
     table = options.faces or (None if options.data else folder / FACES_FILE)
     return gather(
-        faces=table, source=options.source, folders=options.data, limit=options.limit, splits=not options.data
-    )
+        faces=table, source=options.source, folders=options.data, images=options.images, limit=options.limit,
+        splits=not options.data,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -12,11 +12,13 @@ from agegender.errors import UsageError
 from agegender.explanation import EXPLANATIONS_FOLDER, FILLS, SEGMENTS
 from agegender.options import (
     add_folder_option,
+    add_images_option,
     add_model_options,
     add_no_faces_option,
     add_split_option,
     check_device,
     check_faces_file,
+    check_images_folder,
     check_photos,
 )
 
@@ -44,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     table.add_argument(
         "--faces", metavar="FILE", type=Path, help="a faces table (default: the one the model was trained with)"
     )
+    add_images_option(table)
     add_split_option(table, "which part of it (default: test)")
     table.add_argument("--worst", metavar="N", type=int, default=0, help="faces with the largest age errors")
     table.add_argument("--best", metavar="N", type=int, default=0, help="faces with the smallest age errors")
@@ -79,6 +82,7 @@ def run(options: argparse.Namespace) -> Result:
     samples, group = _samples(options.samples), _group(options)
     check_photos(options.photos)
     check_faces_file(options.faces)
+    check_images_folder(options.images)
     check_device(options.device)
     from agegender.model.model_folder import chosen_model
 
@@ -94,11 +98,13 @@ def run(options: argparse.Namespace) -> Result:
     reports = options.reports_dir / folder.name
     out = options.out or reports / EXPLANATIONS_FOLDER
     check_writable(out)
-    model = Model.load(folder, device=options.device, precision=options.precision)
+    model = Model.load(
+        folder, device=options.device, precision=options.precision, images=None if options.faces else options.images
+    )
     settings = LimeSettings(samples, options.segments, fill=options.fill, seed=options.seed, device=str(model.device))
     choice = Choice(options.worst, options.best, options.random, group, options.seed)
     photos = [PhotoToExplain(photo, printable(photo)) for photo in named_photos(options.photos)] or chosen_photos(
-        model, folder, choice, faces_file=options.faces, split=options.split
+        model, folder, choice, faces_file=options.faces, images=options.images, split=options.split
     )
     explanations = explain_photos(model, photos, settings, out, has_second_opinions=options.second_opinions)
     page = _write_page(model, reports, explanations.faces, options.hide_faces) if options.report else None
@@ -133,7 +139,7 @@ def _group(options: argparse.Namespace) -> dict[str, str]:
     for name, count in counts.items():
         if count < 0:
             raise UsageError(f"{name} {count}: expected 0 or more faces.")
-    if options.photos and (any(counts.values()) or options.faces or options.group):
+    if options.photos and (any(counts.values()) or options.faces or options.group or options.images):
         raise UsageError("give either photos, or --worst, --best and --random of a faces table, not both.")
     if not options.photos and not any(counts.values()):
         raise UsageError("nothing to explain: name photos, or give --worst, --best or --random.")
@@ -154,7 +160,7 @@ def _check_group(group: dict[str, str], faces_file: Path | None, folder: Path) -
 
     is_predicted = faces_file is None and (folder / PREDICTIONS_FILE).is_file()
     rows = read_predictions(folder / PREDICTIONS_FILE) if is_predicted else None
-    of_group(read_faces(faces_file or folder / FACES_FILE).kept() if rows is None else rows, group)
+    of_group(read_faces(faces_file or folder / FACES_FILE, root=folder).kept() if rows is None else rows, group)
 
 
 def _document(explanations: Explanations) -> list[dict[str, Any]]:

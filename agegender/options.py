@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agegender.errors import PhotoError, TableError, UsageError, WeightsError, did_you_mean
+from agegender.errors import FolderError, PhotoError, TableError, UsageError, WeightsError, did_you_mean
 from agegender.photos.finding import ARCHIVES, neighbours, require_folder
 from agegender.settings import (
     DRAWN_DEFAULTS,
@@ -51,7 +51,7 @@ def add_device_options(parser: argparse._ActionsContainer, precision_help: str =
 
 
 def add_faces_options(parser: argparse._ActionsContainer, *, faces: str, data: str, source: str) -> None:
-    """Add --source, --data, --faces and --limit, each with what it defaults to here."""
+    """Add --source, --data, --faces, --images and --limit, each with what it defaults to here."""
     parser.add_argument("--source", metavar="NAME", help=f"layout of --data, such as utkface{source}")
     parser.add_argument(
         "--data",
@@ -62,7 +62,30 @@ def add_faces_options(parser: argparse._ActionsContainer, *, faces: str, data: s
         help=f"folder of labelled faces; may be given several times{data}",
     )
     parser.add_argument("--faces", metavar="FILE", type=Path, help=f"a faces table{faces}")
+    add_images_option(parser)
     parser.add_argument("--limit", metavar="N", type=int, help="use a random N of the photos")
+
+
+def add_images_option(parser: argparse._ActionsContainer) -> None:
+    """Add --images."""
+    parser.add_argument(
+        "--images",
+        metavar="FOLDER",
+        type=Path,
+        help="where the paths of the table start, if its photos have moved (default: as stored, else near the table)",
+    )
+
+
+def check_images_folder(folder: Path | None) -> None:
+    """Refuse --images that is no folder.
+
+    Raises
+    ------
+    FolderError
+        It isn't.
+    """
+    if folder is not None and not folder.is_dir():
+        raise FolderError(f"--images {folder} is no folder. Name the folder that the table's paths start from.")
 
 
 def add_split_option(parser: argparse._ActionsContainer, help_text: str, default: str | None = "test") -> None:
@@ -102,6 +125,9 @@ def check_faces_options(options: argparse.Namespace) -> None:
     for folder in options.data:
         check_data_folder(folder)
     check_faces_file(options.faces)
+    if options.images is not None and options.data:
+        raise UsageError("--images says where the photos of a faces table are now; --data names its own folder.")
+    check_images_folder(options.images)
 
 
 def check_data_folder(folder: Path) -> None:
@@ -113,8 +139,8 @@ def check_data_folder(folder: Path) -> None:
 
 def check_faces_file(path: Path | None) -> None:
     """Refuse a faces table that is not there."""
-    if path is None or path.is_file():
-        return
+    if path is None or path.is_file() or (path.exists() and not path.is_dir()):
+        return  # a pipe is named as such when it is to be read
     if path.is_dir():
         raise TableError(
             f"--faces {path} is a folder, and a faces table is one file. Name a folder with --data {path}."

@@ -261,8 +261,8 @@ def _text_rows(text: str, separator: str, place: Path, notices: list[str]) -> pd
         )
     except (ValueError, OSError, OverflowError) as error:  # pandas' parse errors are ValueErrors
         raise TableError(
-            f"{place} cannot be read as a table: {_reason(error)} Its cells are separated by {separator!r}; a cell that "
-            "holds one must stand in double quotes."
+            f"{place} cannot be read as a table: {_reason(error)} Cells are separated by {separator!r}; one that "
+            "holds it must stand in double quotes."
         ) from error
     short = int(rows.iloc[:, -1].isna().sum())
     if short:
@@ -339,9 +339,10 @@ def _checked(read: ReadTable, place: Path) -> ReadTable:
     if len(twice):
         raise TableError(f"the column {twice[0]!r} stands in {place} twice: keep one of them.")
     for name in rows:
-        kind = rows[name].dtype
-        longest = rows[name].str.len().max() if pd.api.types.is_string_dtype(kind) and kind != object else 0
-        if kind == object:
+        longest: Any = 0
+        if isinstance(rows[name].dtype, pd.StringDtype):
+            longest = rows[name].str.len().max()
+        elif pd.api.types.is_object_dtype(rows[name].dtype):
             longest = max((len(cell) for cell in rows[name] if isinstance(cell, (str, bytes))), default=0)
         if not pd.isna(longest) and longest > LONGEST_CELL:
             raise TableError(

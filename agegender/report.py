@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agegender.console import Result, command_parser, execute
-from agegender.errors import FolderError, UsageError
-from agegender.options import add_folder_option, add_no_faces_option, pairs_of
+from agegender.errors import UsageError
+from agegender.options import add_folder_option, add_images_option, add_no_faces_option, check_images_folder, pairs_of
 from agegender.progress import say
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         help="how the table calls our columns, such as predicted_age_years=pred_age",
     )
-    parser.add_argument("--images", metavar="FOLDER", type=Path, help="where the paths of the table start")
+    add_images_option(parser)
     parser.add_argument("--title", help="what the pages call the model (default: its folder's or table's name)")
     add_no_faces_option(parser)
     add_folder_option(parser, "models")
@@ -57,8 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> Result:
     """Read, judge, write pages."""
     started = time.perf_counter()
-    if options.images is not None and not options.images.is_dir():
-        raise FolderError(f"--images {options.images} is no folder. Name the folder that the table's paths start from.")
+    check_images_folder(options.images)
     content = _foreign_content(options) if options.predictions else _model_content(options)
     from agegender.pages.report_set import write_report_set
 

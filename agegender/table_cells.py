@@ -37,7 +37,8 @@ def numbers_of(column: pd.Series) -> pd.Series:
     if pd.api.types.is_bool_dtype(kind) or pd.api.types.is_complex_dtype(kind):
         return pd.Series(np.nan, index=column.index, dtype="float64")
     if not pd.api.types.is_numeric_dtype(kind):
-        if kind != object and not pd.api.types.is_string_dtype(kind) and not isinstance(kind, pd.CategoricalDtype):
+        types = pd.api.types
+        if not (types.is_object_dtype(kind) or types.is_string_dtype(kind) or isinstance(kind, pd.CategoricalDtype)):
             return pd.Series(np.nan, index=column.index, dtype="float64")
         column = pd.Series([_number_cell(cell) for cell in column], index=column.index, dtype=object)
     numbers = pd.to_numeric(column, errors="coerce").astype("float64")

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> Result:
         _check_network(options)  # before faces are drawn
     faces = gather(
         faces=options.faces, source=options.source, folders=options.data, limit=options.limit, seed=options.seed,
-        fold=options.fold, check=partial(_check_before_photos, options, keywords),
+        fold=options.fold, images=options.images, check=partial(_check_before_photos, options, keywords),
     )  # fmt: skip
     from agegender.api.model import Model
 

@@ -58,9 +58,15 @@ class Explanations:
 
 
 def chosen_photos(
-    model: Predictor, folder: Path, choice: Choice, *, faces_file: Path | None = None, split: str = "test"
+    model: Predictor,
+    folder: Path,
+    choice: Choice,
+    *,
+    faces_file: Path | None = None,
+    images: Path | None = None,
+    split: str = "test",
 ) -> list[PhotoToExplain]:
-    """Choose faces of a table: the one that the model was trained with, or another one.
+    """Choose faces of a table: the one that the model was trained with, or another one; its photos may be in `images`.
 
     The model folder holds predictions of its own faces; another table is predicted where the choice needs it.
 
@@ -70,11 +76,13 @@ def chosen_photos(
         There is no such table, it has no such column, or nobody is in the group.
     """
     own_file = folder / FACES_FILE
-    faces = read_faces(faces_file or own_file)
+    faces = read_faces(faces_file or own_file, root=images)
+    faces.check_photos()
     is_own = faces_file is None or faces_file.resolve() == own_file.resolve()
     has_predictions = is_own and (folder / PREDICTIONS_FILE).is_file()
     table = read_predictions(folder / PREDICTIONS_FILE) if has_predictions else faces.kept()
-    rows = of_group(table if split == "all" else table[table["split"] == split], choice.group)
+    chosen = table if split == "all" or "split" not in table else table[table["split"] == split]
+    rows = of_group(chosen, choice.group)
     if rows.empty:
         raise TableError(f"no face of the split {split!r} is in the group {dict(choice.group)}. Use --split all.")
     if choice.needs_predictions and not has_predictions:
@@ -90,17 +98,21 @@ def faces_to_explain(faces: FacesTable, predictions: pd.DataFrame, heads: Sequen
 
 
 def photos_of_rows(faces: FacesTable, rows: pd.DataFrame, heads: Sequence[Head]) -> list[PhotoToExplain]:
-    """Return rows of a table, with a column `reason`, as photos to explain."""
+    """Return rows of a table, with a column `reason`, as photos to explain; none whose path may not be opened."""
     columns = label_columns(rows, heads)
+    places = [faces.photo_place(path) for path in rows["path"]]
+    if None in places:
+        say(f"{places.count(None)} of {len(places)} chosen photos are not opened: their paths lead out of {faces.root}")
     return [
         PhotoToExplain(
-            faces.photo_path(row["path"]),
+            place,
             row["path"],
             {name: row[name] for name in columns if pd.notna(row[name])},
             row["reason"],
             is_from_table=True,
         )
-        for _, row in rows.iterrows()
+        for place, (_, row) in zip(places, rows.iterrows(), strict=True)
+        if place is not None
     ]
 
 

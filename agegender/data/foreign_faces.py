@@ -1,4 +1,4 @@
-"""What a faces table from elsewhere is asked before it is used: its notes, where its photos are now, which may be opened.
+"""What a faces table from elsewhere is asked before use: its notes, where its photos are now, which may be opened.
 
 Whoever made the file may have meant harm, or used another machine.
 """

@@ -28,7 +28,7 @@ DESCRIPTIONS = {
     "all_age_faces": "All-Age-Faces: serial number and age in the file name",
     "masked_faces": "the mask competition's folders: one person per folder, seven photos",
     "folder": "any photos, age and gender as names of folders, such as 25/female/",
-    "csv_table": "any photos with a CSV, TSV or Parquet table of labels",
+    "csv_table": "any photos with a CSV, TSV, Excel or Parquet table of labels",
 }
 _OTHER_NAMES = {"csv": "csv_table", "drawn": "drawn_faces", "aaf": "all_age_faces"}
 

@@ -1,4 +1,4 @@
-"""Photos whose labels stand in a table: CSV, TSV or Parquet, with whatever column names.
+"""Photos whose labels stand in a table: CSV, TSV, Excel or Parquet, with whatever column names.
 
 Usual names are recognised (`file`, `img_name`, `sex`, …), others are mapped; any further column becomes a label under
 the name that it is mapped to. Genders written as words are understood; of numbers nobody knows which is which (datasets
@@ -21,11 +21,13 @@ from agegender.data.sources.labels import is_unknown, read_age, read_age_range, 
 from agegender.data.sources.layouts import assemble
 from agegender.errors import DataError, FolderError, TableError, UsageError
 from agegender.photos.finding import PhotosFolder, require_folder
+from agegender.progress import say
+from agegender.reading_tables import TABLE_SUFFIXES
+from agegender.table_cells import plain_name
 
 PHOTO_MISSING = "photo missing"
 _LABEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 EXPECTED = "a table with a column of photo paths and one of ages or genders"
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 # Column of the faces table -> names under which datasets have it, most telling first.
 USUAL_NAMES = {
     "path": ("path", "file", "filename", "file_name", "img_name", "image", "image_path", "img", "photo", "full_path"),
@@ -67,7 +69,7 @@ def read(
     TableError
         A column is missing, or the genders are not understood.
     """
-    if root.suffix.lower() in TABLE_SUFFIXES and not root.is_dir():
+    if root.name.lower().endswith(TABLE_SUFFIXES) and not root.is_dir():
         root, table = root.parent, root
     require_folder(root)
     place = Path(table) if table else _only_table(root)
@@ -80,6 +82,9 @@ def read(
     named = [row for row in rows if row["path"]]
     odd = {name: sum(row.pop(name) for row in rows) for name in ("age_is_odd", "gender_is_odd")}
     photos = _one_row_per_photo(_checked_photos(named, root))
+    repeated = len(named) - len(photos)
+    if repeated:
+        say(f"{place.name} names photos more than once: {repeated:,} rows are about one that stood there before.")
     _read_numbers(photos, [name for name in names if name not in USUAL_NAMES])
     if photos and all(row["dropped_because"] == PHOTO_MISSING for row in photos):
         raise FolderError(
@@ -93,6 +98,7 @@ def read(
         expected=EXPECTED,
         table=str(place),
         rows_without_path=len(rows) - len(named),
+        rows_repeated=repeated,
         ages_not_understood=odd["age_is_odd"],
         genders_not_understood=odd["gender_is_odd"],
     )
@@ -100,20 +106,20 @@ def read(
 
 def has_labels(root: Path) -> bool:
     """Return whether a folder holds one table, or is one, whose columns name photos and their ages or genders."""
-    is_table = root.suffix.lower() in TABLE_SUFFIXES and root.is_file()
+    is_table = root.name.lower().endswith(TABLE_SUFFIXES) and root.is_file()
     try:
         place = root if is_table else _only_table(root)
-        return bool(_column_names(read_label_file(place), {}, place))
+        return bool(_column_names(read_label_file(place, says=False), {}, place))
     except (DataError, OSError):
         return False
 
 
 def _only_table(root: Path) -> Path:
-    tables = sorted(path for path in root.iterdir() if path.suffix.lower() in TABLE_SUFFIXES and path.is_file())
+    tables = sorted(path for path in root.iterdir() if path.name.lower().endswith(TABLE_SUFFIXES) and path.is_file())
     if len(tables) == 1:
         return tables[0]
     if not tables:
-        raise FolderError(f"there is no CSV, TSV or Parquet table in {root}. Name one with --option table=FILE.")
+        raise FolderError(f"there is no CSV, TSV, Excel or Parquet table in {root}. Name one with --option table=FILE.")
     names = ", ".join(path.name for path in tables[:5])
     raise FolderError(f"{root} holds {len(tables)} tables ({names}). Say which one with --option table=FILE.")
 
@@ -122,13 +128,13 @@ def _column_names(given: pd.DataFrame, mapped: dict[str, str], place: Path) -> d
     """Return column of the faces table -> column of the given table."""
     for name in mapped:
         _check_label_name(name)
-    by_lower = {str(name).lower(): str(name) for name in given.columns}
-    names = dict(mapped)
+    plainly = {plain_name(name): str(name) for name in reversed(given.columns)}
+    names = {ours: name if name in given else plainly.get(plain_name(name), name) for ours, name in mapped.items()}
     for column, usual in USUAL_NAMES.items():
-        hit = next((by_lower[name] for name in usual if name in by_lower), None)
+        hit = next((plainly[name] for name in usual if name in plainly), None)
         if column not in names and hit:
             names[column] = hit
-    absent = [name for name in mapped.values() if name not in given]
+    absent = [name for name in names.values() if name not in given]
     if absent or "path" not in names or not {"age_years", "gender"} & set(names):
         lacking = ", ".join(absent) or ("one for the photos' paths" if "path" not in names else "one for age or gender")
         raise TableError(

@@ -9,7 +9,6 @@ writes `03-Sep`; such labels are read back to the range that they were.
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Collection, Sequence
@@ -20,6 +19,9 @@ import pandas as pd
 
 from agegender.data.faces_table import OLDEST_AGE_YEARS, SPLITS
 from agegender.errors import TableError
+from agegender.progress import say
+from agegender.reading_tables import read_table
+from agegender.table_cells import plain_name
 
 AGE_OUT_OF_RANGE = "age out of range"
 _UNKNOWN = frozenset({"", "-1", "-1.0", "nan", "none", "null", "na", "n/a", "?", "unknown", "u"})
@@ -145,24 +147,24 @@ def _ordered(one: int, other: int) -> tuple[int, int]:
     return min(one, other), max(one, other)
 
 
-def read_label_file(path: Path, needed: Collection[str] = ()) -> pd.DataFrame:
-    """Return a CSV, TSV or Parquet file as texts, so that no library guesses what a label means.
+def read_label_file(path: Path, needed: Collection[str] = (), *, says: bool = True) -> pd.DataFrame:
+    """Return a table of any usual kind as texts, so that no library guesses what a label means.
 
-    The separator (comma, semicolon, tab) is taken from the first line. Empty cells are empty texts.
+    Empty cells are empty texts. Columns that are the `needed` ones but for case and blanks are called as these; `says`
+    what is unusual about the file on stderr.
 
     Raises
     ------
     TableError
         The file is missing, is no table, or lacks one of the `needed` columns.
     """
-    if not path.is_file():
-        raise TableError(f"there is no label table at {path}.")
-    try:
-        table = _parquet(path) if path.suffix.lower() == ".parquet" else _text_table(path)
-    except (OSError, ValueError, csv.Error) as error:  # pandas' and pyarrow's parse errors are ValueErrors
-        reason = (str(error).splitlines() or ["unknown reason"])[0]
-        raise TableError(f"{path} cannot be read as a table: {reason}") from error
-    table.columns = table.columns.map(lambda name: str(name).strip())
+    read = read_table(path, what="label table", as_texts=True)
+    if says:
+        for notice in read.notices:
+            say(f"{path.name}: {notice}")
+    plainly = {plain_name(name): name for name in needed}
+    others = {name: plainly.get(plain_name(name)) for name in read.rows if name not in needed}
+    table = read.rows.rename(columns={name: ours for name, ours in others.items() if ours and ours not in read.rows})
     missing = [name for name in needed if name not in table]
     if missing:
         raise TableError(
@@ -176,15 +178,3 @@ def find_label_file(root: Path, name: str) -> Path | None:
     """Return the first file of that name below `root`, or beside it, where people unpack tables and photos apart."""
     beside = [root.parent / name] if (root.parent / name).is_file() else []
     return next(iter([*sorted(root.rglob(name)), *beside]), None)
-
-
-def _text_table(path: Path) -> pd.DataFrame:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        first_line = file.readline()
-    separator = max((",", ";", "\t"), key=first_line.count)
-    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-
-
-def _parquet(path: Path) -> pd.DataFrame:
-    table = pd.read_parquet(path)
-    return table.astype(object).where(table.notna(), "").astype(str)
