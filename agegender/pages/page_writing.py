@@ -134,7 +134,9 @@ def render_page(template: str, **context: Any) -> str:
     """
     script = _asset("page.js")
     if context.get("cautions") is None:
-        context["cautions"] = [head.caution for head in KNOWN_HEADS if isinstance(head, Classification)]
+        context["cautions"] = [
+            head.caution for head in KNOWN_HEADS if isinstance(head, Classification) and head.caution
+        ]
     return (
         _environment()
         .get_template(template)

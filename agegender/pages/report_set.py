@@ -68,8 +68,9 @@ def write_report_set(
     wanted = [name for name in writers if only is None or name in only]
     listed = [name for name in PAGES if name in wanted or (only is not None and name in there)]
     pages = {name: writers[name](folder / f"{name}.html", content, page_links(listed, name)) for name in wanted}
+    if only is None or hide_faces is not None:
+        write_text(folder / SETTINGS_FILE, _settings(content, listed))
     if only is None:
-        write_text(folder / SETTINGS_FILE, _settings(content, wanted))
         return ReportSet(pages, tuple(folder / f"{name}.html" for name in there if name not in pages))
     for name in listed:
         if name not in pages:
