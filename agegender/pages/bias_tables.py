@@ -156,7 +156,7 @@ def calibration_table(content: ReportContent, head: Classification) -> Table | N
             rows.append(Row({**scores, "grouping": grouping.title(single), "group": group.name, "n": group.n}))
     note = "Small groups have larger calibration errors by chance alone. These scores have no interval."
     name = own_id("calibration", head, content.classifications)
-    caption = f"Calibration by group{about(head, content.classifications)}"
+    caption = f"Calibration by group{about(head, content.classifications, ': ')}"
     return Table(name, caption, columns, rows, note, len(rows) > 6) if rows else None
 
 

@@ -162,3 +162,19 @@ def test_tables_of_the_two_default_heads_are_called_as_ever():
     assert [table.identifier for table in tables] == [f"gender-{head.name}" for head in (AGE, GENDER)]
     keys = [column.key for column in tables[0].columns]
     assert keys[:4] == ["group", "n", "mae", "mae_gap"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda table: table.mask(table.index.to_series() % 2 == 0, None), id="half missing"),
+        pytest.param(lambda table: table[[name for name in table if "probability" not in name]], id="no probabilities"),
+        pytest.param(lambda table: table.assign(height_cm=170.0, predicted_expression="happy"), id="all equal"),
+        pytest.param(lambda table: table[["height_cm", "predicted_height_cm"]].head(1), id="one number"),
+    ],
+)
+def test_page_of_further_heads_stays_whole(change):
+    content = ReportContent(assess(change(with_more_heads(make_predictions(120))), title="x"))
+    page = visible(render_page("bias.html", pages=[], **bias_context(content)))
+    assert "What can be said" in page
+    assert not re.search(r"\b(nan|None|NaT|inf)\b", page)
