@@ -7,16 +7,25 @@ module, and a disk that is full or read-only becomes an `OutputError` here.
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from agegender.errors import OutputError
+
+# `.<name>.<eight letters>.agegender-new<suffix>`: what is not yet in its place.
+TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.agegender-new(\.\w+)?")
+_MARK = ".agegender-new"
+_STALE_SECONDS = 86400.0  # where a file system knows no locks
+_MEGABYTE = 1_000_000
 
 
 @contextmanager
@@ -28,36 +37,84 @@ def replaced_file(path: Path) -> Iterator[Path]:
     OutputError
         The folder cannot be written to, or the disk is full.
     """
-    with _output_errors(path):
+    with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=f"{_MARK}{path.suffix}", dir=path.parent)
     temporary = Path(name)
     try:
-        with _output_errors(path):
+        with output_errors(path):
+            _lock(handle)
             yield temporary
             temporary.chmod(0o666 & ~current_umask())
             temporary.replace(path)
     finally:
+        os.close(handle)
         temporary.unlink(missing_ok=True)
 
 
-@contextmanager
-def replaced_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path` to fill; it becomes `path` when the block ends well.
-
-    An older `path` is moved aside first and removed after, so that its name never holds half a result.
-    """
-    with _output_errors(path):
+def temporary_folder(path: Path) -> tuple[Path, int]:
+    """Make a folder beside `path` to fill; the handle, while it is open, tells other processes that it is in use."""
+    with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_MARK, dir=path.parent))
+        handle = os.open(temporary, os.O_RDONLY)
+        _lock(handle)
+    return temporary, handle
+
+
+def hold(path: Path) -> int | None:
+    """Return a handle that keeps other processes off `path` while it is open, or None where one of them has it."""
     try:
-        with _output_errors(path):
-            yield temporary
-            temporary.chmod(0o777 & ~current_umask())
-            _swap_folder(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    if not (is_free := _lock(handle)):
+        is_free = is_free is None and time.time() - os.fstat(handle).st_mtime > _STALE_SECONDS
+    if is_free:
+        return handle
+    os.close(handle)
+    return None
+
+
+def remove_unheld(path: Path) -> None:
+    """Remove a temporary file or folder that a killed process has left."""
+    handle = hold(path)
+    if handle is None:
+        return
+    with suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+    os.close(handle)
+
+
+def _lock(handle: int) -> bool | None:
+    """Lock an open file or folder; False where another process has it, None where there are no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def check_space(folder: Path, needed_bytes: float, what: str) -> None:
+    """Refuse long work whose results would not fit on the disk of `folder`, which need not be there yet.
+
+    Raises
+    ------
+    OutputError
+        Less is free than is needed.
+    """
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    free_bytes = shutil.disk_usage(there).free
+    if free_bytes < needed_bytes:
+        raise OutputError(
+            f"{what} needs about {needed_bytes / _MEGABYTE:,.0f} MB in {folder}, and {free_bytes / _MEGABYTE:,.0f} MB "
+            f"are free there. Free some space, or name a place on another disk."
+        )
 
 
 def check_writable(folder: Path) -> None:
@@ -68,7 +125,7 @@ def check_writable(folder: Path) -> None:
     OutputError
         Nothing can be written there.
     """
-    with _output_errors(folder):
+    with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -111,23 +168,9 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _swap_folder(new: Path, path: Path) -> None:
-    if not path.exists():
-        new.replace(path)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-    path.replace(aside / "old")
-    try:
-        new.replace(path)
-    except OSError:
-        (aside / "old").replace(path)
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
 @contextmanager
-def _output_errors(path: Path) -> Iterator[None]:
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses while the block runs into an `OutputError` about `path`."""
     try:
         yield
     except OSError as error:

@@ -39,7 +39,8 @@ from agegender.photos.reading import read_photo
 from agegender.photos.reading_ahead import read_ahead
 from agegender.progress import track
 from agegender.settings import WHEN_NO_FACE, WHEN_SEVERAL_FACES
-from agegender.writing import check_writable, replaced_folder, write_text
+from agegender.swapping import replaced_folder
+from agegender.writing import check_writable, write_text
 
 FACTS = ["face_count", "face_score", "crop_left", "crop_top", "crop_side"]
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]

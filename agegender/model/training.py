@@ -46,7 +46,8 @@ from agegender.model.predictor import Predictor
 from agegender.model.tensorboard import TensorBoardRun
 from agegender.progress import say
 from agegender.settings import SPLITS, Plan, TrainingSettings
-from agegender.writing import replaced_folder, write_json
+from agegender.swapping import replaced_folder
+from agegender.writing import write_json
 
 LEAST_TRAINING_PHOTOS = 2
 

@@ -38,7 +38,8 @@ from agegender.drawing.portrait import Scene, sample_scene
 from agegender.errors import FolderError, PhotoError, UsageError
 from agegender.photos.reading_ahead import spread
 from agegender.progress import track
-from agegender.writing import plain, replaced_folder, to_json
+from agegender.swapping import replaced_folder
+from agegender.writing import plain, to_json
 
 SOURCE = "drawn_faces"
 FACE_COUNT = 1200
