@@ -28,7 +28,7 @@ TRAINABLE = ("all", "last-block", "heads")
 OWN_DEFAULTS = {"image_size": 128, "epochs": 10, "batch_size": 64}
 DRAWN_DEFAULTS = {"image_size": 96, "epochs": 15, "batch_size": 32}
 
-LARGEST_IMAGE_SIZE = 4096  # pixels; a card that asks for more would ask for all memory
+SMALLEST_IMAGE_SIZE, LARGEST_IMAGE_SIZE = 8, 2048  # pixels; a card that asks for more would ask for all memory
 SMALL_GROUP = 30  # photos; below, an accuracy of 93 % is known to ±10 points at best
 # What becomes of photos that show the same; the first one is the default.
 NEAR_RADIUS_BITS = 5  # of 64

@@ -105,7 +105,7 @@ raise SystemExit(code)
         ("train --data faces --weights imagnet", "Did you mean imagenet?"),
         ("train --data faces --weights faces", "is no model folder"),
         ("train --data faces --device gpu", "--device gpu: there is no such device. Did you mean cuda?"),
-        ("train --data faces --image-size 9000", "--image-size 9000 is too large; at most 4096"),
+        ("train --data faces --image-size 9000", "--image-size 9000 is too large; at most 2048"),
         ("train --faces faces.parquet --balance colour", "cannot balance by colour"),
         ("train --faces faces.parquet --balance ethnicty", "Did you mean ethnicity?"),
         ("train --faces faces.parquet --heads gendr", "Did you mean gender?"),

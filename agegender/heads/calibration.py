@@ -7,8 +7,13 @@ Guo, Pleiss, Sun, Weinberger: On calibration of modern neural networks, ICML 201
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from agegender.errors import CardError
 
 _COLDEST, _HOTTEST = 0.1, 20.0
 
@@ -58,6 +63,20 @@ def fit_temperature(logits: ArrayLike, classes: ArrayLike) -> float:
 def probability_bins(probability: NDArray[np.float64], bin_count: int) -> NDArray[np.int64]:
     """Return the bin of each probability, 0..bin_count - 1, of equal bins over 0..1."""
     return np.minimum((probability * bin_count).astype(np.int64), bin_count - 1)
+
+
+def temperature_of(document: Mapping[str, Any]) -> float:
+    """Return the temperature in a head's entry of a card's calibration, 1.0 where there is none.
+
+    Raises
+    ------
+    CardError
+        It is no number above 0.
+    """
+    given = document.get("temperature", 1.0)
+    if isinstance(given, (int, float)) and 1e-6 < given < 1e6:
+        return float(given)
+    raise CardError(f"the temperature in the model card is {str(given)[:60]}; expected a number above 0.")
 
 
 def expected_calibration_error(is_it: ArrayLike, probability: ArrayLike, *, bin_count: int = 10) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from types import UnionType
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -144,6 +145,10 @@ def checked_head(head: Head) -> Head:
     CardError
         They don't.
     """
+    for name, kind in get_type_hints(type(head)).items():
+        if get_origin(kind) is not ClassVar and not _fits(kind, getattr(head, name)):
+            given, wanted = str(getattr(head, name))[:60], getattr(kind, "__name__", kind)
+            raise CardError(f"{name} of the head {head.name!r} is {given!r}; expected {wanted}.")
     losses = REGRESSION_LOSSES if isinstance(head, Regression) else CLASSIFICATION_LOSSES
     names_fit = all(isinstance(name, str) and _NAME.fullmatch(name) for name in (head.name, head.column))
     if not names_fit:
@@ -158,6 +163,19 @@ def checked_head(head: Head) -> Head:
     elif not (2 <= len(head.classes) <= 1000 and len(set(head.classes)) == len(head.classes)):
         raise CardError(f"the head {head.name!r} needs two or more different classes; it has {head.classes!r}.")
     return head
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    """Return whether a value is of the type that a dataclass says its field has; no number is NaN."""
+    if get_origin(kind) is UnionType:
+        return any(_fits(one, value) for one in get_args(kind))
+    if get_origin(kind) is tuple:
+        of = get_args(kind)
+        kinds = of[:1] * len(value) if of[-1] is Ellipsis and isinstance(value, tuple) else of
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, kinds, value))
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value  # noqa: PLR0124
+    return isinstance(value, kind) and (kind is not int or not isinstance(value, bool))
 
 
 def with_settings(head: Head, *, loss: str | None = None, weight: float | None = None) -> Head:

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from agegender.errors import TableError
-from agegender.heads.calibration import expected_calibration_error, fit_temperature
+from agegender.heads.calibration import expected_calibration_error, fit_temperature, temperature_of
 from agegender.heads.row_metrics import RowMetric, figure, numbers
 from agegender.heads.target import Target
 
@@ -183,7 +183,7 @@ class Classification:
         calibration : mapping, optional
             The head's entry of the card's calibration: `{"temperature": …}`.
         """
-        scaled = np.asarray(logits, dtype=np.float64) / float((calibration or {}).get("temperature", 1.0))
+        scaled = np.asarray(logits, dtype=np.float64) / temperature_of(calibration or {})
         odds = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         probabilities = odds / odds.sum(axis=1, keepdims=True)
         predicted = np.array(self.classes, dtype=object)[probabilities.argmax(axis=1)]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -87,12 +88,15 @@ class ConformalIntervals:
             )
             offsets = [tuple(map(float, document[new if new in document else old])) for new, old in names]
             intervals = cls(float(document["level"]), int(document["calibration_count"]), *offsets)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise CardError(
                 f"the intervals in the model card cannot be read: {error}. Train the model again."
             ) from error
         if len({len(part) for part in offsets}) != 1:
             raise CardError("the intervals in the model card differ in length. Train the model again.")
+        is_finite = bool(np.isfinite([intervals.level, *chain(*offsets)]).all())
+        if not is_finite or list(intervals.knots) != sorted(intervals.knots):
+            raise CardError("the intervals in the model card are no rising row of numbers. Train the model again.")
         return intervals
 
 

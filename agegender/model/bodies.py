@@ -6,6 +6,7 @@ cannot be had are an error that names the remedies: a start from scratch happens
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from agegender.errors import UsageError, WeightsError, did_you_mean
 from agegender.settings import SIZES, TORCHVISION_BODIES
 
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
+_LARGEST_PROBED = 256  # pixels; what a body does to a photo is seen at this size as well as at a larger one
 _CLASSIFIER_PREFIXES = ("fc.", "classifier.", "head.", "head_dist.")
 
 
@@ -122,12 +124,14 @@ def check_body(name: str) -> None:
         return
     import timm
 
-    if not timm.is_model(name):
+    if not (re.fullmatch(r"[\w.-]+", name, re.ASCII) and timm.is_model(name)):
         names = timm.list_models()
         near = did_you_mean(name, [*TORCHVISION_BODIES, *SIZES.values(), *names])
         alike = ", ".join(one for one in names if name[:6].lower() in one)[:80].rpartition(",")[0]
         listed = f" Others like it: {alike}." if alike else ""
-        raise UsageError(f"there is no body called {name!r}.{near} Names are torchvision's ResNets and timm's.{listed}")
+        raise UsageError(
+            f"there is no body called {name[:60]!r}.{near} Names are torchvision's ResNets and timm's.{listed}"
+        )
 
 
 def _timm_body(name: str, weights: str, image_size: int) -> tuple[nn.Module, int]:
@@ -137,11 +141,12 @@ def _timm_body(name: str, weights: str, image_size: int) -> tuple[nn.Module, int
     options: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
     model: Any = timm.create_model(name, **options)
     with torch.no_grad():
+        probed = min(image_size, _LARGEST_PROBED)
         fixed_size = getattr(model.default_cfg, "get", lambda *_: None)("fixed_input_size")
         if fixed_size:
             options["img_size"] = image_size
-            model = timm.create_model(name, **options)
-        features = model.eval().forward_features(torch.zeros(1, 3, image_size, image_size))
+            model, probed = timm.create_model(name, **options), image_size
+        features = model.eval().forward_features(torch.zeros(1, 3, probed, probed))
     if weights == "imagenet":
         with _weights_errors(name, _hub_cache()):
             model = timm.create_model(name, pretrained=True, **options)
@@ -149,7 +154,7 @@ def _timm_body(name: str, weights: str, image_size: int) -> tuple[nn.Module, int
         load_body_weights(model, read_weights(Path(weights)), Path(weights))
     is_map = features.ndim == 4 and features.shape[1] == model.num_features
     if is_map:
-        _drop_unused(model, image_size)
+        _drop_unused(model, probed)
         return TimmFeatures(model, is_pooled=False), features.shape[1]
     model = timm.create_model(name, **{key: value for key, value in options.items() if key != "global_pool"})
     return TimmFeatures(model, is_pooled=True), model.num_features

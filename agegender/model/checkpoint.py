@@ -1,22 +1,31 @@
 """How a network goes to disk and comes back: safetensors and a card, never a pickle.
 
-The card holds what is needed to build the same layers again; the weights must fit it to the last name and shape.
+The card holds what is needed to build the same layers again; the weights must fit it to the last name and shape, which
+is compared before a network takes any memory. Both may come from anywhere: what does not fit is refused in words.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from agegender.errors import CardError, WeightsError
 from agegender.heads import Head, Regression
 from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE, heads_of, image_of, read_card
 from agegender.model.network import FaceNetwork, Statistics, make_network
+from agegender.settings import ImageSettings
 from agegender.writing import current_umask
+
+_SAME_RUN = f"{CARD_FILE} and {WEIGHTS_FILE} must come from the same run."
 
 
 def save_weights(network: FaceNetwork, path: Path) -> None:
@@ -47,10 +56,11 @@ def load_network(folder: Path) -> tuple[FaceNetwork, dict[str, Any]]:
     card = read_card(folder)
     heads, image = heads_of(card), image_of(card)
     statistics = card_statistics(card, heads)
-    state = _read(folder / WEIGHTS_FILE)
-    _check_heads(state, heads, folder)
+    _check_calibration(card, heads)
+    _check_shapes(folder, card["body"], heads, statistics, image)
+    _check_digest(folder, card)
     network = make_network(card["body"], heads, statistics, image_size=image.size)
-    _fill(network, state, folder)
+    network.load_state_dict(_read(folder / WEIGHTS_FILE))
     return network.eval(), card
 
 
@@ -73,6 +83,12 @@ def continue_from(network: FaceNetwork, folder: Path) -> None:
     network.load_state_dict(fitting, strict=False)
 
 
+def digest_of(weights: Path) -> str:
+    """Return the SHA-256 of a weights file, by which a card knows it."""
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def card_statistics(card: Mapping[str, Any], heads: Sequence[Head]) -> dict[str, Statistics]:
     """Return mean and spread of the training labels of each regression that a card describes.
 
@@ -85,53 +101,96 @@ def card_statistics(card: Mapping[str, Any], heads: Sequence[Head]) -> dict[str,
     try:
         if "statistics" not in card and "training_ages" in card:  # version 0.1 had one regression at most
             ages = card["training_ages"]
-            return {name: Statistics(float(ages["mean_years"]), float(ages["std_years"])) for name in names}
-        entries = card.get("statistics", {})
-        return {name: Statistics(float(entries[name]["mean"]), float(entries[name]["std"])) for name in names}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+            found = {name: Statistics(float(ages["mean_years"]), float(ages["std_years"])) for name in names}
+        else:
+            entries = card.get("statistics", {})
+            found = {name: Statistics(float(entries[name]["mean"]), float(entries[name]["std"])) for name in names}
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CardError(
             f"{CARD_FILE} of {card.get('name')} needs the mean and the std of the training labels of "
             f"{', '.join(names)} under statistics: {type(error).__name__} {error}."
         ) from error
+    for name, values in found.items():
+        if not (math.isfinite(values.mean) and 0 < values.std < math.inf):
+            raise CardError(
+                f"the training labels of {name} in {CARD_FILE} of {card.get('name')} have the mean {values.mean:g} and "
+                f"the std {values.std:g}; expected numbers, and a std above 0."
+            )
+    return found
+
+
+def _check_calibration(card: Mapping[str, Any], heads: Sequence[Head]) -> None:
+    """Ask every head for a row, so that a calibration that cannot be understood is found before photos are read."""
+    for head in heads:
+        entry = (card.get("calibration") or {}).get(head.name)
+        shape = (1,) if isinstance(head, Regression) else (1, len(head.classes))
+        head.columns(np.zeros(shape), entry)
+
+
+def _check_shapes(
+    folder: Path, body: str, heads: Sequence[Head], statistics: Mapping[str, Statistics], image: ImageSettings
+) -> None:
+    """Compare the weights' names and shapes with those of the card's network before either takes memory."""
+    shapes = _stored_shapes(folder / WEIGHTS_FILE)
+    _check_heads(shapes, heads, folder)
+    with torch.device("meta"):  # layers that have shapes and no memory
+        wanted = make_network(body, heads, statistics, image_size=image.size).state_dict()
+    sizes = {name: tuple(value.shape) for name, value in wanted.items()}
+    wrong = sorted(name for name in sizes.keys() | shapes.keys() if sizes.get(name) != shapes.get(name))
+    if wrong:
+        raise WeightsError(
+            f"the weights in {folder} do not fit its card: {len(wanted)} layers of {body} are expected, {len(shapes)} "
+            f"are stored, {len(wrong)} differ, first {wrong[0]}. {_SAME_RUN}"
+        )
+
+
+def _check_digest(folder: Path, card: Mapping[str, Any]) -> None:
+    known = card.get("weights_sha256")  # version 0.1 had none
+    if known is not None and digest_of(folder / WEIGHTS_FILE) != known:
+        raise WeightsError(f"the weights in {folder} are not those that its card was written for. {_SAME_RUN}")
+
+
+def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor from the file's header; no tensor is read."""
+    with _opened(path) as (file, names):
+        return {name: tuple(file.get_slice(stored).get_shape()) for name, stored in names.items()}
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    with _opened(path) as (file, names):
+        state = {name: file.get_tensor(stored) for name, stored in names.items()}
+    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise WeightsError(
+            f"{path} holds values that are no numbers (NaN or infinite), first in {broken[0]}: no answer would mean "
+            f"anything. Train again or restore the file."
+        )
+    return state
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """Give an open weights file, and today's name of each tensor -> its name there."""
+    from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         raise WeightsError(f"{path.parent} is incomplete: it has no {WEIGHTS_FILE}. Train again or restore the file.")
     try:
-        state = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            # Version 0.1 knew ages only, and wrote their unit into the name.
+            yield file, {name.replace(".std_years", ".std"): name for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is damaged: {error}. Train again or restore the file.") from error
-    # Version 0.1 knew ages only, and wrote their unit into the name.
-    return {name.replace(".std_years", ".std"): value for name, value in state.items()}
 
 
-def _check_heads(state: Mapping[str, Tensor], heads: Sequence[Head], folder: Path) -> None:
-    """Compare the heads' outputs before a body, which may be large, is built."""
-    layers = [re.fullmatch(r"heads\.(\w+)\.(\d+)\.weight", name) for name, value in state.items() if value.ndim == 2]
+def _check_heads(shapes: Mapping[str, tuple[int, ...]], heads: Sequence[Head], folder: Path) -> None:
+    """Compare the heads' outputs, which a sentence can say better than a list of layers."""
+    layers = [re.fullmatch(r"heads\.(\w+)\.(\d+)\.weight", name) for name, shape in shapes.items() if len(shape) == 2]
     in_order = sorted(filter(None, layers), key=lambda layer: int(layer[2]))
-    outputs = {layer[1]: len(state[layer[0]]) for layer in in_order}  # the last layer of each head stays
+    outputs = {layer[1]: shapes[layer[0]][0] for layer in in_order}  # the last layer of each head stays
     wanted = {head.name: head.output_count for head in heads}
     if outputs != wanted:
         raise WeightsError(
             f"the weights in {folder} do not fit its card: their heads have the outputs {outputs}, and the card says "
-            f"{wanted}. {CARD_FILE} and {WEIGHTS_FILE} must come from the same run."
+            f"{wanted}. {_SAME_RUN}"
         )
-
-
-def _fill(network: FaceNetwork, state: dict[str, Tensor], folder: Path) -> None:
-    wanted = network.state_dict()
-    wrong = sorted(
-        name
-        for name in wanted.keys() | state.keys()
-        if name not in wanted or name not in state or wanted[name].shape != state[name].shape
-    )
-    if wrong:
-        raise WeightsError(
-            f"the weights in {folder} do not fit its card: {len(wrong)} of {len(wanted)} layers differ, "
-            f"first {wrong[0]}. {CARD_FILE} and {WEIGHTS_FILE} must come from the same run."
-        )
-    network.load_state_dict(state)

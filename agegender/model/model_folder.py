@@ -12,7 +12,6 @@ models/<name>/
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
@@ -27,8 +26,9 @@ import pandas as pd
 from agegender.data.faces_table import FacesTable
 from agegender.errors import CardError, TableError
 from agegender.heads import Head, head_from_dict, head_to_dict
+from agegender.model.card_schema import parse_card
 from agegender.progress import say
-from agegender.settings import LARGEST_IMAGE_SIZE, SPLITS, VERSION, ImageSettings, Plan
+from agegender.settings import CROPS, LARGEST_IMAGE_SIZE, SMALLEST_IMAGE_SIZE, SPLITS, VERSION, ImageSettings, Plan
 
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "model.json"
@@ -40,7 +40,6 @@ LEARNER_FILE = "learner.pkl"
 
 LIBRARIES = ("torch", "torchvision", "fastai", "timm", "lime", "numpy", "pandas", "opencv-python-headless")
 MOST_LISTED = 20  # items of a list in the card's notes
-_NEEDED = ("name", "body", "heads", "image")
 
 
 def newest_model(models: Path) -> Path:
@@ -78,25 +77,14 @@ def read_card(folder: Path) -> dict[str, Any]:
     Raises
     ------
     CardError
-        The folder or its card is missing, is no JSON, or lacks an entry.
+        The folder or its card is missing, or an entry lacks or is of the wrong type.
     """
     path = folder / CARD_FILE
     if not folder.is_dir():
         raise CardError(f"there is no model folder {folder}. `agegender train --name {folder.name}` would make one.")
     if not path.is_file():
         raise CardError(f"{folder} is no model folder: it has no {CARD_FILE}.")
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise CardError(
-            f"{path} cannot be read as JSON: {error}. Train the model again or restore the file."
-        ) from error
-    lacking = [entry for entry in _NEEDED if not isinstance(card, dict) or entry not in card]
-    if lacking:
-        raise CardError(f"{path} lacks {', '.join(lacking)}. It was not written by agegender, or by a broken run.")
-    if not isinstance(card["body"], str):
-        raise CardError(f"body in {path} is {card['body']!r} and no name of a network.")
-    return dict(card)
+    return parse_card(path)
 
 
 def read_history(folder: Path) -> pd.DataFrame | None:
@@ -147,14 +135,16 @@ def image_of(card: Mapping[str, Any]) -> ImageSettings:
         entries: dict[str, Any] = card["image"]
         image = ImageSettings(**{**entries, "mean": tuple(entries["mean"]), "std": tuple(entries["std"])})
         channels = [*image.mean, *image.std]
-        fits = len(channels) == 6 and all(map(math.isfinite, channels)) and min(image.std) > 0
-        fits &= isinstance(image.size, int) and 1 <= image.size <= LARGEST_IMAGE_SIZE and 0 <= image.crop_margin <= 10
-    except (KeyError, TypeError, ValueError) as error:
+        fits = len(image.mean) == len(image.std) == 3 and all(map(math.isfinite, channels)) and min(image.std) > 0
+        fits &= isinstance(image.size, int) and SMALLEST_IMAGE_SIZE <= image.size <= LARGEST_IMAGE_SIZE
+        fits &= 0 <= image.crop_margin <= 10 and image.crop in CROPS
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CardError(f"image in {CARD_FILE} of {card.get('name')} cannot be understood: {error}.") from error
     if not fits:
         raise CardError(
-            f"image in {CARD_FILE} of {card.get('name')} makes no sense: it needs a size of 1 to {LARGEST_IMAGE_SIZE} "
-            f"pixels, three means, and three standard deviations above 0; it is {entries}."
+            f"image in {CARD_FILE} of {card.get('name')} makes no sense: it needs a size of {SMALLEST_IMAGE_SIZE} to "
+            f"{LARGEST_IMAGE_SIZE} pixels, a crop of {', '.join(CROPS)}, a margin of 0 to 10, three means, and three "
+            f"standard deviations above 0; it is {str(entries)[:200]}."
         )
     return image
 

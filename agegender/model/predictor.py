@@ -32,6 +32,7 @@ from agegender.photos.warping import fit_square
 from agegender.progress import say, track
 
 BATCH_SIZE = 64
+LARGEST_FULL_BATCH_PIXELS = 320
 READING_THREADS = 2
 
 
@@ -245,7 +246,9 @@ class Predictor:
     def _raw_in_batches(self, images: NDArray[np.uint8]) -> tuple[Tensor, ...]:
         """Return raw outputs on the CPU, one tensor per head, of any number of fitted photos, uint8 (N, S, S, 3)."""
         channels_first = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
-        batches = [self.raw_outputs(batch, self.precision) for batch in channels_first.split(BATCH_SIZE)]
+        # Large photos in small batches: 64 of 2048 pixels would take gigabytes.
+        size = max(1, round(BATCH_SIZE * min(1.0, (LARGEST_FULL_BATCH_PIXELS / self.image.size) ** 2)))
+        batches = [self.raw_outputs(batch, self.precision) for batch in channels_first.split(size)]
         return tuple(torch.cat(parts).cpu() for parts in zip(*batches, strict=True))
 
     def _placed(self, raw: Sequence[Tensor], problems: dict[int, str], row_count: int) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from agegender.data.faces_table import FacesTable, write_faces
 from agegender.errors import DataError, ModelError, UsageError, did_you_mean
 from agegender.heads import KNOWN_HEADS, Classification, Head, choose_heads, with_settings
 from agegender.heads.classification import as_names
-from agegender.model.checkpoint import continue_from, save_weights
+from agegender.model.checkpoint import continue_from, digest_of, save_weights
 from agegender.model.epochs import EpochRecorder, KeepBest, TrainingBar
 from agegender.model.learner import FaceLearner, check_storable, export_learner, make_learner
 from agegender.model.losses import CombinedLoss
@@ -133,6 +133,7 @@ def store_model(
     network = check_storable(predictor.network)
     with replaced_folder(folder) as new:
         save_weights(network, new / WEIGHTS_FILE)
+        predictor.card["weights_sha256"] = digest_of(new / WEIGHTS_FILE)
         write_json(new / CARD_FILE, predictor.card)
         if faces is not None:
             write_faces(faces, new / FACES_FILE)

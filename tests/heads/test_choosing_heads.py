@@ -123,7 +123,7 @@ def test_the_heads_of_version_0_1_are_understood():
         ({"name": "../up"}, "letters, digits and _ only"),
         ({"loss": "magic"}, "has the loss 'magic'"),
         ({"grid": None}, "no usable grid"),
-        ({"weight": "much"}, "cannot be understood"),
+        ({"weight": "much"}, "is .much.; expected float"),
         ({"sparkle": 1}, "has the entry 'sparkle'"),
     ],
 )
