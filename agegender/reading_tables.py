@@ -326,18 +326,17 @@ def _with_headings(texts: pd.DataFrame, place: Path) -> pd.DataFrame:
     table = table[~is_blank.all(axis=1).to_numpy(dtype=bool)].iloc[:, kept].reset_index(drop=True)
     if not kept:
         raise TableError(f"{place} cannot be read as a table: it has no headings.")
-    table.columns = pd.Index([headings[number] or f"Unnamed: {number}" for number in kept], dtype=object)
+    table.columns = pd.Index([headings[number] or f"Unnamed: {number}" for number in kept])
+    _refuse_twins(table, place)
     return table
 
 
 def _checked(read: ReadTable, place: Path) -> ReadTable:
     """Return what was read, names trimmed, if it is within the limits and names no column twice."""
     rows = read.rows.copy(deep=False)
-    rows.columns = pd.Index([str(name).strip().strip("\ufeff") for name in rows.columns], dtype=object)
+    rows.columns = pd.Index([str(name).strip().strip("\ufeff") for name in rows.columns])
     _check_size(place, len(rows), rows.shape[1], 0)
-    twice = rows.columns[rows.columns.duplicated()]
-    if len(twice):
-        raise TableError(f"the column {twice[0]!r} stands in {place} twice: keep one of them.")
+    _refuse_twins(rows, place)
     for name in rows:
         longest: Any = 0
         if isinstance(rows[name].dtype, pd.StringDtype):
@@ -350,6 +349,12 @@ def _checked(read: ReadTable, place: Path) -> ReadTable:
                 f"{LONGEST_CELL:,} are read. Is a quotation mark missing?"
             )
     return ReadTable(rows, read.facts, read.notices)
+
+
+def _refuse_twins(table: pd.DataFrame, place: Path) -> None:
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise TableError(f"the column {twice[0]!r} stands in {place} twice: keep one of them.")
 
 
 def _check_size(place: Path, row_count: int, column_count: int, byte_count: int) -> None:

@@ -5,9 +5,11 @@ Nothing is guessed here: what is no number counts as unknown, and whoever asked 
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -122,6 +124,15 @@ def without_apostrophes(texts: pd.Series) -> pd.Series:
     return texts.where(~texts.str.match(_ESCAPED).fillna(False).astype(bool), texts.str.slice(1))
 
 
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a CSV file in which no cell and no heading is one that a spreadsheet would run."""
+    made = harmless_table(table)
+    texts = [column for _, column in made.items() if not pd.api.types.is_numeric_dtype(column.dtype)]
+    # Python's writer forgets that a lone carriage return ends a line for many a reader.
+    has_returns = any("\r" in cell for column in texts for cell in column if isinstance(cell, str))
+    made.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL)
+
+
 def harmless_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table for a CSV file: no cell and no heading that a spreadsheet would run."""
     texts = [place for place, kind in enumerate(table.dtypes) if not pd.api.types.is_numeric_dtype(kind)]
@@ -130,7 +141,7 @@ def harmless_table(table: pd.DataFrame) -> pd.DataFrame:
         for place in range(table.shape[1])
     }
     made = pd.DataFrame(columns, index=table.index)
-    made.columns = pd.Index([harmless(str(name)) for name in table.columns], dtype=object)
+    made.columns = pd.Index([harmless(str(name)) for name in table.columns])
     return made
 
 

@@ -27,7 +27,7 @@ from agegender.heads import (
 )
 from agegender.heads.age_bands import with_age_group
 from agegender.reading_tables import METADATA_KEY, read_table
-from agegender.table_cells import harmless_table, nested_columns, numbers_of, plain_name, with_known_names
+from agegender.table_cells import nested_columns, numbers_of, plain_name, with_known_names, write_csv
 from agegender.writing import plain, replaced_file
 
 TEXTS = ("path", "source", "ethnicity", "expression", "mask", "split")
@@ -72,8 +72,7 @@ def write_predictions(predictions: pd.DataFrame, path: str | Path, heads: Sequen
     path = Path(path)
     with replaced_file(path) as temporary:
         if path.suffix.lower() == ".csv":
-            # Escaped, so that no spreadsheet runs a cell; `read_predictions` takes the escape off again.
-            harmless_table(predictions).to_csv(temporary, index=False)
+            write_csv(predictions, temporary)  # `read_predictions` takes the apostrophes off again
             return
         known = _own_heads(predictions) if heads is None else tuple(heads)
         facts = {

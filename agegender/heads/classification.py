@@ -186,7 +186,10 @@ class Classification:
         scaled = np.asarray(logits, dtype=np.float64) / temperature_of(calibration or {})
         odds = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         probabilities = odds / odds.sum(axis=1, keepdims=True)
-        predicted = np.array(self.classes, dtype=object)[probabilities.argmax(axis=1)]
+        # A network that answers with NaN has not answered; the largest of unknown numbers would be the first class.
+        names = np.array([*self.classes, None], dtype=object)
+        is_known = np.isfinite(probabilities).all(axis=1)
+        predicted = names[np.where(is_known, probabilities.argmax(axis=1), len(self.classes))]
         return {self.predicted: predicted, **dict(zip(self.probability_columns.values(), probabilities.T, strict=True))}
 
     def calibrate(self, rows: pd.DataFrame) -> dict[str, Any]:
@@ -238,6 +241,8 @@ class Classification:
 
     def sentence(self, row: Mapping[str, Any]) -> str:
         """Return a prediction as `predict` prints it."""
+        if not isinstance(row[self.predicted], str):
+            return f"{self.title} unknown"
         probability = row.get(self.probability_columns.get(row[self.predicted], ""), UNKNOWN)
         name = "" if self.caution else f"{self.title} "
         return f"{name}labelled {row[self.predicted]} with probability {probability:.2f}"

@@ -205,6 +205,8 @@ class Regression:
 
     def sentence(self, row: Mapping[str, Any]) -> str:
         """Return a prediction as `predict` prints it."""
+        if pd.isna(row[self.predicted]):
+            return f"{self.title} unknown"
         low, high = (row.get(name, UNKNOWN) for name in self.interval_columns)
         name = "" if self.has_bands else f"{self.title} "
         said = f"{name}{row[self.predicted]:.0f} {self.unit}".rstrip()

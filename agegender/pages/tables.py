@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 
 from agegender.audit.estimates import Estimate
 from agegender.pages.words import FEW, MISSING, count, interval_ends, number, p_value
+from agegender.table_cells import harmless
 from agegender.writing import to_json
 
-# A spreadsheet takes a text that starts like this for a formula and runs it.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _LONGEST_HEADING = 8  # letters
 
 
@@ -231,7 +230,7 @@ def _flat(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
 def _harmless(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return ""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+    return harmless(value)
 
 
 def _is_missing(value: Any) -> bool:
