@@ -92,7 +92,6 @@ class TestGathering:
         [
             ({"faces": Path("faces.parquet"), "folders": [Path()]}, "either --faces or --data"),
             ({"fold": 1}, "--fold needs --faces"),
-            ({"folders": [Path()]}, "--data needs --source"),
             ({"source": "afad"}, "--source afad needs --data"),
         ],
     )

@@ -126,7 +126,8 @@ def test_a_model_folder_that_lacks_a_file_says_which(
 
 
 def test_no_model_at_all_says_how_to_get_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    for command, photos in ((predict, ["x.jpg"]), (evaluate, []), (report, [])):
+    (tmp_path / "x.jpg").write_bytes(b"never read")
+    for command, photos in ((predict, [str(tmp_path / "x.jpg")]), (evaluate, []), (report, [])):
         assert "agegender train" in refused(capsys, command, *photos, "--models-dir", str(tmp_path))
 
 
