@@ -91,12 +91,7 @@ def write_comparison(
 def leaderboard_table(board: pd.DataFrame, heads: Sequence[Head] = KNOWN_HEADS) -> Table:
     """Return the leaderboard as a page's table; scores that no model has are left out."""
     columns = [Column("model", "Model"), Column("n", "Photos", 0), Column("average_rank", "Average rank", 2)]
-    named = {name: column for head in heads for name, column in _score_columns(head)}
-    for name in map(str, board.columns):
-        if name.startswith(_BIAS):
-            columns.append(Column(name, f"Bias, {name.removeprefix(_BIAS).replace('_', ' ')}", 2))
-        elif name in named:
-            columns.append(named[name])
+    columns += [column for name in map(str, board.columns) if (column := _score_column(name, heads))]
     rows = [Row({str(key): value for key, value in record.items()}) for record in board.to_dict("records")]
     ranked = "MAE and the bias scores, as the ChaLearn course does; lower is better"
     if not any(column.key.startswith(_BIAS) for column in columns):
@@ -105,15 +100,20 @@ def leaderboard_table(board: pd.DataFrame, heads: Sequence[Head] = KNOWN_HEADS) 
     return Table("leaderboard", "Models by average rank", known_columns(columns, rows), rows, note)
 
 
-def _score_columns(head: Head) -> list[tuple[str, Column]]:
-    """Return the columns that the leaderboard may have of a head."""
-    if isinstance(head, Classification):
-        key, title = f"{head.name}_accuracy", f"{capitalised(head.title)} accuracy"
-        return [(key, Column(key, title, 1, is_percent=True))]
-    plain, own = in_unit("MAE", head), in_unit(f"{capitalised(head.title)}: MAE", head)
-    return [
-        ("mae", Column("mae", plain, 2)) if head.has_bands else (f"{head.name}_mae", Column(f"{head.name}_mae", own, 2))
-    ]
+def _score_column(name: str, heads: Sequence[Head]) -> Column | None:
+    """Return a score's column; a head that one model alone has is known by the score's name only."""
+    if name.startswith(_BIAS):
+        return Column(name, f"Bias, {name.removeprefix(_BIAS).replace('_', ' ')}", 2)
+    head_name, _, score = name.rpartition("_")
+    title = capitalised(head_name.replace("_", " "))
+    if score == "accuracy":
+        return Column(name, f"{title} accuracy", 1, is_percent=True)
+    if score != "mae" or name.startswith("rank_"):
+        return None
+    numbers = [head for head in heads if isinstance(head, Regression)]
+    head = next((one for one in numbers if one.name == head_name or (one.has_bands and not head_name)), None)
+    words = f"{title}: MAE" if title else "MAE"
+    return Column(name, words if head is None else in_unit(words, head), 2)
 
 
 def _overview(pairs: Mapping[str, PairedComparison], content: ReportContent) -> list[Markup]:

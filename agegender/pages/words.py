@@ -92,16 +92,22 @@ def listing(items: Iterable[str]) -> str:
 
 
 def flattened(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Return (name, value) pairs of nested mappings and lists.
+    """Return (name, value) pairs of nested mappings and lists; what has a name in a list is called by it.
 
-    >>> flattened({"image": {"size": 96, "mean": [0.5, 0.4]}})
-    [('image.size', '96'), ('image.mean', '0.5, 0.4')]
+    >>> flattened({"image": {"size": 96, "mean": [0.5, 0.4]}, "heads": [{"name": "age", "weight": 1.0}]})
+    [('image.size', '96'), ('image.mean', '0.5, 0.4'), ('heads.age.weight', '1.0')]
     """
     if isinstance(value, Mapping):
         named = ((f"{prefix}.{key}" if prefix else str(key), item) for key, item in value.items())
         return [pair for name, item in named for pair in flattened(item, name)]
     if isinstance(value, (list, tuple)) and any(isinstance(item, (Mapping, list)) for item in value):
-        return [pair for place, item in enumerate(value) for pair in flattened(item, f"{prefix}.{place}")]
+        named_items = [
+            (item["name"], {key: entry for key, entry in item.items() if key != "name"})
+            if isinstance(item, Mapping) and "name" in item
+            else (place, item)
+            for place, item in enumerate(value)
+        ]
+        return [pair for name, item in named_items for pair in flattened(item, f"{prefix}.{name}")]
     if isinstance(value, (list, tuple)):
         shown = ", ".join(map(str, value[:_MOST_ITEMS]))
         return [(prefix, f"{shown}, … {len(value)} in all" if len(value) > _MOST_ITEMS else shown)]

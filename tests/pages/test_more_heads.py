@@ -14,7 +14,7 @@ from agegender.heads import AGE, GENDER, Classification, Regression
 from agegender.pages.bias_page import bias_context
 from agegender.pages.bias_tables import confusion_matrices
 from agegender.pages.card_page import card_markdown, card_parts
-from agegender.pages.compare_page import write_comparison
+from agegender.pages.compare_page import leaderboard_table, write_comparison
 from agegender.pages.index_page import learning_curves
 from agegender.pages.page_writing import ReportContent, render_page
 from agegender.pages.report_set import write_report_set
@@ -155,6 +155,18 @@ def test_comparison_goes_head_by_head(tmp_path):
     )
     assert re.search(r"Expression labels: \d+ mended and 0 broken of 300, more than chance", page)
     assert "Mended: much closer than before in height" in page
+
+
+def test_leaderboard_keeps_the_score_of_a_head_that_one_model_alone_has():
+    first = with_more_heads(make_predictions(60).assign(split="test"))
+    ages = make_predictions(60).assign(split="test")[["path", "age_years", "predicted_age_years", "ethnicity"]]
+    pair = compare_pair(first, ages)
+    table = leaderboard_table(leaderboard({"all": first, "ages": ages}), pair.heads)
+    titles = {column.key: column.title for column in table.columns}
+    assert titles["mae"] == "MAE, years"
+    assert titles["gender_accuracy"] == "Gender accuracy"
+    assert titles["height_mae"].startswith("Height: MAE")
+    assert not any(key.startswith("rank_") for key in titles)
 
 
 def test_tables_of_the_two_default_heads_are_called_as_ever():
