@@ -30,6 +30,7 @@ from agegender.explanation.surrogate import Numbers, Surrogate, fit_targets
 from agegender.explanation.trust import failures, faithfulness, verdict, with_agreement
 from agegender.heads import Target
 
+HARDLY_CHANGES = 1e-3  # of the answer: of 40 years half a month, which a map would only dress up
 SMALLEST_SIDE_PIXELS = 32
 
 
@@ -263,6 +264,11 @@ def problems_of_answers(scores: Numbers, value: float, target: Target) -> tuple[
         found.append(
             f"{target.key}: the model answers {scores[finite][0]:.3g} {target.unit} whatever is covered; "
             f"there is nothing to explain"
+        )
+    elif (span := float(np.ptp(scores[finite]))) <= HARDLY_CHANGES * max(1.0, float(abs(scores[finite]).max())):
+        found.append(
+            f"{target.key}: the model's answers differ by {span:.2g} {target.unit} at most, whatever is covered; there "
+            f"is nothing to explain"
         )
     return tuple(found)
 

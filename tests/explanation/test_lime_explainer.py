@@ -161,6 +161,12 @@ def test_constant_output_says_that_there_is_nothing_to_explain(photo):
     assert np.isnan(explanation.maps[0].trust.deletion_auc)
 
 
+def test_answers_that_hardly_change_do_not_hold_however_well_a_map_predicts_them(photo):
+    explanation = explain(photo, lambda images: 40 + (linear_scores(images) - 40) * 1e-4, samples=128)
+    assert "there is nothing to explain" in explanation.maps[0].verdict
+    assert explanation.maps[0].verdict.startswith("Not to be believed")
+
+
 def test_answers_that_are_not_numbers_are_left_out_and_counted(photo):
     def sometimes_nan(images: torch.Tensor) -> torch.Tensor:
         scores = curved_scores(images)
