@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import io
 import os
 import re
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from agegender.decoder_noise import quiet_decoders
 from agegender.errors import AgeGenderError, did_you_mean
 from agegender.settings import SPLITS
 
@@ -151,7 +153,7 @@ def execute(
     options = parser.parse_args(arguments)
     try:
         # Libraries print as they please; stdout belongs to the result alone.
-        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+        with quiet_decoders(), contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
             # What libraries tell their own developers is no news for the person at the screen.
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -175,6 +177,8 @@ def execute(
 def _print_result(result: Result, *, as_json: bool) -> None:
     from agegender.writing import to_json
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know every letter of a file's name
     print(to_json(result.document) if as_json else result.text, flush=True)
 
 
