@@ -17,8 +17,7 @@ from agegender.pages.bias_page import write_bias
 from agegender.pages.card_page import write_card
 from agegender.pages.index_page import write_index
 from agegender.pages.page_writing import ReportContent, render_navigation
-from agegender.settings import VERSION
-from agegender.writing import check_writable, to_json, write_text
+from agegender.writing import check_writable, write_json, write_text
 
 Writer = Callable[[Path, ReportContent, Sequence[Mapping[str, Any]]], Path]
 
@@ -69,7 +68,7 @@ def write_report_set(
     listed = [name for name in PAGES if name in wanted or (only is not None and name in there)]
     pages = {name: writers[name](folder / f"{name}.html", content, page_links(listed, name)) for name in wanted}
     if only is None or hide_faces is not None:
-        write_text(folder / SETTINGS_FILE, _settings(content, listed))
+        write_json(folder / SETTINGS_FILE, _settings(content))
     if only is None:
         return ReportSet(pages, tuple(folder / f"{name}.html" for name in there if name not in pages))
     for name in listed:
@@ -135,14 +134,12 @@ def _write_explanations(path: Path, content: ReportContent, pages: Sequence[Mapp
     )
 
 
-def _settings(content: ReportContent, pages: Sequence[str]) -> str:
-    document = {
+def _settings(content: ReportContent) -> dict[str, Any]:
+    return {
         "title": content.assessment.title,
         "hide_faces": content.hide_faces,
-        "pages": list(pages),
-        "version": VERSION,
+        "version": agegender.__version__,
     }
-    return to_json(document)
 
 
 def _mend_navigation(path: Path, links: list[dict[str, Any]]) -> None:
