@@ -36,7 +36,8 @@ from agegender.heads import KNOWN_HEADS as HEADS
 from agegender.model.learner import make_learner
 from agegender.model.losses import CombinedLoss
 from agegender.model.network import Statistics, make_network
-from agegender.model.precision import choose_device, choose_precision, precision_callbacks
+from agegender.model.precision import choose_device, choose_precision
+from agegender.model.training_speed import speed_callbacks
 from agegender.settings import AugmentationSettings, ImageSettings
 
 BODY = "resnet34"
@@ -111,7 +112,10 @@ def real_share(root: Path, source: str, device: torch.device, random_rate: float
     return {"real_photos_per_second": rate, "share_of_random_rate": rate / random_rate}
 
 
-def _learner(batches: Any, precision: str, optimizer: Callable[..., Any] | None = None) -> Learner:
+def _learner(
+    batches: Any, precision: str, layout: str | None = None, optimizer: Callable[..., Any] | None = None
+) -> Learner:
+    """Return a Learner; without a layout it trains as a Learner does by itself."""
     torch.manual_seed(0)
     network = make_network(BODY, HEADS, {"age": Statistics(33.0, 20.0)}, image_size=SIZE).to(batches.device)
     loaders = DataLoaders(batches, batches, device=batches.device)
@@ -120,7 +124,7 @@ def _learner(batches: Any, precision: str, optimizer: Callable[..., Any] | None 
     learner.remove_cbs([ProgressCallback, Recorder])  # neither is what is timed
     learner.opt_func = optimizer or learner.opt_func
     learner.create_opt()
-    learner.add_cbs(precision_callbacks(precision, batches.device))
+    learner.add_cbs(speed_callbacks(precision, layout, batches.device) if layout else [])
     return learner
 
 

@@ -1,6 +1,6 @@
 """The convolutional bodies, and where their first weights come from.
 
-ResNets come from torchvision and every other name from timm; both keep their weights in the usual caches. Weights that
+ResNets are torchvision's and every other name is timm's; both keep their weights in the usual caches. Weights that
 cannot be had are an error that names the remedies: a start from scratch happens only when it is asked for.
 """
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from agegender.errors import UsageError, WeightsError, did_you_mean
+from agegender.model.resnet import make_resnet
 from agegender.settings import SIZES, TORCHVISION_BODIES
 
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
@@ -98,18 +99,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _torchvision_body(name: str, weights: str) -> tuple[nn.Module, int]:
-    import torchvision
-    from fastai.vision.learner import create_body
-
-    model = torchvision.models.get_model(name, weights=None)
+    model, channels = make_resnet(name)
     if weights == "imagenet":
+        import torchvision
+
         entry = torchvision.models.get_model_weights(name).DEFAULT
-        with _weights_errors(name, Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rsplit("/", 1)[-1]):
-            model.load_state_dict(entry.get_state_dict(progress=True, check_hash=True))
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rsplit("/", 1)[-1]
+        with _weights_errors(name, cached):
+            state = entry.get_state_dict(progress=True, check_hash=True)
+        load_body_weights(model, state, cached)
     elif weights != "none":
         load_body_weights(model, read_weights(Path(weights)), Path(weights))
-    channels = model.fc.in_features
-    return create_body(model, pretrained=False), channels
+    return nn.Sequential(*model.children()), channels  # numbered, as fastai's `create_body` leaves them
 
 
 def check_body(name: str) -> None:
@@ -187,7 +188,12 @@ def load_body_weights(model: nn.Module, state: dict[str, Tensor], path: Path) ->
     WeightsError
         A layer of the body is missing or has another shape.
     """
-    wanted = {name: value for name, value in model.state_dict().items() if not name.startswith(_CLASSIFIER_PREFIXES)}
+    # Older files, torchvision's own among them, don't count the batches that a norm has seen; nothing reads the count.
+    wanted = {
+        name: value
+        for name, value in model.state_dict().items()
+        if not name.startswith(_CLASSIFIER_PREFIXES) and (name in state or not name.endswith(".num_batches_tracked"))
+    }
     lacking = [name for name, value in wanted.items() if name not in state or state[name].shape != value.shape]
     if lacking:
         raise WeightsError(

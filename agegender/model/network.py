@@ -23,6 +23,8 @@ from agegender.model.bodies import make_body
 # young. Classes, whose scores only have to be in order, gain by fastai's usual share.
 HEAD_DROPOUT = {Regression.kind: 0.1, Classification.kind: 0.5}
 
+HIDDEN_WIDTH = 512  # of a head
+
 # A child with more than this share of the body's weights wraps the blocks; one with less than that is no block but a
 # closing norm.
 WRAPPER_SHARE, BLOCK_SHARE = 0.75, 0.01
@@ -155,10 +157,35 @@ def grid_values(grid: tuple[int, int], device: torch.device) -> Tensor:
     return torch.arange(grid[0], grid[1] + 1, dtype=torch.float32, device=device)
 
 
-def _make_head(head: Head, channels: int, statistics: Statistics | None, *, is_pooled: bool) -> nn.Sequential:
-    from fastai.vision.learner import create_head
+class ConcatenatedPool(nn.Module):
+    """The largest and the mean value of each channel, as fastai's `AdaptiveConcatPool2d` gives them."""
 
-    layers = create_head(channels, head.output_count, ps=HEAD_DROPOUT[head.kind], pool=not is_pooled)
+    def __init__(self) -> None:
+        super().__init__()
+        self.ap, self.mp = nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return shape (N, 2 channels, 1, 1)."""
+        return torch.cat([self.mp(features), self.ap(features)], dim=1)
+
+
+def _fastai_head(channels: int, output_count: int, dropout: float, *, has_pool: bool) -> nn.Sequential:
+    """Return the layers of fastai's `create_head`, made here so that a prediction need not import fastai."""
+    width = 2 * channels if has_pool else channels
+    pool = [ConcatenatedPool(), nn.Flatten()] if has_pool else []
+    layers = [
+        *pool, nn.BatchNorm1d(width), nn.Dropout(dropout / 2), nn.Linear(width, HIDDEN_WIDTH, bias=False),
+        nn.ReLU(inplace=True), nn.BatchNorm1d(HIDDEN_WIDTH), nn.Dropout(dropout),
+        nn.Linear(HIDDEN_WIDTH, output_count, bias=False),
+    ]  # fmt: skip
+    for layer in layers:
+        if isinstance(layer, nn.BatchNorm1d):
+            nn.init.constant_(layer.bias, 1e-3)
+    return nn.Sequential(*layers)
+
+
+def _make_head(head: Head, channels: int, statistics: Statistics | None, *, is_pooled: bool) -> nn.Sequential:
+    layers = _fastai_head(channels, head.output_count, HEAD_DROPOUT[head.kind], has_pool=not is_pooled)
     if isinstance(head, Regression):
         if statistics is None:
             raise DataError(f"the mean and spread of the training labels of the head {head.name!r} are not known.")

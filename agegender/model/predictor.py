@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agegender.data.faces_table import FacesTable
-from agegender.data.loading import NormalisePhotos
+from agegender.data.normalisation import Normalisation
 from agegender.errors import FolderError, PhotoError
 from agegender.heads import Classification, Head, head_to_dict
 from agegender.model.checkpoint import load_network
@@ -75,7 +75,7 @@ class Predictor:
         self.scoring_precision = choose_precision(precision, self.device)
         self.image, self.heads = image_of(card), heads_of(card)
         self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
-        self._normalisation = NormalisePhotos(self.image.mean, self.image.std).to(self.device)
+        self._normalisation = Normalisation(self.image.mean, self.image.std).to(self.device)
 
     @classmethod
     def load(

@@ -41,9 +41,10 @@ from agegender.model.model_folder import (
     training_entries,
 )
 from agegender.model.network import FaceNetwork, Statistics, make_network, statistics_of
-from agegender.model.precision import choose_device, choose_precision, precision_callbacks, set_seed
+from agegender.model.precision import choose_device, choose_precision, set_seed
 from agegender.model.predictor import Predictor
 from agegender.model.tensorboard import TensorBoardRun
+from agegender.model.training_speed import CHANNELS_LAST, choose_layout, speed_callbacks
 from agegender.progress import say
 from agegender.settings import SPLITS, Plan, TrainingSettings
 from agegender.swapping import replaced_folder
@@ -99,9 +100,11 @@ def train_network(faces: FacesTable, plan: Plan, *, run_folder: Path | None = No
     settings = _hyper_parameters(plan, heads) | {"precision": precision}
     valid_faces = _rows_of(faces, "valid")
     boards = [TensorBoardRun(run_folder, hyper_parameters=settings, valid_faces=valid_faces)] if run_folder else []
-    result = fit(learner, plan.training, precision=precision, device=device, callbacks=boards)
+    looks = len(_rows_of(faces, "train")) * plan.training.epochs
+    layout = choose_layout(network.body, plan.image.size, looks, precision=precision, device=device)
+    result = fit(learner, plan.training, precision=precision, layout=layout, device=device, callbacks=boards)
     card = training_entries(faces, plan) | network_entries(heads, plan.image, statistics, plan.body)
-    card |= {"precision": precision, "device": device.type, "best_epoch": result.best_epoch}
+    card |= {"precision": precision, "memory_layout": layout, "device": device.type, "best_epoch": result.best_epoch}
     predictor = Predictor(network, card, device=device)
     predictions = predictor.predict_faces(faces, calibrates=True)
     metrics = evaluation_metrics(predictions, heads)
@@ -254,6 +257,7 @@ def fit(
     *,
     precision: str,
     device: torch.device,
+    layout: str = CHANNELS_LAST,
     callbacks: Sequence[Callback] = (),
 ) -> Fit:
     """Train with one-cycle, the best epoch's weights in place at the end.
@@ -262,6 +266,8 @@ def fit(
     ----------
     precision : str
         What `choose_precision` chose.
+    layout : str
+        What `choose_layout` chose.
     callbacks : sequence of Callback
         TensorBoard and the like, for this fit alone.
 
@@ -275,7 +281,7 @@ def fit(
     learner.freeze_to({"all": 0, "last-block": 1, "heads": 2}[settings.trainable])
     recorder, best = EpochRecorder(), KeepBest()
     # Callbacks of the fit alone: predicting and showing are no epochs.
-    during = [*precision_callbacks(precision, device), recorder, best, TrainingBar(), *callbacks]
+    during = [*speed_callbacks(precision, layout, device), recorder, best, TrainingBar(), *callbacks]
     try:
         # Our own bar replaces fastai's, which belongs to notebooks; its recorder stays, for `recorder.plot_loss`.
         with learner.no_bar(), learner.no_logging():

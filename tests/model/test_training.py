@@ -17,15 +17,10 @@ from agegender.data.faces_table import FacesTable
 from agegender.errors import ModelError, UsageError
 from agegender.heads import AGE, GENDER, with_settings
 from agegender.model.network import body_and_heads
-from agegender.model.precision import (
-    CpuBfloat16,
-    choose_device,
-    choose_precision,
-    has_fast_bfloat16,
-    precision_callbacks,
-)
+from agegender.model.precision import choose_device, choose_precision, has_fast_bfloat16
 from agegender.model.tensorboard import TensorBoardRun, group_gaps
 from agegender.model.training import fit
+from agegender.model.training_speed import CHANNELS_LAST, CpuBfloat16, speed_callbacks
 from agegender.settings import TrainingSettings
 
 mpl.use("Agg")
@@ -159,7 +154,7 @@ def test_fastai_predicts_both_heads_of_one_photo(faces: FacesTable) -> None:
 def test_precision_is_chosen_by_what_the_device_can_do() -> None:
     assert choose_precision("auto", CPU) == ("bf16" if has_fast_bfloat16() else "fp32")
     assert choose_precision("auto", torch.device("cuda")) == "fp16"
-    assert precision_callbacks("fp32", CPU) == []
+    assert [type(one).__name__ for one in speed_callbacks("fp32", CHANNELS_LAST, CPU)] == ["MemoryLayout"]
     with pytest.raises(UsageError, match="CUDA"):
         choose_precision("fp16", CPU)
     with pytest.raises(UsageError, match="no device"):
@@ -183,8 +178,8 @@ def test_the_callbacks_of_cuda_train_in_fp16_with_scaled_gradients(
     monkeypatch.setattr("fastai.callback.fp16.GradScaler", CpuScaler)
     monkeypatch.setattr("fastai.callback.fp16.autocast", lambda _, dtype: torch.autocast("cpu", dtype=dtype))
     monkeypatch.setattr(
-        "agegender.model.training.precision_callbacks",
-        lambda precision, _: precision_callbacks(precision, torch.device("cuda")),
+        "agegender.model.training.speed_callbacks",
+        lambda precision, layout, _: speed_callbacks(precision, layout, torch.device("cuda")),
     )
     before = small_network().state_dict()
     learner = small_learner(faces)
