@@ -11,6 +11,7 @@ import pytest
 from agegender.__main__ import COMMANDS, main
 
 HEAVY = ("numpy", "pandas", "torch", "fastai", "cv2", "matplotlib", "PIL", "scipy", "sklearn", "lime")
+SLOW_BESIDE_TORCH = ("fastai", "matplotlib", "sklearn", "torchvision", "timm", "lime", "captum", "scipy", "skimage")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -34,3 +35,10 @@ def test_the_program_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> N
     assert main([]) == 2
     assert main(["juggle"]) == 2
     assert "juggle" in capsys.readouterr().err
+
+
+def test_a_prediction_imports_nothing_that_it_does_not_need() -> None:
+    """Loading fastai, scikit-learn or matplotlib takes longer than predicting a photo."""
+    look = "import sys; from agegender.api.model import Model; from agegender import predict; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
+    assert not set(SLOW_BESIDE_TORCH) & set(done.stdout.split())

@@ -1,4 +1,8 @@
-"""`agegender.Model`: a network with its heads, trained, loaded, asked, judged and explained."""
+"""`agegender.Model`: a network with its heads, trained, loaded, asked, judged and explained.
+
+What only training, explaining and reporting need is imported there: fastai, scikit-learn and matplotlib take longer to
+load than a photo takes to be predicted.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +13,25 @@ from datetime import datetime
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
-from agegender.api.explaining import PhotoToExplain, explain_photos, faces_to_explain
 from agegender.api.faces import Faces
-from agegender.audit.assessment import assess
-from agegender.audit.metrics_document import evaluation_metrics
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import FacesTable
 from agegender.errors import TableError, UsageError
 from agegender.explanation import EXPLANATIONS_FOLDER
-from agegender.explanation.face_explanation import FaceExplanation, read_explanations
-from agegender.explanation.lime_explainer import LimeSettings
 from agegender.heads import Head
-from agegender.model.learner import FaceLearner, learner_of, predictor_from_learner
 from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE, newest_model, read_history
 from agegender.model.predictor import Predictor
-from agegender.model.training import store_model, train_network
-from agegender.pages.page_writing import ReportContent
-from agegender.pages.report_set import write_report_set
 from agegender.photos.finding import named_photos, printable
 from agegender.settings import DRAWN_DEFAULTS, OWN_DEFAULTS, SIZES, ImageSettings, Plan, TrainingSettings
+
+if TYPE_CHECKING:
+    from agegender.explanation.face_explanation import FaceExplanation
+    from agegender.model.learner import FaceLearner
+    from agegender.pages.page_writing import ReportContent
 
 Place = str | Path
 _TRAINING = TrainingSettings()
@@ -99,6 +99,8 @@ class Model(Predictor):
             Too few labelled photos to train on.
         UsageError, WeightsError, ModelError
         """
+        from agegender.model.training import train_network
+
         if body is None and size not in SIZES:
             raise UsageError(f"there is no size {size!r}; there are {', '.join(SIZES)}, or name a body.")
         defaults = DRAWN_DEFAULTS if faces.is_drawn() else OWN_DEFAULTS
@@ -175,6 +177,8 @@ class Model(Predictor):
         UsageError
             The outputs are not those of the heads, or nothing says how photos are normalised.
         """
+        from agegender.model.learner import predictor_from_learner
+
         known = getattr(learner, "heads", None) if heads is None else heads
         if not known:
             raise UsageError(
@@ -210,6 +214,8 @@ class Model(Predictor):
     @cached_property
     def learner(self) -> FaceLearner:
         """The fastai Learner: `show_results`, `lr_find`, …; of a loaded model it is rebuilt from the folder."""
+        from agegender.model.learner import learner_of
+
         if self._folder is None:
             raise UsageError("this model has no Learner: it was neither trained here nor loaded from a folder.")
         return learner_of(self._folder, photos_root=None if self._images is None else Path(self._images).absolute())
@@ -250,6 +256,8 @@ class Model(Predictor):
 
     def evaluate(self, faces: FacesTable | None = None, *, split: str = "test") -> dict[str, Any]:
         """Predict labelled faces, its own by default, and return the metrics document: split -> head -> scores."""
+        from agegender.audit.metrics_document import evaluation_metrics
+
         chosen = self.faces if faces is None else faces
         if chosen is None:
             raise TableError("this model knows no faces of its own: give it some to be judged on.")
@@ -286,6 +294,9 @@ class Model(Predictor):
         PhotoError
             No photo can be read.
         """
+        from agegender.api.explaining import PhotoToExplain, explain_photos
+        from agegender.explanation.lime_explainer import LimeSettings
+
         is_one = isinstance(photos, (str, Path)) and not Path(photos).is_dir()
         given = photos if isinstance(photos, (list, tuple)) else [photos]
         wanted = [PhotoToExplain(photo, printable(photo)) for photo in named_photos(given)]
@@ -312,6 +323,11 @@ class Model(Predictor):
         OutputError
             The folder cannot be written to.
         """
+        from agegender.api.explaining import explain_photos, faces_to_explain
+        from agegender.explanation.face_explanation import read_explanations
+        from agegender.explanation.lime_explainer import LimeSettings
+        from agegender.pages.report_set import write_report_set
+
         place, faces = Path(folder), self.faces
         content = self.report_content(title=title)
         explanations: list[FaceExplanation] = []
@@ -332,6 +348,9 @@ class Model(Predictor):
         TableError
             The model knows no predictions to report on.
         """
+        from agegender.audit.assessment import assess
+        from agegender.pages.page_writing import ReportContent
+
         if self.predictions is None:
             raise TableError(
                 f"the model {self.name} has no predictions to report on. Audit(model.predict(faces)) makes some."
@@ -356,6 +375,8 @@ class Model(Predictor):
         ModelError
             The network is somebody's own and cannot be rebuilt from a card.
         """
+        from agegender.model.training import store_model
+
         parts = {"faces": self.faces, "predictions": self.predictions, "history": self.history}
         learner = self.learner if "learner" in self.__dict__ or self._folder is not None else None
         return store_model(Path(folder), self, learner=learner, **parts)

@@ -189,7 +189,7 @@ def _make_head(head: Head, channels: int, statistics: Statistics | None, *, is_p
     if isinstance(head, Regression):
         if statistics is None:
             raise DataError(f"the mean and spread of the training labels of the head {head.name!r} are not known.")
-        layers[-1] = _last_layer(head, layers[-1].in_features, statistics)
+        layers[-1] = _last_layer(head, HIDDEN_WIDTH, statistics)
     return layers
 
 

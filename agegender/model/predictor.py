@@ -22,6 +22,7 @@ from agegender.data.normalisation import Normalisation
 from agegender.errors import FolderError, PhotoError
 from agegender.heads import Classification, Head, head_to_dict
 from agegender.model.checkpoint import load_network
+from agegender.model.folding import folded_copy, state_of
 from agegender.model.model_folder import heads_of, image_of
 from agegender.model.network import decode
 from agegender.model.precision import autocast, choose_device, choose_precision
@@ -75,6 +76,7 @@ class Predictor:
         self.scoring_precision = choose_precision(precision, self.device)
         self.image, self.heads = image_of(card), heads_of(card)
         self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
+        self._folded: tuple[tuple[float, ...], nn.Module] | None = None
         self._normalisation = Normalisation(self.image.mean, self.image.std).to(self.device)
 
     @classmethod
@@ -117,8 +119,17 @@ class Predictor:
     def raw_outputs(self, images: Tensor, precision: str) -> tuple[Tensor, ...]:
         """Return the network's raw outputs, one float32 tensor per head, of images, uint8 (N, 3, S, S)."""
         with torch.inference_mode(), autocast(precision, self.device):
-            raw = self.network(self._normalisation.normalise(images.to(self.device)))
+            raw = self._scoring_network()(self._normalisation.normalise(images.to(self.device)))
         return tuple(values.float() for values in raw)
+
+    def _scoring_network(self) -> nn.Module:
+        """Return the network with its norms folded, made anew when somebody has trained it further."""
+        if self.network.training:
+            return self.network
+        state = state_of(self.network)
+        if self._folded is None or self._folded[0] != state:
+            self._folded = state, folded_copy(self.network, self.image.size) or self.network
+        return self._folded[1]
 
     def score_images(self, images: Tensor) -> Tensor:
         """Return what explanations explain, uncalibrated.
