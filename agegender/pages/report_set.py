@@ -17,6 +17,7 @@ from agegender.pages.bias_page import write_bias
 from agegender.pages.card_page import write_card
 from agegender.pages.index_page import write_index
 from agegender.pages.page_writing import ReportContent, render_navigation
+from agegender.settings import VERSION
 from agegender.writing import check_writable, write_json, write_text
 
 Writer = Callable[[Path, ReportContent, Sequence[Mapping[str, Any]]], Path]
@@ -138,7 +139,7 @@ def _settings(content: ReportContent) -> dict[str, Any]:
     return {
         "title": content.assessment.title,
         "hide_faces": content.hide_faces,
-        "version": agegender.__version__,
+        "version": VERSION,
     }
 
 
