@@ -96,10 +96,14 @@ def test_it_is_no_matter_which_folder_is_mended_first(old: Path, monkeypatch: py
 
 
 def test_what_fails_leaves_everything_as_it_was(old: Path) -> None:
-    with pytest.raises(ZeroDivisionError), replaced_set() as swap:
-        swap.stage(old / "models" / "first").mkdir()
-        swap.stage(old / "pages" / "deep" / "index.html").write_text("new")
-        raise ZeroDivisionError
+    def fail() -> None:
+        with replaced_set() as swap:
+            swap.stage(old / "models" / "first").mkdir()
+            swap.stage(old / "pages" / "deep" / "index.html").write_text("new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert found(old) == {"old"}
     assert hidden(old) == []
     assert not (old / "pages").exists()
