@@ -155,7 +155,7 @@ def test_damaged_pandas_notes_in_parquet_do_not_matter(tmp_path):
     pd.testing.assert_frame_equal(read_table(tmp_path / "one.parquet").rows, PLAIN, check_dtype=False)
     for facts in (b"[1]", b"{", b"\xff", b"[" * 100_000):
         pq.write_table(arrow.replace_schema_metadata({b"agegender": facts}), tmp_path / "two.parquet")
-        with pytest.raises(TableError, match="notes inside .* are damaged"):
+        with pytest.raises(TableError, match=r"notes inside .* are damaged"):
             read_table(tmp_path / "two.parquet")
 
 

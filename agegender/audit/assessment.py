@@ -174,13 +174,7 @@ class Assessment:
         return bool(self.judged[list(columns)].notna().all(axis=1).any())
 
     def metric(self, name: str) -> RowMetric:
-        """Return a metric by its full name, or by a short one that only one head has.
-
-        Raises
-        ------
-        UsageError
-            There is none, or more than one head has it.
-        """
+        """Return a metric by its full name, or by a short one that only one head has."""
         if name in self.metrics:
             return self.metrics[name]
         found = [metric for metric in self.metrics.values() if metric.short == name]
@@ -196,15 +190,7 @@ class Assessment:
         raise UsageError(f"no one metric is called {name!r}; {hint}")
 
     def compare(self, metric: str, columns: Sequence[str]) -> GroupResult:
-        """Return one metric over the groups of any columns; p-values only where the ledger has them.
-
-        Raises
-        ------
-        UsageError
-            There is no such metric.
-        TableError
-            A column is absent.
-        """
+        """Return one metric over the groups of any columns; p-values only where the ledger has them."""
         wanted, names = self.metric(metric), tuple(columns)
         key = (wanted.name, names)
         if key not in self._results:
@@ -314,13 +300,6 @@ def assess(
         "train", "valid", "test" or "all"; by default test where there is one, else valid, else all rows.
     is_drawn : bool
         Also told by a `source` of "drawn_faces" in every row.
-
-    Raises
-    ------
-    TableError
-        It has no rows, or no row of the split has a label beside its prediction.
-    UsageError
-        There is no such split.
     """
     if split is not None and split not in SPLIT_CHOICES:
         raise UsageError(f"there is no split {split!r}; there are {', '.join(SPLIT_CHOICES)}.")

@@ -101,13 +101,7 @@ def value_count(table: pd.DataFrame, column: str) -> int:
 
 
 def make(table: pd.DataFrame, columns: Sequence[str]) -> Grouping:
-    """Return the group of every row by one column or by several together.
-
-    Raises
-    ------
-    TableError
-        A column is absent, or stands there twice.
-    """
+    """Return the group of every row by one column or by several together."""
     if not columns:
         raise TableError("no column to group by was named.")
     missing = [name for name in columns if name not in table]

@@ -35,11 +35,6 @@ def evaluation_metrics(predictions: pd.DataFrame, heads: Sequence[Head] | None =
         Split -> `n`, the scores of each head by its name, `chalearn_bias` where a head has age bands, `groups`:
         "gender × ethnicity" -> group -> `n` and the scores of each head. JSON-able once NaN is written as null, as
         `writing.write_json` does.
-
-    Raises
-    ------
-    TableError
-        Nothing was predicted.
     """
     rows, judged, _ = complete_predictions(predictions, heads)
     return {name: _one_split(part, judged) for name, part in split_rows(rows).items()}

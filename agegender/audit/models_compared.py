@@ -179,13 +179,7 @@ def compare_pair(
     resample_count: int = 2000,
     seed: int = 7,
 ) -> PairedComparison:
-    """Return what the second model changes against the first, on the photos that both tables name in `path`.
-
-    Raises
-    ------
-    TableError
-        A table has no `path`, names a photo twice, the tables share no photo, or their labels disagree.
-    """
+    """Return what the second model changes against the first, on the photos that both tables name in `path`."""
     faces, judged = _shared(first, second, heads)
     chosen = grouping.group_columns(faces[_first_columns(faces)]) if columns is None else tuple(columns)
     groupings = [grouping.make(faces, (name,)) for name in chosen]
@@ -314,18 +308,7 @@ def _class_row(change: NDArray[Any]) -> dict[str, Any]:
 
 
 def write_submission(predictions: pd.DataFrame, path: Path) -> int:
-    """Write the ChaLearn course's file: `predictions.csv` inside a zip, one age in years a line, no header, CRLF.
-
-    Returns
-    -------
-    int
-        The number of lines.
-
-    Raises
-    ------
-    TableError
-        An age is missing.
-    """
+    """Write the ChaLearn course's file: `predictions.csv` inside a zip, one age in years a line, no header, CRLF."""
     column = _head_with_ages(predictions).predicted
     ages = pd.to_numeric(predictions.sort_values("path")[column], errors="coerce")
     if ages.isna().any():

@@ -47,11 +47,6 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
 
     The heads that a Parquet file carries, and what was unusual about the file, are kept in the table's `attrs`, where
     `complete_predictions` finds them.
-
-    Raises
-    ------
-    TableError
-        The file is missing or cannot be read as a table.
     """
     hint = f"`agegender evaluate --out {path}` makes one."
     read = read_table(path, what="predictions table", hint=hint)
@@ -111,11 +106,6 @@ def complete_predictions(
     heads : tuple of Head
         Whether any row can be judged by one is not asked here.
     notices : tuple of str
-
-    Raises
-    ------
-    TableError
-        No head is given or found, or a column stands there twice.
     """
     predictions = predictions.rename(columns=str)
     twice = predictions.columns[predictions.columns.duplicated()]
@@ -276,13 +266,6 @@ def with_our_names(table: pd.DataFrame, ours_to_theirs: Mapping[str, str]) -> pd
 
     Ours are the columns that every table may have, and those of each head that the table has once it is mapped: with
     `predicted_height_cm` and `height_cm` named there is one for height.
-
-    Raises
-    ------
-    UsageError
-        A name of ours is no column that a head has.
-    TableError
-        The table lacks a column of theirs.
     """
     # A name that was read by another one, since only case or blanks differ, is found under that one.
     plainly = {plain_name(name): name for name in reversed(table.columns)}

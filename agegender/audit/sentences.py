@@ -88,13 +88,7 @@ def accuracy_sentence(head: Classification, who: str, n: int, share: Estimate, g
 def no_gap_sentence(
     head: Head, metric: RowMetric, columns: Sequence[str], counts: tuple[int, int], gap: tuple[float, float]
 ) -> str:
-    """Return the sentence that says that chance alone explains a column.
-
-    Parameters
-    ----------
-    counts : (groups, rows)
-    gap : (largest gap, largest gap that chance alone makes in 95 of 100 cases)
-    """
+    """Return the sentence that says that chance alone explains a column."""
     scale, unit = (100.0, "points") if metric.is_rate else (1.0, metric.unit)
     largest, chance = (f"{scale * value:.1f} {unit}".rstrip() for value in gap)
     beside = f"and chance alone makes up to {chance}"

@@ -65,11 +65,6 @@ def choose_faces(table: pd.DataFrame, choice: Choice, heads: Sequence[Head] | No
     -------
     DataFrame
         With a column `reason` ("worst over-estimate", "chosen at random").
-
-    Raises
-    ------
-    TableError, UsageError
-        The table has no such column, or nobody is in the group.
     """
     table = of_group(table, choice.group).reset_index(drop=True)
     known = [head for head in heads or heads_of_predictions(table) if {head.column, head.predicted} <= set(table)]

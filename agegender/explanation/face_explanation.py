@@ -319,13 +319,7 @@ def clear_explanations(folder: Path) -> None:
 
 
 def read_explanations(folder: Path) -> list[FaceExplanation]:
-    """Read all explanations of a folder, in their order.
-
-    Raises
-    ------
-    TableError
-        A file lacks its partner, or is none of ours.
-    """
+    """Read all explanations of a folder, in their order."""
     return [_read_explanation(path) for path in sorted(folder.glob(f"[0-9]*{SUFFIX}.json"))]
 
 

@@ -94,20 +94,7 @@ class GroupMaps:
 
 
 def group_maps(faces: Sequence[FaceExplanation], groups: Sequence[str | None]) -> tuple[GroupMaps, ...]:
-    """Average explanations by group, one result per target that has enough usable maps.
-
-    Parameters
-    ----------
-    faces : sequence of FaceExplanation
-        With the same targets, in the same order. Photos with problems are left out, and maps whose answers have some.
-    groups : sequence of str or None
-        The group of each face; None, when unknown, leaves it out.
-
-    Raises
-    ------
-    UsageError
-        There are not as many groups as faces, or no group has `SMALLEST_GROUP` usable faces.
-    """
+    """Average explanations by group, one result per target that has enough usable maps."""
     if len(faces) != len(groups):
         raise UsageError(f"{len(faces)} explanations and {len(groups)} groups: expected one group for each.")
     usable = [(face, group) for face, group in zip(faces, groups, strict=True) if group and not face.problems]

@@ -114,11 +114,6 @@ class LimeExplainer:
             What the caller knows to be wrong with it, in words.
         reason : str
             Why it was chosen.
-
-        Raises
-        ------
-        UsageError
-            The photo is no such array, or the model gives another number of targets.
         """
         started = time.perf_counter()
         _check_photo(photo)

@@ -111,13 +111,7 @@ class Evaluator:
         self._tensors = (photo, covered, torch.tensor(self.regions.region_map, device=self.device))
 
     def scores(self, design: Design) -> Numbers:
-        """Return the model's answers, shape (rows, targets), in the targets' units.
-
-        Raises
-        ------
-        UsageError
-            The model gives something else than one row of numbers per photo.
-        """
+        """Return the model's answers, shape (rows, targets), in the targets' units."""
         if not len(design):
             return np.empty((0, 0))
         visible = torch.tensor(design, device=self.device, dtype=torch.bool)

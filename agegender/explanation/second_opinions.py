@@ -100,13 +100,7 @@ class SecondOpinions:
 
 
 def last_spatial_layer(network: nn.Module, image_size: int, device: str = "cpu") -> nn.Module:
-    """Return the module that last gives a map in space, (N, C, h, w) with h and w above 1, as Grad-CAM needs.
-
-    Raises
-    ------
-    UsageError
-        The network has none (a vision transformer).
-    """
+    """Return the module that last gives a map in space, (N, C, h, w) with h and w above 1, as Grad-CAM needs."""
     seen: list[nn.Module] = []
 
     def note(module: nn.Module, _: Any, output: Any) -> None:

@@ -82,11 +82,6 @@ def find_regions(photo: Photo, segments: str = "slic", region_count: int = 30) -
     region_count : int
         About how many SLIC makes; quickshift finds its own number, the face grid has always the same. A photo of one
         colour is one region.
-
-    Raises
-    ------
-    UsageError
-        An unknown kind of regions.
     """
     if segments == "face-grid":
         grid = face_grid(photo.shape[0], photo.shape[1])
@@ -170,11 +165,6 @@ def cover(photo: Photo, region_map: RegionMap, fill: str = "mean") -> Photo:
     "mean" is the region's mean colour: it takes away the texture and leaves the tone. "blur" is the photo through a
     Gaussian of a tenth of its side. "inpaint" continues each region's surroundings into it (Telea): it takes away tone
     and texture, at the price of about a millisecond a region.
-
-    Raises
-    ------
-    UsageError
-        An unknown fill.
     """
     if fill not in FILLS:
         raise UsageError(f"no fill is called {fill!r}; there are {', '.join(FILLS)}.")

@@ -66,13 +66,7 @@ def probability_bins(probability: NDArray[np.float64], bin_count: int) -> NDArra
 
 
 def temperature_of(document: Mapping[str, Any]) -> float:
-    """Return the temperature in a head's entry of a card's calibration, 1.0 where there is none.
-
-    Raises
-    ------
-    CardError
-        It is no number above 0.
-    """
+    """Return the temperature in a head's entry of a card's calibration, 1.0 where there is none."""
     given = document.get("temperature", 1.0)
     if isinstance(given, (int, float)) and 1e-6 < given < 1e6:
         return float(given)

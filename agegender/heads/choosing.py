@@ -42,23 +42,7 @@ _NO_LABELS = {
 def choose_heads(
     wanted: Sequence[str] | None, table: pd.DataFrame, *, allows_sensitive: bool = False
 ) -> tuple[tuple[Head, ...], tuple[str, ...]]:
-    """Return the heads to train on a table, and a sentence about each that was left out.
-
-    Parameters
-    ----------
-    wanted : sequence of str, optional
-        `NAME` or `NAME:regression`, `NAME:classification`; NAME is a column or `NAME_<unit>` is one. By default age and
-        gender, those that have labels.
-    table : DataFrame
-        The rows to train on.
-
-    Raises
-    ------
-    UsageError
-        A name stands twice, is no column, needs its kind said, or is sensitive.
-    TableError
-        The labels do not fit the kind, or nothing can be learnt from any.
-    """
+    """Return the heads to train on a table, and a sentence about each that was left out."""
     if wanted is None:
         return _default_heads(table)
     names = [text.partition(":")[0] for text in wanted]
@@ -101,13 +85,7 @@ def head_to_dict(head: Head) -> dict[str, Any]:
 
 
 def head_from_dict(document: Mapping[str, Any]) -> Head:
-    """Return the head that `head_to_dict`, or version 0.1, wrote.
-
-    Raises
-    ------
-    CardError
-        The kind or an entry is unknown, or an entry is missing or of the wrong type.
-    """
+    """Return the head that `head_to_dict`, or version 0.1, wrote."""
     if not isinstance(document, Mapping):
         raise CardError(f"a head is described by {document!r}, which is no object with a kind, a name and a column.")
     kind = {"years": "regression", "classes": "classification"}.get(str(document.get("kind")), document.get("kind"))
@@ -138,13 +116,7 @@ def head_from_dict(document: Mapping[str, Any]) -> Head:
 
 
 def checked_head(head: Head) -> Head:
-    """Return the head if its parts make sense.
-
-    Raises
-    ------
-    CardError
-        They don't.
-    """
+    """Return the head if its parts make sense."""
     for name, kind in get_type_hints(type(head)).items():
         if get_origin(kind) is not ClassVar and not _fits(kind, getattr(head, name)):
             given, wanted = str(getattr(head, name))[:60], getattr(kind, "__name__", kind)
@@ -179,13 +151,7 @@ def _fits(kind: Any, value: Any) -> bool:
 
 
 def with_settings(head: Head, *, loss: str | None = None, weight: float | None = None) -> Head:
-    """Return the head with another loss or weight; another loss brings the weight that was measured for it.
-
-    Raises
-    ------
-    UsageError
-        The loss is none of this head's kind, or the weight is below 0.
-    """
+    """Return the head with another loss or weight; another loss brings the weight that was measured for it."""
     if loss is not None:
         losses = REGRESSION_LOSSES if isinstance(head, Regression) else CLASSIFICATION_LOSSES
         if loss not in losses or (loss == "soft-labels" and getattr(head, "grid", None) is None):

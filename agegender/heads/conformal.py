@@ -72,13 +72,7 @@ class ConformalIntervals:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> ConformalIntervals:
-        """Return what `to_dict` wrote.
-
-        Raises
-        ------
-        CardError
-            A part is missing, or the parts do not fit together.
-        """
+        """Return what `to_dict` wrote."""
         try:
             # Version 0.1 wrote the unit into these names.
             names = (

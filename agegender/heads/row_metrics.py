@@ -58,13 +58,7 @@ class RowMetric:
         return self.unit == "share"
 
     def values(self, predictions: pd.DataFrame) -> Floats:
-        """Return the value of each row, shape (rows,), NaN where it has none.
-
-        Raises
-        ------
-        TableError
-            A column that it needs is absent.
-        """
+        """Return the value of each row, shape (rows,), NaN where it has none."""
         missing = [name for name in self.needs if name not in predictions]
         if missing:
             raise TableError(
@@ -86,13 +80,7 @@ def numbers(table: pd.DataFrame, column: str) -> Floats:
 
 
 def known_pairs(true_values: ArrayLike, predicted_values: ArrayLike) -> tuple[Floats, Floats]:
-    """Return the labels and the predictions of the rows that have both.
-
-    Raises
-    ------
-    TableError
-        The two are not equally long.
-    """
+    """Return the labels and the predictions of the rows that have both."""
     true, predicted = (np.asarray(values, dtype=np.float64).reshape(-1) for values in (true_values, predicted_values))
     if true.shape != predicted.shape:
         raise TableError(f"{true.size} labels but {predicted.size} predictions: give one of each per row.")

@@ -45,22 +45,7 @@ def write_comparison(
     photos_root: Path | None = None,
     hide_faces: bool = False,
 ) -> Path:
-    """Write `compare.html` to `path`, whole or not at all; return the path.
-
-    Parameters
-    ----------
-    board : DataFrame
-        From `audit.models_compared.leaderboard`.
-    pairs : mapping
-        Name of each further model -> what it changes against `first`.
-    photos_root : Path or None
-        Where the photos lie, for the galleries.
-
-    Raises
-    ------
-    OutputError
-        The place can't be written to.
-    """
+    """Write `compare.html` to `path`, whole or not at all; return the path."""
     faces = [pair.faces for pair in pairs.values()]
     is_drawn = bool(faces) and all("source" in rows and bool((rows["source"] == "drawn_faces").all()) for rows in faces)
     heads = tuple(dict.fromkeys(head for pair in pairs.values() for head in pair.heads))

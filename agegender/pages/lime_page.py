@@ -48,15 +48,7 @@ def write_lime(
     cautions: Sequence[str] | None = None,
     pages: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
-    """Write `lime.html` to `path`, whole or not at all; return the path.
-
-    Parameters
-    ----------
-    explanations : sequence of FaceExplanation
-        In the order in which they are to be shown; the first `MOST_FACES` are.
-    cautions : sequence of str, optional
-        What is to be said of the labels; by default what every known head wants said.
-    """
+    """Write `lime.html` to `path`, whole or not at all; return the path."""
     maps = [one for face in explanations for one in face.maps]
     scales = scales_of((one.target, one.weights()) for one in maps)
     said = photo_words(explanations)

@@ -41,22 +41,7 @@ class ReportSet(NamedTuple):
 def write_report_set(
     folder: Path, content: ReportContent, *, hide_faces: bool | None = None, only: Collection[str] | None = None
 ) -> ReportSet:
-    """Write every page that can be made to `folder`, each file whole or not at all; other files in it stay.
-
-    Parameters
-    ----------
-    hide_faces : bool, optional
-        Show nobody. By default as the last report in this folder was made, or as `content` says.
-    only : collection of str, optional
-        Names of `PAGES`: write these alone, and mend the navigation of those that stand there already.
-
-    Raises
-    ------
-    UsageError
-        A page that is asked for does not exist, or can't be made of what is known.
-    OutputError
-        The folder can't be written to.
-    """
+    """Write every page that can be made to `folder`, each file whole or not at all; other files in it stay."""
     hides = is_hiding_faces(folder) or content.hide_faces if hide_faces is None else hide_faces
     content = replace(content, hide_faces=hides)
     writers = _writers(content)
@@ -79,13 +64,7 @@ def write_report_set(
 
 
 def write_page_alone(path: Path, name: str, content: ReportContent) -> Path:
-    """Write one page of `PAGES`, which leads to no other, to any file; return the path.
-
-    Raises
-    ------
-    UsageError
-        There is no such page, or it can't be made of what is known.
-    """
+    """Write one page of `PAGES`, which leads to no other, to any file; return the path."""
     writers = _writers(content)
     if name not in writers:
         raise UsageError(f"the page {name!r} cannot be made here; there are {', '.join(writers)}.")

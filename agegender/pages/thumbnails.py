@@ -20,15 +20,7 @@ _HIDDEN_PIXELS = 6  # a face of 6 × 6 pixels shows its light and nothing else
 
 
 def thumbnail(path: Path | None, *, hide_faces: bool = False, size: int = SIZE_PIXELS) -> str:
-    """Return a photo as a data: address, or an empty text when it can't be read.
-
-    Parameters
-    ----------
-    path : Path or None
-        The photo; None when only its predictions are known.
-    size : int
-        Side of the square in pixels.
-    """
+    """Return a photo as a data: address, or an empty text when it can't be read."""
     if path is None:
         return ""
     from agegender.photos.reading import read_photo

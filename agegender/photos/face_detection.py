@@ -144,13 +144,7 @@ class YuNetDetector:
         return "yunet"
 
     def detect(self, photo: NDArray[np.uint8]) -> list[FaceBox]:
-        """Return the faces of a photo, the largest first.
-
-        Raises
-        ------
-        WeightsError
-            The model's file is missing or is no YuNet.
-        """
+        """Return the faces of a photo, the largest first."""
         height, width = photo.shape[:2]
         scale = min(1.0, self.longest_side / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -167,13 +161,7 @@ class YuNetDetector:
 
 
 def make_detector(name: str, *, model_file: Path | None = None) -> FaceDetector:
-    """Return a detector by its name, as a model's card stores it.
-
-    Raises
-    ------
-    UsageError
-        There is no detector of this name, or YuNet is asked for without its file.
-    """
+    """Return a detector by its name, as a model's card stores it."""
     if name == "haar":
         return HaarDetector()
     if name == "yunet":
@@ -193,11 +181,6 @@ def check_margin(margin: float) -> None:
 
 def face_square(box: FaceBox, margin: float) -> Square:
     """Return the square around a face: its longer side, and `margin` of that on every side.
-
-    Raises
-    ------
-    UsageError
-        The margin is no share from 0 to 3.
 
     Examples
     --------

@@ -52,18 +52,6 @@ def list_photos(root: Path, *, is_photo: Callable[[str], bool] = has_photo_suffi
 
     Links to folders are not followed: what they show lies in the root already, or outside it. A link that leaves the
     root, or leads nowhere, is listed with the reason `escapes the folder`.
-
-    Parameters
-    ----------
-    root : Path
-        It may itself be a link.
-    is_photo : callable
-        File name -> whether it is taken for a photo; by default judged by the suffix.
-
-    Raises
-    ------
-    FolderError
-        There is no such folder, it is a file, or it or a folder in it cannot be read.
     """
     require_folder(root)
     found = sorted(_walk(root.resolve(), "", is_photo), key=lambda file: file.path)
@@ -74,13 +62,7 @@ def list_photos(root: Path, *, is_photo: Callable[[str], bool] = has_photo_suffi
 
 
 def find_photos(root: Path) -> list[Path]:
-    """Return the photos below `root` that can be used, sorted by path; folders that cannot be read are passed over.
-
-    Raises
-    ------
-    FolderError
-        There is no such folder, it is a file, or it cannot be read.
-    """
+    """Return the photos below `root` that can be used, sorted by path; folders that cannot be read are passed over."""
     require_folder(root)
     usable = [file.path for file in _walk(root.resolve(), "", has_photo_suffix) if file.dropped_because is None]
     return [root / path for path in sorted(usable)]
@@ -90,11 +72,6 @@ def named_photos(given: Sequence[Any]) -> list[Any]:
     """Return the photos of a command line or a call, folders replaced by their photos, and each file once.
 
     What is passed over is said: files that stand there twice, links that leave a folder, names that are no UTF-8.
-
-    Raises
-    ------
-    FolderError
-        A folder holds no photo, or cannot be read.
     """
     items: list[Any] = []
     seen: set[str] = set()

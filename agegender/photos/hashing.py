@@ -56,14 +56,7 @@ class Fingerprint(NamedTuple):
 
 
 def fingerprint_files(paths: Sequence[Path], *, workers: int | None = None) -> Iterator[Fingerprint]:
-    """Yield the fingerprint of every file, in order; a file that cannot be read never stops the others.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-    workers : int, optional
-        Threads, or processes for thousands of files; by default one per processor that this process may use.
-    """
+    """Yield the fingerprint of every file, in order; a file that cannot be read never stops the others."""
     return spread(_fingerprint_task, paths, workers=workers)
 
 
@@ -122,11 +115,6 @@ def grey_thumbnail(content: bytes) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray, shape (32, 32), uint8
-
-    Raises
-    ------
-    PhotoError
-        The bytes are no readable photo.
     """
     photo = decode_ordinary(content, "photo", as_stored=True)
     if photo is not None:

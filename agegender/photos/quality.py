@@ -111,11 +111,6 @@ def brisque_value(photo: NDArray[np.uint8]) -> float:
     Parameters
     ----------
     photo : ndarray, shape (height, width, 3), uint8 RGB
-
-    Raises
-    ------
-    MissingExtraError
-        The package is not installed, or its data file is not the plain one that it should be.
     """
     if min(photo.shape[:2]) < _SMALLEST_BRISQUE_SIDE:
         return float("nan")

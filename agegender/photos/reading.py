@@ -71,11 +71,6 @@ def as_photo(item: Any, *, smallest_side: int | None = None) -> NDArray[np.uint8
     Returns
     -------
     NDArray, shape (H, W, 3), uint8, RGB
-
-    Raises
-    ------
-    PhotoError
-        It cannot be read, or it is of no kind that holds a photo.
     """
     if isinstance(item, (str, Path)):
         return read_photo(Path(item), smallest_side=smallest_side)
@@ -107,23 +102,12 @@ def read_photo(path: Path, *, smallest_side: int | None = None) -> NDArray[np.ui
     Returns
     -------
     NDArray, shape (H, W, 3), uint8, RGB
-
-    Raises
-    ------
-    PhotoError
-        It is missing, empty, truncated, no image, or has more than `LARGEST_PHOTO_PIXELS`.
     """
     return decode_photo(read_bytes(path), path.name, smallest_side=smallest_side)
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the bytes of a photo's file.
-
-    Raises
-    ------
-    PhotoError
-        It is missing, empty, no ordinary file, larger than `LARGEST_FILE_BYTES`, or may not be read.
-    """
+    """Return the bytes of a photo's file."""
     try:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):  # a named pipe would wait for ever
@@ -197,13 +181,7 @@ def opened_with_pillow(data: bytes, name: str) -> Iterator[Image.Image]:
 
 
 def to_photo(image: Image.Image) -> NDArray[np.uint8]:
-    """Return a Pillow image of any mode as a photo: shape (H, W, 3), uint8, RGB, upright, on white.
-
-    Raises
-    ------
-    ValueError
-        Its pixels are floating-point numbers, whose range nobody knows.
-    """
+    """Return a Pillow image of any mode as a photo: shape (H, W, 3), uint8, RGB, upright, on white."""
     image = _upright(image)
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers")
