@@ -132,3 +132,49 @@ class TestCsvTable:
         text(tmp_path / "two.csv", "path,age\n")
         with pytest.raises(FolderError, match="holds 2 tables"):
             csv_table.read(tmp_path)
+
+    @pytest.mark.parametrize("name", ["labels.csv", "labels.tsv", "labels.csv.gz", "labels.xlsx"])
+    def test_a_table_as_people_have_it_needs_no_mapping(self, tmp_path, name, capsys):
+        import gzip
+
+        import pandas as pd
+
+        for one in "ab":
+            photo(tmp_path / f"{one}.jpg")
+        content = "Image Path;Age_Years; Gender \na.jpg;26,5;Männlich\nb.jpg ;03-Sep; F\n"
+        if name.endswith(".xlsx"):
+            ages = [26.5, pd.Timestamp("2026-09-03")]  # Excel's own idea of 3-9
+            table = pd.DataFrame({"Image Path": ["a.jpg", "b.jpg "], "Age_Years": ages, " Gender ": ["?", " F"]})
+            table.to_excel(tmp_path / name, index=False)
+        elif name.endswith(".gz"):
+            (tmp_path / name).write_bytes(gzip.compress(content.encode("cp1252")))
+        else:
+            (tmp_path / name).write_bytes(content.encode("utf-16"))
+        table = csv_table.read(tmp_path).table.set_index("path")
+        assert table.loc["b.jpg", ["age_years", "gender"]].tolist() == [6, "female"]
+        assert ("no UTF-8" in capsys.readouterr().err) is name.endswith(".gz")
+
+    def test_decimal_commas_are_read_where_all_ages_have_them(self, tmp_path):
+        for one in "ab":
+            photo(tmp_path / f"{one}.jpg")
+        text(tmp_path / "labels.csv", "path;age\na.jpg;26,5\nb.jpg;31\n")
+        assert csv_table.read(tmp_path).table["age_years"].tolist() == [26.5, 31]
+
+    def test_rows_about_one_photo_are_counted_and_said(self, tmp_path, capsys):
+        photo(tmp_path / "a.jpg")
+        text(tmp_path / "labels.csv", "path,age\n" + "a.jpg,30\n" * 200)
+        assert csv_table.read(tmp_path).notes["rows_repeated"] == 199
+        assert "199 rows are about one that stood there before" in capsys.readouterr().err
+
+    def test_columns_may_be_mapped_in_any_case(self, tmp_path):
+        photo(tmp_path / "a.jpg")
+        text(tmp_path / "labels.csv", "Photo,True Age\na.jpg,30\n")
+        assert csv_table.read(tmp_path, columns={"age_years": "true age"}).table["age_years"].tolist() == [30]
+
+    def test_paths_that_lead_out_are_left_out(self, tmp_path):
+        root = tmp_path / "set"
+        photo(root / "a.jpg")
+        photo(tmp_path / "b.jpg")
+        (root / "link.jpg").symlink_to(tmp_path / "b.jpg")
+        text(root / "labels.csv", "path,age\na.jpg,30\n../b.jpg,31\nlink.jpg,32\n/etc/passwd,33\n")
+        assert csv_table.read(root).dropped().to_dict() == {"escapes the folder": 3}
