@@ -12,6 +12,7 @@ import pandas as pd
 from agegender.audit.models_compared import PairedComparison, compare_pair, leaderboard, write_submission
 from agegender.audit.predictions_table import read_predictions
 from agegender.errors import TableError, UsageError
+from agegender.reading_tables import TABLE_SUFFIXES
 
 if TYPE_CHECKING:
     from agegender.api.model import Model
@@ -111,7 +112,7 @@ def _name(model: Any, place: int) -> str:
 def _rows(name: str, model: Any, split: str) -> pd.DataFrame:
     if isinstance(model, pd.DataFrame):
         table = model
-    elif isinstance(model, (str, Path)) and Path(model).is_file():
+    elif isinstance(model, (str, Path)) and _is_table(Path(model)):
         table = read_predictions(Path(model))
     elif isinstance(model, (str, Path)):
         from agegender.model.model_folder import PREDICTIONS_FILE, read_card
@@ -126,6 +127,11 @@ def _rows(name: str, model: Any, split: str) -> pd.DataFrame:
     if rows.empty:
         raise TableError(f"{name} has no row in the split {split!r}. Compare all rows with --split all.")
     return rows.reset_index(drop=True)
+
+
+def _is_table(place: Path) -> bool:
+    """Return whether a name is a table's: a file of any kind, or what is called like one."""
+    return not place.is_dir() and (place.exists() or place.name.lower().endswith(TABLE_SUFFIXES))
 
 
 def _photos_root(model: Any) -> Path | None:

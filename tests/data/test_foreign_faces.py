@@ -1,4 +1,4 @@
-"""Faces tables of other people and other machines: nothing outside the folder is opened, photos that moved are found."""
+"""Faces tables of other people and machines: nothing outside the folder is opened, photos that moved are found."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class TestMetadata:
     )
     def test_a_wrong_type_is_one_line(self, tmp_path, facts):
         path = stored(tmp_path / "faces.parquet", rows(*NAMES), facts)
-        with pytest.raises(TableError, match="damaged|no path"):
+        with pytest.raises(TableError, match=r"damaged|no path"):
             read_faces(path)
 
     def test_what_prepare_writes_passes(self, tmp_path):

@@ -34,19 +34,25 @@ many = settings(
 pytestmark = pytest.mark.filterwarnings("error")
 
 HEADINGS = st.sampled_from(
-    ["path", "age_years", "Age_Years ", "predicted_age_years", "predicted age years", "gender", "predicted_gender"]
-    + ["female_probability", "gender_probability_male", "split", "ethnicity", "subject_id", "predicted_", "=x", "", "a"]
-    + ["age_low_years", "predicted_height_cm", "height_cm", "source", "dropped_because", "x\n", "Unnamed: 0", "é"]
+    [
+        *(
+            "path",
+            "age_years",
+            "Age_Years ",
+            "predicted_age_years",
+            "predicted age years",
+            "gender",
+            "predicted_gender",
+        ),
+        *("female_probability", "gender_probability_male", "split", "ethnicity", "subject_id", "predicted_", "=x", ""),
+        *("age_low_years", "predicted_height_cm", "height_cm", "source", "dropped_because", "x\n", "Unnamed: 0", "é"),
+    ]
 )
-CELLS = st.one_of(
-    st.sampled_from(["", "a.jpg", "../a", "/etc/x", "26,5", "26.5", "-3", "1e9", "1e999", "nan", "inf", "male", "F"])
-    | st.sampled_from(
-        ["test", "train", "03-Sep", "=1+1", "'=1", "True", "1_000", "0x1A", "9" * 400, '"', "a\nb", "\r"]
-    ),
-    st.text(max_size=8),
-    st.integers().map(str),
-    st.floats().map(repr),
+ODD_CELLS = (
+    *("", "a.jpg", "../a", "/etc/x", "26,5", "26.5", "-3", "1e9", "1e999", "nan", "inf", "male", "F", "test", "train"),
+    *("03-Sep", "=1+1", "'=1", "True", "1_000", "0x1A", "9" * 400, '"', "a\nb", "\r"),
 )
+CELLS = st.sampled_from(ODD_CELLS) | st.text(max_size=8) | st.integers().map(str) | st.floats().map(repr)
 
 
 def plain_table() -> pd.DataFrame:
@@ -113,10 +119,9 @@ def read_in_every_way(folder: Path, data: bytes) -> None:
     ):
         try:
             made = read()
-        except AgeGenderError as error:
-            assert str(error)
-        else:
-            assert isinstance(made, (tuple, FacesTable))
+        except AgeGenderError:
+            continue
+        assert isinstance(made, (tuple, FacesTable))
 
 
 @many
