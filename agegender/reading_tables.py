@@ -260,6 +260,10 @@ def _text_rows(text: str, separator: str, place: Path, notices: list[str]) -> pd
             io.StringIO(text, newline=""), sep=separator, header=None, dtype=str, keep_default_na=False, engine="c"
         )
     except (ValueError, OSError, OverflowError) as error:  # pandas' parse errors are ValueErrors
+        if "EOF inside string" in str(error):
+            raise TableError(
+                f"{place} cannot be read as a table: a quotation mark is opened and never closed. Add it, or take it off."
+            ) from error
         raise TableError(
             f"{place} cannot be read as a table: {_reason(error)} Cells are separated by {separator!r}; one that "
             "holds it must stand in double quotes."

@@ -103,7 +103,7 @@ def test_texts_stay_texts_where_labels_are_read(tmp_path):
         (b" \n\n ", "it is empty"),
         (b"path,age\na.jpg\0,3\n", "holds a NUL character in line 2"),
         (b"path,age\na.jpg,3,4\n", "Cells are separated by ','; one that holds it must stand in double quotes"),
-        (b'path,age\n"a.jpg,3\n', "cannot be read as a table"),
+        (b'path,age\n"a.jpg,3\n', "cannot be read as a table: a quotation mark is opened and never closed"),
         (b"path,age,age\na.jpg,3,4\n", "the column 'age' stands in .* twice"),
         (b"\x1f\x8bnothing", "damaged gzip file"),
         (b"PK\x03\x04nothing", "damaged zip archive or workbook"),
