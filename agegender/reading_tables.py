@@ -262,7 +262,7 @@ def _text_rows(text: str, separator: str, place: Path, notices: list[str]) -> pd
     except (ValueError, OSError, OverflowError) as error:  # pandas' parse errors are ValueErrors
         if "EOF inside string" in str(error):
             raise TableError(
-                f"{place} cannot be read as a table: a quotation mark is opened and never closed. Add it, or take it off."
+                f"{place} cannot be read as a table: a quotation mark is opened and never closed. Close or remove it."
             ) from error
         raise TableError(
             f"{place} cannot be read as a table: {_reason(error)} Cells are separated by {separator!r}; one that "

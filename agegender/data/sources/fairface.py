@@ -26,6 +26,7 @@ from agegender.data.sources.labels import (
 from agegender.data.sources.layouts import assemble, refuse
 from agegender.errors import FolderError, UsageError
 from agegender.photos.finding import FoundFile, list_photos
+from agegender.progress import say
 
 MARGINS = ("025", "125")
 SIDES = {"train": "train", "val": "test"}
@@ -75,6 +76,9 @@ def _labels(root: Path) -> dict[str, dict[Any, Any]]:
         path = find_label_file(root, f"fairface_label_{side}.csv")
         if path:
             table = read_label_file(path, ("file", "age", "gender", "race"))
+            again = int(table["file"].str.strip().duplicated().sum())
+            if again:
+                say(f"{path.name}: {again:,} rows are about a photo that stood there before; the last one counts.")
             labels |= dict(zip(table["file"].str.strip(), table.to_dict("records"), strict=True))
     return labels
 
