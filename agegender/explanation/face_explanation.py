@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from html import escape
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -36,6 +36,7 @@ SUFFIX = ".explanation"
 _CURVES = ("deletion", "insertion", "random_deletions")
 _MOST_SHOWN = 8  # maps in a notebook's cell, which is to stay small
 _LONGEST_NAME = 30
+_MOST_PIXEL_BYTES = 200_000_000  # of a photo and its region map, unpacked
 
 
 @dataclass(frozen=True)
@@ -348,8 +349,7 @@ def _map_document(one: TargetMap, *, has_curves: bool) -> dict[str, Any]:
 def _read_explanation(path: Path) -> FaceExplanation:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
-            pixels = {"photo": arrays["photo"], "region_map": arrays["region_map"].astype(np.int64)}
+        pixels = _read_pixels(path.with_suffix(".npz"))
         maps = tuple(_read_map(key, head) for key, head in document["heads"].items())
         of_answers = {words for one in maps for words in one.problems}
         known = {
@@ -360,9 +360,42 @@ def _read_explanation(path: Path) -> FaceExplanation:
             "predictions": {name: document[name] for name in document["prediction_columns"]},
         }
         face: FaceExplanation = replace(_read(FaceExplanation, known), maps=maps)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        _check_parts(face)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise TableError(f"{path} is no whole explanation: {error}. `agegender explain` writes them.") from error
     return face
+
+
+def _read_pixels(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with zipfile.ZipFile(path) as packed:
+            size = sum(member.file_size for member in packed.infolist())
+        if size > _MOST_PIXEL_BYTES:
+            raise ValueError(f"{path.name} would unpack to {size:,} bytes")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {"photo": arrays["photo"], "region_map": arrays["region_map"].astype(np.int64)}
+    except OSError:
+        raise
+    except Exception as error:  # numpy and zipfile raise some ten unrelated types on damaged files
+        raise ValueError(f"{path.name} cannot be read ({type(error).__name__}: {error})") from error
+
+
+def _check_parts(face: FaceExplanation) -> None:
+    """Raise a ValueError unless pixels, regions and maps belong together."""
+    photo, regions = face.photo, face.region_map
+    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or regions.shape != photo.shape[:2]:
+        raise ValueError(f"its photo has the shape {photo.shape}, and its region map {regions.shape}")
+    if not regions.size or regions.min() < 0 or regions.max() >= regions.size:
+        raise ValueError("its region map holds no regions")
+    for one in face.maps:
+        counts = [len(one.regions), *(len(opinion.weights) for opinion in one.second_opinions)]
+        if set(counts) != {face.region_count} or [region.region for region in one.regions] != [*range(counts[0])]:
+            raise ValueError(f"{one.target.key} has weights of {counts[0]} regions, and the photo {face.region_count}")
+        drawn = () if one.trust is None else (one.trust.deletion, one.trust.insertion, *one.trust.random_deletions)
+        if any(curve and not 0 < len(curve.values) == len(curve.pixel_share) for curve in drawn):
+            raise ValueError(f"a curve of {one.target.key} has not as many shares as answers")
+    if not face.maps:
+        raise ValueError("it has no maps")
 
 
 def _read_map(key: str, head: Mapping[str, Any]) -> TargetMap:
@@ -375,14 +408,22 @@ def _read_map(key: str, head: Mapping[str, Any]) -> TargetMap:
 
 
 def _read(kind: Any, value: Any) -> Any:
-    """Return JSON data as the type that a dataclass says its field has."""
-    if value is None:
-        return NAN if kind is float else None  # JSON knows no NaN
+    """Return JSON data as the type that a dataclass says its field has; a TypeError where it is none."""
+    if kind is Any or get_origin(kind) is np.ndarray:
+        return value
+    if value is None and kind is float:
+        return NAN  # JSON knows no NaN
+    if get_origin(kind) is UnionType:
+        return None if value is None and NoneType in get_args(kind) else _read(get_args(kind)[0], value)
     if is_dataclass(kind):
         kinds, made = get_type_hints(kind), cast("type", kind)
         return made(**{one.name: _read(kinds[one.name], value[one.name]) for one in fields(kind) if one.name in value})
-    if get_origin(kind) is UnionType:
-        return _read(get_args(kind)[0], value)
     if get_origin(kind) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise TypeError(f"{str(value)[:60]!r} is no list")
         return tuple(_read(get_args(kind)[0], item) for item in value)
-    return float(value) if kind is float else value
+    plain = get_origin(kind) or kind
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (is_number if plain is float else isinstance(value, plain)):
+        raise TypeError(f"{str(value)[:60]!r} is no {plain.__name__}")
+    return float(value) if plain is float else value

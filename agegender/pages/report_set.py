@@ -77,7 +77,7 @@ def is_hiding_faces(folder: Path) -> bool:
         settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return False
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return True  # what cannot be read may have asked for it
     return not isinstance(settings, Mapping) or bool(settings.get("hide_faces", True))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import lzma
 import resource
@@ -30,6 +29,7 @@ from agegender.pages.page_writing import ReportContent
 from agegender.pages.report_set import write_report_set
 
 from .conftest import examples
+from .edited_json import edited, places
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "0.1"
 FOLDER = GOLDEN / "soft-labels"
@@ -52,53 +52,13 @@ READ = (
     "size",
 )
 
-junk = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-(10**20), 10**20),
-    st.floats(),
-    st.sampled_from(["", "a.b", "../../x", "\0", "nan", "years", "classes", "age", "gender", "x" * 5000, "yunet"]),
-    st.sampled_from(["vit_giant_patch14_224", "resnet152", "regnety_1280", "resnet35", "eva_giant_patch14_224"]),
-    st.sampled_from([[], {}, [[]], [None], [1, 2, 3], ["a", "a"], {"kind": "years"}, {"temperature": 0}, [0.5] * 3]),
-    st.text(max_size=20),
-)
-
-
-def places(part: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in a document, as the keys that lead to it."""
-    keys = list(part) if isinstance(part, dict) else list(range(min(len(part), 3))) if isinstance(part, list) else []
-    return [place for key in keys for place in [(*path, key), *places(part[key], (*path, key))]]
-
 
 def edited_places(card: dict[str, Any]) -> list[tuple[Any, ...]]:
     found = places({name: card[name] for name in READ if name in card})
     return [place for place in found if len(place) < (3 if place[0] == "metrics" else 5)]
 
 
-PLACES = {"0.1": (CARD, edited_places(CARD)), "today": (OF_TODAY, edited_places(OF_TODAY))}
-
-
-@st.composite
-def edited_cards(draw: st.DrawFn) -> dict[str, Any]:
-    """Return a card with one to three entries replaced, removed or added."""
-    original, where = PLACES[draw(st.sampled_from(sorted(PLACES)))]
-    card = copy.deepcopy(original)
-    for _ in range(draw(st.integers(1, 3))):
-        *way, last = draw(st.sampled_from(where))
-        part: Any = card
-        try:
-            for key in way:
-                part = part[key]
-            match draw(st.sampled_from(["replace", "replace", "replace", "remove", "add"])):
-                case "replace":
-                    part[last] = draw(junk)
-                case "remove":
-                    del part[last]
-                case "add":
-                    part[draw(st.text(max_size=8))] = draw(junk)
-        except (TypeError, LookupError, AttributeError):
-            continue  # an earlier edit took this place away
-    return card
+edited_cards = st.one_of(edited(CARD, edited_places(CARD)), edited(OF_TODAY, edited_places(OF_TODAY)))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +77,7 @@ def write_card(folder: Path, card: Any) -> None:
 
 
 @examples(100)
-@given(card=edited_cards())
+@given(card=edited_cards)
 def test_an_edited_card_is_refused_in_words_or_answers_in_numbers(folder: Path, card: dict[str, Any]) -> None:
     write_card(folder, card)
     started = time.process_time()
@@ -219,7 +179,7 @@ def test_a_name_that_is_a_path_writes_nothing_outside_the_named_folders(
 
 
 @examples(12)
-@given(card=edited_cards())
+@given(card=edited_cards)
 def test_pages_of_an_edited_card_are_written_or_refused_in_words(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, assessed: ReportContent, card: dict[str, Any]
 ) -> None:
