@@ -1,6 +1,12 @@
 """Puts this folder on the path, so that all tests can import what writes datasets and photos for them."""
 
+import os
+
 import pytest
+
+# Two processes that each take every core for torch and OpenBLAS would wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture
