@@ -8,9 +8,11 @@
     │   ├── PhotoError        a photo that cannot be read
     │   └── TableError        a table without the columns or values that it needs
     ├── ModelError
+    │   ├── DivergedError     a training whose loss stopped being a number
     │   ├── WeightsError      weights that cannot be had or do not fit
     │   └── CardError         a model folder that is incomplete or contradicts itself
     ├── OutputError           a result that cannot be written
+    ├── TrainingStopped       no error: a training that was to stop here, and can go on
     └── MissingExtraError     an optional package that is not installed
 
 A message says what happened, where, what was expected and what to do next. A bug is not in this tree: it keeps its
@@ -19,6 +21,7 @@ traceback.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class AgeGenderError(Exception):
@@ -53,6 +56,10 @@ class ModelError(AgeGenderError):
     """Something about a model folder."""
 
 
+class DivergedError(ModelError):
+    """A training whose loss stopped being a number."""
+
+
 class WeightsError(ModelError):
     """Weights that cannot be had or do not fit."""
 
@@ -63,6 +70,22 @@ class CardError(ModelError):
 
 class OutputError(AgeGenderError):
     """A result that cannot be written."""
+
+
+class TrainingStopped(AgeGenderError):  # noqa: N818 (nothing went wrong)
+    """A training that was to stop after so many epochs or minutes.
+
+    Attributes
+    ----------
+    folder : Path
+        The unfinished run; `Model.resume` goes on with it.
+    epoch, epochs : int
+        How many are done, of how many.
+    """
+
+    def __init__(self, folder: Path, epoch: int, epochs: int, more: str) -> None:
+        super().__init__(f"stopped after epoch {epoch} of {epochs}, as asked. {more}")
+        self.folder, self.epoch, self.epochs = folder, epoch, epochs
 
 
 class MissingExtraError(AgeGenderError):

@@ -24,7 +24,7 @@ from agegender.settings import (
 _DEFAULTS = TrainingSettings()
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 _LARGEST = {"image_size": LARGEST_IMAGE_SIZE}
-_LEAST = {"epochs": 1, "batch_size": 2, "image_size": 32, "limit": 1, "seed": 0}
+_LEAST = {"epochs": 1, "stop_after": 1, "batch_size": 2, "image_size": 32, "limit": 1, "seed": 0}
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -254,6 +254,8 @@ def check_training_options(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if not 0 <= value < float("inf") or (value == 0 and name == "learning_rate"):
             raise UsageError(f"--{name.replace('_', '-')} {value:g} is out of range; it must be above 0.")
+    if options.minutes is not None and not 0 <= options.minutes < float("inf"):
+        raise UsageError(f"--minutes {options.minutes:g} is out of range; it must be 0 or more.")
     check_model_name(options.name)
     check_faces_options(options)
     check_device(options.device)
@@ -372,8 +374,19 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         default="all",
         help="all layers, the body's last block and the heads, or the heads alone (default: all)",
     )
+    _add_legs(group)
     add_device_options(group, "auto: fp16 on CUDA, bf16 on processors that have it, else fp32")
     group.add_argument("--seed", metavar="N", type=int, default=_DEFAULTS.seed, help="(default: %(default)s)")
+
+
+def _add_legs(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--resume", metavar="NAME", help="go on with the unfinished run of this name, which a stop or a crash has left"
+    )
+    group.add_argument("--stop-after", metavar="N", type=int, help="stop after N epochs; --resume goes on later")
+    group.add_argument(
+        "--minutes", metavar="M", type=float, help="stop at the end of the epoch in which M minutes have gone by"
+    )
 
 
 def _both(name: str) -> str:

@@ -180,18 +180,20 @@ def run(options: argparse.Namespace) -> Result:
     datasets = name_datasets(options.steps)
     from agegender.data.faces_table import write_faces
     from agegender.data.preparing import prepare_datasets
+    from agegender.swapping import replaced_set
 
     faces, counts = prepare_datasets(datasets, settings)
-    write_faces(faces, options.out)
+    with replaced_set() as swap:
+        if options.report is not None:
+            from agegender.pages.dataset_page import write_dataset_page
+
+            write_dataset_page(swap.stage(options.report), faces, counts, hide_faces=options.no_faces)
+        write_faces(faces, swap.stage(options.out))
     if settings.crop != "none" and settings.crops is not None:
         from agegender.data.cropping import remove_other_crops
 
         remove_other_crops(settings.crops, faces.notes["cropping"]["folder"])
-    report = None
-    if options.report is not None:
-        from agegender.pages.dataset_page import write_dataset_page
-
-        report = str(write_dataset_page(options.report, faces, counts, hide_faces=options.no_faces))
+    report = None if options.report is None else str(options.report)
     places = {"out": str(options.out), "report": report, "seconds": round(time.monotonic() - started, 3)}
     document = {**counts, **places}
     return Result(document, _text(document))
@@ -246,6 +248,7 @@ def _pair(text: str, option: str) -> tuple[str, str]:
 
 
 def _check_outputs(out: Path, report: Path | None) -> None:
+    from agegender.swapping import finish_swaps
     from agegender.writing import check_writable
 
     if out.suffix.lower() in _OTHER_TABLES:
@@ -256,6 +259,7 @@ def _check_outputs(out: Path, report: Path | None) -> None:
         if place.is_dir():
             raise OutputError(f"cannot write {place}: it is a folder. Name a file in it.")
         check_writable(place.parent)
+        finish_swaps(place.parent)
     if report is not None and report.suffix.lower() not in (".html", ".htm"):
         raise OutputError(f"--report {report}: the page is an HTML file. Write --report {report.with_suffix('.html')}.")
 

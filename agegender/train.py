@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agegender.console import Result, command_parser, execute, metrics_lines
-from agegender.options import add_training_options, check_training_options, training_keywords
+from agegender.errors import TrainingStopped, UsageError
+from agegender.options import add_training_options, check_model_name, check_training_options, training_keywords
 
 if TYPE_CHECKING:
+    from agegender.api.model import Model
     from agegender.data.faces_table import FacesTable
 
 EPILOG = """\
@@ -21,8 +22,16 @@ examples:
   agegender train --size small --source utkface --data UTKFace --weights none --image-size 96 --epochs 12
   agegender train --faces faces.parquet --body efficientnet_b0
   agegender train --faces faces.parquet --heads age gender expression mask
+  agegender train --faces faces.parquet --name long --epochs 40 --minutes 60
+  agegender train --resume long --minutes 60
+      the next hour of it; --resume goes on after a crash or Ctrl-C as well, from the last whole epoch
 
-A run writes models/<name>/, reports/<name>/ and runs/<name>/ (tensorboard --logdir runs)."""
+A run writes models/<name>/ and reports/<name>/, both at its end and as one, and runs/<name>/ (tensorboard --logdir
+runs). Until then it lives in models/<name>.unfinished/."""
+
+REPORT_BYTES = 20_000_000  # pages and explanations of the usual faces, with room to spare
+# Keywords that are not spelt as their options.
+_SPELT = {"losses": "loss", "loss_weights": "loss-weight", "allows_sensitive": "sensitive-head"}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,11 +47,32 @@ def run(options: argparse.Namespace) -> Result:
     """Gather, train, report."""
     check_training_options(options)
     keywords = training_keywords(options)
-    from agegender.writing import check_writable
+    choices = {"hide_faces": options.hide_faces, "no_report": options.no_report}
+    if options.resume is not None:
+        choices = _choices_of_run(options, keywords)
+    elif options.name is not None:
+        from agegender.model.unfinished import check_name_is_free, unfinished_folder
 
-    folders = [options.models_dir, options.runs_dir] + ([] if options.no_report else [options.reports_dir])
-    for folder in folders:
+        check_name_is_free(unfinished_folder(options.models_dir / options.name))
+    _check_places(options, has_report=not choices["no_report"])
+    try:
+        model = _resumed(options) if options.resume is not None else _trained(options, keywords, choices)
+    except TrainingStopped as stopped:
+        document = {"unfinished": str(stopped.folder), "epochs_done": stopped.epoch, "epochs": stopped.epochs}
+        return Result(document, str(stopped))
+    return _stored(options, model, choices)
+
+
+def _check_places(options: argparse.Namespace, *, has_report: bool) -> None:
+    from agegender.writing import check_space, check_writable
+
+    for folder in [options.models_dir, options.runs_dir] + ([options.reports_dir] if has_report else []):
         check_writable(folder)
+    if has_report:
+        check_space(options.reports_dir, REPORT_BYTES, "a report")
+
+
+def _trained(options: argparse.Namespace, keywords: dict[str, Any], choices: dict[str, Any]) -> Model:
     from agegender.data.preparing import gather
 
     if not (options.data or options.faces):
@@ -53,11 +83,48 @@ def run(options: argparse.Namespace) -> Result:
     )  # fmt: skip
     from agegender.api.model import Model
 
-    model = Model.train(faces, runs_dir=options.runs_dir, **keywords)
-    folder = model.save(options.models_dir / model.name)
-    pages: dict[str, Path] = {}
-    if not options.no_report:
-        pages = model.report(options.reports_dir / model.name, hide_faces=options.hide_faces)
+    places = {"runs_dir": options.runs_dir, "models_dir": options.models_dir}
+    leg = {"stop_after": options.stop_after, "minutes": options.minutes}
+    return Model.train(faces, **places, **leg, choices=choices, **keywords)
+
+
+def _resumed(options: argparse.Namespace) -> Model:
+    from agegender.api.model import Model
+
+    leg = {"stop_after": options.stop_after, "minutes": options.minutes}
+    return Model.resume(
+        options.models_dir / options.resume, device=options.device, precision=options.precision, images=options.images,
+        runs_dir=options.runs_dir, **leg,
+    )  # fmt: skip
+
+
+def _choices_of_run(options: argparse.Namespace, keywords: dict[str, Any]) -> dict[str, Any]:
+    """Return how the run that is to be resumed began to write; refuse options that contradict it."""
+    from agegender.model.unfinished import contradictions, read_run, unfinished_folder
+
+    check_model_name(options.resume)
+    if options.faces or options.data or options.source or options.limit or options.fold is not None:
+        raise UsageError("--resume goes on with the run's own faces table. Leave --faces, --data and the like out.")
+    usual = training_keywords(build_parser().parse_args([]))
+    given = {name: value for name, value in keywords.items() if value != usual[name]}
+    run = read_run(unfinished_folder(options.models_dir / options.resume))
+    for name, (there, here) in contradictions(run.plan, given).items():
+        option = _SPELT.get(name, name.replace("_", "-"))
+        raise UsageError(
+            f"--{option} {here} contradicts the run {options.resume}, which began with {there}. Leave the option out, "
+            f"or begin another run with --name."
+        )
+    hides = run.choices.get("hide_faces") if options.hide_faces is None else options.hide_faces
+    return {"hide_faces": hides, "no_report": options.no_report or bool(run.choices.get("no_report"))}
+
+
+def _stored(options: argparse.Namespace, model: Model, choices: dict[str, Any]) -> Result:
+    reports = None if choices["no_report"] else options.reports_dir / model.name
+    from agegender.pages.report_set import PAGES
+
+    folder = model.save(options.models_dir / model.name, reports=reports, hide_faces=choices["hide_faces"])
+    places = {} if reports is None else {name: reports / f"{name}.html" for name in PAGES}
+    pages = {name: place for name, place in places.items() if place.is_file()}  # older ones went with the swap
     card = model.card
     document = {
         "model": str(folder),

@@ -139,7 +139,7 @@ def explain_photos(
     """
     ask_others = opinions_of(model) if has_second_opinions else None
     if folder is not None:
-        clear_explanations(folder)
+        clear_explanations(folder, run_id=model.card.get("run_id"))
     results: list[tuple[str, FaceExplanation | str]] = []
     try:
         for number, (one, result) in enumerate(

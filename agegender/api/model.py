@@ -20,13 +20,16 @@ import pandas as pd
 from agegender.api.faces import Faces
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import FacesTable
-from agegender.errors import TableError, UsageError
+from agegender.errors import AgeGenderError, DivergedError, TableError, UsageError
 from agegender.explanation import EXPLANATIONS_FOLDER
 from agegender.heads import Head
-from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE, newest_model, read_history
+from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE, newest_model, read_history, resume_words
 from agegender.model.predictor import Predictor
+from agegender.model.unfinished import UnfinishedRun, begin_run, open_run, unfinished_folder
 from agegender.photos.finding import named_photos, printable
+from agegender.progress import say
 from agegender.settings import DRAWN_DEFAULTS, OWN_DEFAULTS, SIZES, ImageSettings, Plan, TrainingSettings
+from agegender.swapping import Swap, finish_swaps, replaced_set
 
 if TYPE_CHECKING:
     from agegender.explanation.face_explanation import FaceExplanation
@@ -79,11 +82,15 @@ class Model(Predictor):
         seed: int = _TRAINING.seed,
         name: str | None = None,
         runs_dir: Place | None = None,
+        models_dir: Place | None = None,
+        stop_after: int | None = None,
+        minutes: float | None = None,
+        choices: Mapping[str, Any] | None = None,
     ) -> Self:
         """Train on faces with splits, calibrate on their validation photos, and predict all of them.
 
-        Nothing is written but TensorBoard's run, where `runs_dir` is given; `save` writes the model folder. Keywords
-        are the options of `agegender train`, with the same defaults.
+        Nothing is written but TensorBoard's run, where `runs_dir` is given, and each epoch's state, where `models_dir`
+        is; `save` writes the model folder. Keywords are the options of `agegender train`, with the same defaults.
 
         Parameters
         ----------
@@ -92,15 +99,23 @@ class Model(Predictor):
             have labels.
         losses, loss_weights : mapping, optional
             By head name.
+        models_dir : str or Path, optional
+            Keep each epoch's state in `<name>.unfinished` there, with which `resume` goes on after a stop or a crash;
+            it goes when the model is saved.
+        stop_after, minutes : int, float, optional
+            Stop after so many epochs, or at the end of the epoch in which so many minutes have gone by; needs
+            `models_dir`.
+        choices : mapping, optional
+            Whatever is to be known again by whoever resumes the run, JSON-able.
 
         Raises
         ------
         DataError
             Too few labelled photos to train on.
-        UsageError, WeightsError, ModelError
+        TrainingStopped
+            As `stop_after` or `minutes` asked for.
+        UsageError, WeightsError, ModelError, OutputError
         """
-        from agegender.model.training import train_network
-
         if body is None and size not in SIZES:
             raise UsageError(f"there is no size {size!r}; there are {', '.join(SIZES)}, or name a body.")
         defaults = DRAWN_DEFAULTS if faces.is_drawn() else OWN_DEFAULTS
@@ -121,10 +136,79 @@ class Model(Predictor):
             ),
             balance=tuple(balance),
         )  # fmt: skip
-        trained = train_network(faces, plan, run_folder=None if runs_dir is None else Path(runs_dir) / plan.name)
-        model = cls(trained.predictor.network, trained.predictor.card, device=device)
+        if models_dir is None:
+            if stop_after is not None or minutes is not None:
+                raise UsageError("a training that stops half-way needs models_dir, where its state is kept.")
+            return cls._trained(faces, plan, None, runs_dir)
+        run = begin_run(unfinished_folder(Path(models_dir) / plan.name), faces, plan, choices)
+        run.leg_epochs, run.leg_minutes = stop_after, minutes
+        return cls._trained(faces, plan, run, runs_dir)
+
+    @classmethod
+    def resume(
+        cls,
+        folder: Place,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        images: Place | None = None,
+        runs_dir: Place | None = None,
+        stop_after: int | None = None,
+        minutes: float | None = None,
+    ) -> Self:
+        """Go on with a training that was stopped or killed, from its last whole epoch.
+
+        On the same kind of processor the weights are those of a training that was never interrupted; on another one it
+        goes on and says that they are not.
+
+        Parameters
+        ----------
+        folder : str or Path
+            `models/<name>.unfinished`, or the model folder `models/<name>` that it is to become.
+        device, precision : str
+            "auto" is what the run began with, where that is here.
+        images : str or Path, optional
+            Where the photos are now, if they have moved.
+
+        Raises
+        ------
+        CardError
+            There is no such run, or its files are damaged.
+        TrainingStopped, UsageError, ModelError, OutputError
+        """
+        from agegender.model.precision import here
+
+        run = open_run(unfinished_folder(Path(folder)))
+        run.leg_epochs, run.leg_minutes = stop_after, minutes
+        try:
+            faces = run.read_faces(images=None if images is None else Path(images).absolute())
+            run.plan = replace(run.plan, training=here(run.plan.training, device, precision))
+        except BaseException:
+            run.close()
+            raise
+        return cls._trained(faces, run.plan, run, runs_dir)
+
+    @classmethod
+    def _trained(cls, faces: FacesTable, plan: Plan, run: UnfinishedRun | None, runs_dir: Place | None) -> Self:
+        from agegender.model.training import train_network
+
+        board = None if runs_dir is None else Path(runs_dir) / plan.name
+        try:
+            trained = train_network(faces, plan, run_folder=board, run=run)
+        except DivergedError:
+            if run is not None:
+                run.discard()  # whoever went on from it would come to the same
+            raise
+        except BaseException as error:
+            if run is not None:
+                run.close()
+                if run.state_file.is_file() and not isinstance(error, AgeGenderError):
+                    say(f"{run.folder} keeps every whole epoch: {resume_words(run.folder)}")
+            raise
+        model = cls(trained.predictor.network, trained.predictor.card, device=str(trained.predictor.device))
         model.faces, model.history = Faces._of(faces), trained.history
         model.predictions, model.learner = trained.predictions, trained.learner
+        model._run = run
         return model
 
     @classmethod
@@ -222,6 +306,7 @@ class Model(Predictor):
 
     _folder: Path | None = None
     _images: Place | None = None
+    _run: UnfinishedRun | None = None
 
     def predict(self, photos: Any, *, split: str = "all", is_cropped: bool = False) -> pd.DataFrame:
         """Predict faces, a photo, a folder, or a sequence of photos.
@@ -323,22 +408,28 @@ class Model(Predictor):
         OutputError
             The folder cannot be written to.
         """
+        from agegender.pages.report_set import stage_report_set
+
+        place = Path(folder)
+        finish_swaps(place.absolute().parent, place)
+        with replaced_set() as swap:
+            explanations = self._explanations(place, swap if explains else None)
+            content = replace(self.report_content(title=title), explanations=explanations or None)
+            return stage_report_set(swap, place, content, hide_faces=hide_faces).pages
+
+    def _explanations(self, reports: Path, swap: Swap | None) -> list[FaceExplanation]:
+        """Explain the faces worth a look and leave that to be swapped in; without a swap, read what lies there."""
         from agegender.api.explaining import explain_photos, faces_to_explain
         from agegender.explanation.face_explanation import read_explanations
         from agegender.explanation.lime_explainer import LimeSettings
-        from agegender.pages.report_set import write_report_set
 
-        place, faces = Path(folder), self.faces
-        content = self.report_content(title=title)
-        explanations: list[FaceExplanation] = []
-        if explains and faces is not None and self.predictions is not None:
-            photos = faces_to_explain(faces, self.predictions, self.heads)
-            settings = LimeSettings(seed=int(self.card.get("seed", 0)), device=str(self.device))
-            if photos:
-                explanations = explain_photos(self, photos, settings, place / EXPLANATIONS_FOLDER).faces
-        else:
-            explanations = read_explanations(place / EXPLANATIONS_FOLDER)
-        return write_report_set(place, replace(content, explanations=explanations or None), hide_faces=hide_faces).pages
+        if swap is None or self.faces is None or self.predictions is None:
+            return read_explanations(reports / EXPLANATIONS_FOLDER, run_id=self.card.get("run_id"))
+        photos = faces_to_explain(self.faces, self.predictions, self.heads)
+        settings = LimeSettings(seed=int(self.card.get("seed", 0)), device=str(self.device))
+        if not photos:
+            return []
+        return explain_photos(self, photos, settings, swap.stage(reports / EXPLANATIONS_FOLDER)).faces
 
     def report_content(self, *, title: str | None = None) -> ReportContent:
         """Return what the pages are made of, explanations aside.
@@ -365,21 +456,52 @@ class Model(Predictor):
         root = None if faces is None else faces.root
         return ReportContent(judged, photos_root=root, card=self.card, history=self.history)
 
-    def save(self, folder: Place) -> Path:
+    def save(
+        self,
+        folder: Place,
+        *,
+        reports: Place | None = None,
+        hide_faces: bool | None = None,
+    ) -> Path:
         """Write the model folder, whole or not at all, and return it; an older one of that name is replaced.
+
+        Parameters
+        ----------
+        reports : str or Path, optional
+            Write every page about the model to this folder, as `report` does, and swap both in as one: whoever is
+            killed on the way leaves the old model with the old pages.
+        hide_faces : bool, optional
+            See `report`.
 
         Raises
         ------
         OutputError
-            The place cannot be written to.
+            A place cannot be written to.
         ModelError
             The network is somebody's own and cannot be rebuilt from a card.
         """
-        from agegender.model.training import store_model
+        from agegender.model.learner import check_storable
+        from agegender.model.training import write_model
+        from agegender.pages.report_set import stage_report_set
 
-        parts = {"faces": self.faces, "predictions": self.predictions, "history": self.history}
-        learner = self.learner if "learner" in self.__dict__ or self._folder is not None else None
-        return store_model(Path(folder), self, learner=learner, **parts)
+        place = Path(folder)
+        check_storable(self.network)  # before faces are explained
+        finish_swaps(place.absolute().parent)
+        with replaced_set() as swap:
+            if reports is not None:  # first: pages are looked at as they are, and every command mends the model
+                pages = Path(reports)
+                finish_swaps(pages)
+                content = replace(self.report_content(), explanations=self._explanations(pages, swap) or None)
+                stage_report_set(swap, pages, content, hide_faces=hide_faces, replaces_all=True)
+            parts = {"faces": self.faces, "predictions": self.predictions, "history": self.history}
+            learner = self.learner if "learner" in self.__dict__ or self._folder is not None else None
+            write_model(swap.stage(place), self, learner=learner, **parts)
+            if self._run is not None:
+                swap.remove(self._run.folder)
+        if self._run is not None:
+            self._run.close()
+            self._run = None
+        return place
 
     def _repr_html_(self) -> str:
         lines = []

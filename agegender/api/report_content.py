@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from agegender.audit.assessment import assess
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import read_faces
-from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE, read_card, read_history
+from agegender.model.model_folder import CARD_FILE, FACES_FILE, PREDICTIONS_FILE, read_card, read_history
 from agegender.pages.page_writing import ReportContent
 
 
@@ -36,18 +37,17 @@ def read_report_content(
     if (folder / FACES_FILE).is_file():
         faces = read_faces(folder / FACES_FILE, root=photos_root)
         photos_root, is_drawn = faces.root, faces.is_drawn()
-    return ReportContent(
-        assess(predictions, title=title or str(card["name"]), is_drawn=is_drawn),
-        photos_root,
-        card,
-        read_history(folder),
-        _explanations(explanations),
-    )
+    judged = assess(predictions, title=title or str(card["name"]), is_drawn=is_drawn)
+    run_id, of_table = card.get("run_id"), predictions.attrs.get("run_id")
+    if run_id and of_table and run_id != of_table:
+        mixed = f"{PREDICTIONS_FILE} is of the training run {of_table}, and {CARD_FILE} beside it of {run_id}."
+        judged = replace(judged, notices=(*judged.notices, mixed))
+    return ReportContent(judged, photos_root, card, read_history(folder), _explanations(explanations, run_id))
 
 
-def _explanations(folder: Path | None) -> list | None:
+def _explanations(folder: Path | None, run_id: str | None) -> list | None:
     if folder is None or not folder.is_dir():
         return None
     from agegender.explanation.face_explanation import read_explanations
 
-    return read_explanations(folder) or None
+    return read_explanations(folder, run_id=run_id) or None

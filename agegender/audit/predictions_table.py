@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,9 @@ COLUMN_NAMES = (
 )
 _ATTRIBUTE = "heads"  # where a table in memory keeps the heads of its file
 _NOTICES = "notices"  # and what was unusual about it
+_RUN = "run_id"  # and which training run its model is from
+_OF_THE_FILE = (_ATTRIBUTE, _NOTICES, _RUN)
+_LONGEST_RUN = 32  # letters
 _OUR_MANNER = re.compile(r"predicted_.+|.+_probability_.+|.+_(low|high)_.+|subject_id")
 
 
@@ -51,9 +55,11 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
     hint = f"`agegender evaluate --out {path}` makes one."
     read = read_table(path, what="predictions table", hint=hint)
     table, notices = _with_our_spelling(read.rows)
-    table.attrs = {name: value for name, value in table.attrs.items() if name not in (_ATTRIBUTE, _NOTICES)}
+    table.attrs = {name: value for name, value in table.attrs.items() if name not in _OF_THE_FILE}
     if isinstance(read.facts.get(_ATTRIBUTE), list):
         table.attrs[_ATTRIBUTE] = read.facts[_ATTRIBUTE]
+    if isinstance(read.facts.get(_RUN), str):
+        table.attrs[_RUN] = read.facts[_RUN][:_LONGEST_RUN]
     if read.notices or notices:
         table.attrs[_NOTICES] = [*read.notices, *notices]
     return table
@@ -70,7 +76,7 @@ def write_predictions(predictions: pd.DataFrame, path: str | Path, heads: Sequen
             write_csv(predictions, temporary)  # `read_predictions` takes the apostrophes off again
             return
         known = _own_heads(predictions) if heads is None else tuple(heads)
-        facts = {
+        facts: dict[str, Any] = {
             _ATTRIBUTE: plain([head_to_dict(head) for head in known]),
             # A column's name has only part of a class's name; here is the whole of it.
             "classes": {
@@ -79,8 +85,10 @@ def write_predictions(predictions: pd.DataFrame, path: str | Path, heads: Sequen
                 if isinstance(head, Classification)
             },
         }
+        if predictions.attrs.get(_RUN):
+            facts[_RUN] = str(predictions.attrs[_RUN])
         bare = predictions.copy(deep=False)
-        bare.attrs = {name: value for name, value in predictions.attrs.items() if name not in (_ATTRIBUTE, _NOTICES)}
+        bare.attrs = {name: value for name, value in predictions.attrs.items() if name not in _OF_THE_FILE}
         arrow = pa.Table.from_pandas(bare, preserve_index=False)
         metadata = {**(arrow.schema.metadata or {}), METADATA_KEY: json.dumps(facts).encode()}
         pq.write_table(arrow.replace_schema_metadata(metadata), temporary)

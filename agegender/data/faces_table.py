@@ -25,6 +25,7 @@ from agegender.photos.finding import ESCAPES, PhotosFolder
 from agegender.progress import say
 from agegender.reading_tables import METADATA_KEY, read_table
 from agegender.settings import SPLITS
+from agegender.swapping import finish_swaps
 from agegender.table_cells import nested_columns, numbers_of
 from agegender.writing import plain, replaced_file
 
@@ -198,6 +199,7 @@ def read_faces(path: Path, *, root: Path | None = None) -> FacesTable:
     TableError
         There is no such table, it is damaged, or every path leads out of its folder.
     """
+    finish_swaps(path.absolute().parent)
     read = read_table(path, what="faces table", hint=f"`agegender prepare --out {path}` makes one.")
     stored, notes = checked_facts(read.facts, path)
     for notice in read.notices:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from agegender.errors import TableError
 from agegender.explanation.maps import address_of, figure_of, scales_of, weight_picture
 from agegender.heads import KNOWN_HEADS, Target
+from agegender.progress import say
 from agegender.writing import replaced_file, write_json
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 NAN = float("nan")
 SUFFIX = ".explanation"
+_RUN_FILE = "run.json"  # of which training run the explanations in a folder are
 _CURVES = ("deletion", "insertion", "random_deletions")
 _MOST_SHOWN = 8  # maps in a notebook's cell, which is to stay small
 _LONGEST_NAME = 30
@@ -313,15 +315,29 @@ def write_explanation(face: FaceExplanation, folder: Path, number: int) -> Path:
     return path
 
 
-def clear_explanations(folder: Path) -> None:
-    """Remove the explanations of an earlier run, and nothing else."""
+def clear_explanations(folder: Path, *, run_id: str | None = None) -> None:
+    """Remove the explanations of an earlier run, and nothing else; note of which training run those to come are."""
     for path in [*folder.glob(f"[0-9]*{SUFFIX}.json"), *folder.glob(f"[0-9]*{SUFFIX}.npz")]:
         path.unlink()
+    (folder / _RUN_FILE).unlink(missing_ok=True)
+    if run_id:
+        write_json(folder / _RUN_FILE, {"run_id": run_id})
 
 
-def read_explanations(folder: Path) -> list[FaceExplanation]:
-    """Read all explanations of a folder, in their order."""
+def read_explanations(folder: Path, *, run_id: str | None = None) -> list[FaceExplanation]:
+    """Read all explanations of a folder, in their order; none where they are of another training run than `run_id`."""
+    of_run = _run_of(folder)
+    if run_id and of_run and of_run != run_id:
+        say(f"the explanations in {folder} are of another training run ({of_run}, not {run_id}) and are left out.")
+        return []
     return [_read_explanation(path) for path in sorted(folder.glob(f"[0-9]*{SUFFIX}.json"))]
+
+
+def _run_of(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / _RUN_FILE).read_text(encoding="utf-8"))["run_id"])[:32]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ""
 
 
 def _figure(face: FaceExplanation, maps: Sequence[TargetMap]) -> Figure:

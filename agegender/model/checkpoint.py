@@ -6,8 +6,10 @@ is compared before a network takes any memory. Both may come from anywhere: what
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,11 +32,30 @@ _SAME_RUN = f"{CARD_FILE} and {WEIGHTS_FILE} must come from the same run."
 
 def save_weights(network: FaceNetwork, path: Path) -> None:
     """Write the network's weights as safetensors, in plain row-major order on the CPU."""
+    write_tensors(dict(network.state_dict()), path)
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors to a file that has to reach the disk before anything follows.
+
+    Raises
+    ------
+    OSError
+        As of any other file: safetensors' own errors know no numbers.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    save_file(state, path)
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    try:
+        save_file(plain, path, None if metadata is None else dict(metadata))
+    except SafetensorError as error:
+        number = next((code for code in (errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in str(error)), errno.EIO)
+        words = os.strerror(number) if number != errno.EIO else str(error)
+        raise OSError(number, words, str(path)) from error
     path.chmod(0o666 & ~current_umask())  # safetensors makes files that only their owner can read
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def load_network(folder: Path) -> tuple[FaceNetwork, dict[str, Any]]:

@@ -90,7 +90,7 @@ class KeepBest(Callback):
     order = 30  # after EpochRecorder closed its row
     best_epoch = 0
     best_loss = float("inf")
-    _state: dict[str, Tensor] | None = None
+    weights: dict[str, Tensor] | None = None
 
     def after_epoch(self) -> None:
         """Copy the weights when they are the best so far."""
@@ -98,13 +98,13 @@ class KeepBest(Callback):
         loss = row.get("valid_loss", row.get("train_loss", float("inf")))
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, row["epoch"]
-            self._state = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
+            self.weights = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
 
     def after_fit(self) -> None:
         """Put the best weights back."""
-        if self._state is not None:
-            self.model.load_state_dict(self._state)
-            self._state = None
+        if self.weights is not None:
+            self.model.load_state_dict(self.weights)
+            self.weights = None
 
 
 class TrainingBar(Callback):
@@ -117,10 +117,15 @@ class TrainingBar(Callback):
         """Open the bar."""
         from tqdm import tqdm
 
-        batches = self.n_epoch * (len(self.dls.train) + len(self.dls.valid))
+        batches = len(self.dls.train) + len(self.dls.valid)
         watched = sys.stderr.isatty()
         self._bar = tqdm(
-            total=batches, desc="training", unit=" batches", file=sys.stderr, mininterval=0.2 if watched else 15.0
+            total=self.n_epoch * batches,
+            initial=self.learn.first_epoch * batches,
+            desc="training",
+            unit=" batches",
+            file=sys.stderr,
+            mininterval=0.2 if watched else 15.0,
         )
 
     def after_batch(self) -> None:

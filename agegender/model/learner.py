@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from fastai.callback.core import CancelEpochException
 from fastai.callback.mixup import CutMix, MixUp
 from fastai.callback.schedule import fit_one_cycle, lr_find  # noqa: F401 (add their methods to Learner)
 from fastai.data.core import DataLoaders
@@ -49,9 +50,13 @@ class FaceLearner(Learner):
     heads : tuple of Head
     combined_loss : CombinedLoss
         The loss function, also while a mixing callback has put its own in its place.
+    first_epoch : int
+        From 0; above it, a fit goes on with a run whose earlier epochs are done.
     agegender_version : str
         Which version made it; an exported Learner promises nothing to another.
     """
+
+    first_epoch = 0
 
     def __init__(self, dls: Any, model: nn.Module, loss_func: CombinedLoss, **options: Any) -> None:
         self.agegender_version = VERSION
@@ -67,6 +72,12 @@ class FaceLearner(Learner):
                 f"this Learner was exported by agegender {made_by} and this is {VERSION}: if it fails, "
                 f"rebuild it from its model folder, which any version reads."
             )
+
+    def _do_fit(self) -> None:
+        # fastai's own start_epoch cancels the epochs before it one by one, and callbacks would count them.
+        for epoch in range(self.first_epoch, self.n_epoch):
+            self.epoch = epoch
+            self._with_events(self._do_epoch, "epoch", CancelEpochException)
 
     @property
     def metrics(self) -> Any:

@@ -29,6 +29,7 @@ from agegender.heads import Head, head_from_dict, head_to_dict
 from agegender.model.card_schema import parse_card
 from agegender.progress import say
 from agegender.settings import CROPS, LARGEST_IMAGE_SIZE, SMALLEST_IMAGE_SIZE, SPLITS, VERSION, ImageSettings, Plan
+from agegender.swapping import finish_swaps
 
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "model.json"
@@ -37,6 +38,7 @@ HISTORY_FILE = "history.csv"
 PREDICTIONS_FILE = "predictions.parquet"
 METRICS_FILE = "metrics.json"
 LEARNER_FILE = "learner.pkl"
+UNFINISHED = ".unfinished"  # how the folder of a run that is not done yet ends
 
 LIBRARIES = ("torch", "torchvision", "fastai", "timm", "lime", "numpy", "pandas", "opencv-python-headless")
 MOST_LISTED = 20  # items of a list in the card's notes
@@ -50,9 +52,13 @@ def newest_model(models: Path) -> Path:
     CardError
         There is none.
     """
-    cards = [card for card in models.glob(f"*/{CARD_FILE}") if not card.parent.name.startswith(".")]
+    finish_swaps(models)
+    found = list(models.glob(f"*/{CARD_FILE}"))
+    cards = [card for card in found if not card.parent.name.startswith(".") and card.parent.suffix != UNFINISHED]
     if not cards:
-        raise CardError(f"there is no model in {models}. `agegender train` makes one, or name one with --model.")
+        begun = sorted(path for path in models.glob(f"*{UNFINISHED}") if path.is_dir())
+        more = f" {begun[-1]} is not finished: {resume_words(begun[-1])}" if begun else ""
+        raise CardError(f"there is no model in {models}. `agegender train` makes one, or name one with --model.{more}")
     return max(cards, key=lambda card: (card.stat().st_mtime_ns, card.parent.name)).parent
 
 
@@ -80,7 +86,13 @@ def read_card(folder: Path) -> dict[str, Any]:
         The folder or its card is missing, or an entry lacks or is of the wrong type.
     """
     path = folder / CARD_FILE
+    finish_swaps(folder.absolute().parent)
+    if folder.name.endswith(UNFINISHED) and folder.is_dir():
+        raise CardError(f"{folder} is no model yet, but a training that is not finished: {resume_words(folder)}")
     if not folder.is_dir():
+        begun = folder.with_name(f"{folder.name}{UNFINISHED}")
+        if begun.is_dir():
+            raise CardError(f"the model {folder} is not finished yet: {resume_words(begun)}")
         raise CardError(f"there is no model folder {folder}. `agegender train --name {folder.name}` would make one.")
     if not path.is_file():
         raise CardError(f"{folder} is no model folder: it has no {CARD_FILE}.")
@@ -103,6 +115,16 @@ def read_history(folder: Path) -> pd.DataFrame | None:
     except ValueError as error:
         raise TableError(f"{path} cannot be read as CSV: {error}. Delete it to go without learning curves.") from error
     return history if "epoch" in history else None
+
+
+def resume_words(run: Path) -> str:
+    """Return how to go on with an unfinished run.
+
+    >>> resume_words(Path("models/first.unfinished"))
+    '`agegender train --resume first` goes on with it.'
+    """
+    place = "" if run.parent == Path("models") else f" --models-dir {run.parent}"
+    return f"`agegender train --resume {run.name.removesuffix(UNFINISHED)}{place}` goes on with it."
 
 
 def heads_of(card: Mapping[str, Any]) -> tuple[Head, ...]:

@@ -6,13 +6,16 @@ fp16 needs CUDA; bf16 pays on a CPU only when the processor multiplies it in har
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from agegender.errors import UsageError
+from agegender.settings import TrainingSettings
 
 
 def choose_device(requested: str) -> torch.device:
@@ -51,6 +54,24 @@ def choose_precision(requested: str, device: torch.device) -> str:
     if requested == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise UsageError("this GPU has no bf16. Use --precision fp16.")
     return requested
+
+
+def here(settings: TrainingSettings, device: str, precision: str) -> TrainingSettings:
+    """Return the settings of an earlier leg with what this machine can do; "auto" is what they were, where it can."""
+    if device == "auto":
+        device = _if_possible(settings.device, choose_device)
+    place = choose_device(device)
+    if precision == "auto":
+        precision = _if_possible(settings.precision, lambda name: choose_precision(name, place))
+    return replace(settings, device=device, precision=precision)
+
+
+def _if_possible(name: str, choose: Callable[[str], object]) -> str:
+    try:
+        choose(name)
+    except UsageError:
+        return "auto"
+    return name
 
 
 def has_fast_bfloat16() -> bool:

@@ -213,6 +213,8 @@ class Predictor:
         predictions = pd.concat([rows, self._placed(raw, problems, len(rows))], axis=1)
         predictions = predictions.drop(index=list(problems)).reset_index(drop=True)
         predictions.attrs["heads"] = [head_to_dict(head) for head in self.heads]  # what columns alone do not tell
+        if self.card.get("run_id"):
+            predictions.attrs["run_id"] = str(self.card["run_id"])
         return predictions
 
     def columns(self, raw: Sequence[Tensor]) -> pd.DataFrame:

@@ -47,11 +47,15 @@ class TensorBoardRun(Callback):
         """Open the sub-runs."""
         from torch.utils.tensorboard import SummaryWriter
 
-        # A new run of an old name replaces it; TensorBoard would draw both as one zigzag line.
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._train = SummaryWriter(str(self.folder / "train"))
-        self._valid = SummaryWriter(str(self.folder / "valid"))
-        self._batches_seen, self._has_shown_photos = 0, False
+        self._batches_seen = self.learn.first_epoch * len(self.dls.train)
+        self._has_shown_photos = self._batches_seen > 0
+        if not self._batches_seen:
+            # A new run of an old name replaces it; TensorBoard would draw both as one zigzag line.
+            shutil.rmtree(self.folder, ignore_errors=True)
+        # What was written of an epoch that did not end is not shown again.
+        purged = {"purge_step": self._batches_seen + 1} if self._batches_seen else {}
+        self._train = SummaryWriter(str(self.folder / "train"), **purged)
+        self._valid = SummaryWriter(str(self.folder / "valid"), **purged)
 
     def before_batch(self) -> None:
         """Show the first training batch as the network sees it."""

@@ -1,6 +1,6 @@
 """Training, from a faces table to a trained model in memory: heads, network, batches, fit, calibration, predictions.
 
-Read from top to bottom: `train_network` is the whole run, `store_model` writes it down, `fit` is the fastai part of it.
+Read from top to bottom: `train_network` is the whole run, `write_model` writes it down, `fit` is the fastai part of it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from agegender.audit.predictions_table import write_predictions
 from agegender.data.balancing import balancing_weights
 from agegender.data.datablock import make_dataloaders
 from agegender.data.faces_table import FacesTable, write_faces
-from agegender.errors import DataError, ModelError, UsageError, did_you_mean
+from agegender.errors import DataError, DivergedError, TrainingStopped, UsageError, did_you_mean
 from agegender.heads import KNOWN_HEADS, Classification, Head, choose_heads, with_settings
 from agegender.heads.classification import as_names
 from agegender.model.checkpoint import continue_from, digest_of, save_weights
@@ -38,19 +38,22 @@ from agegender.model.model_folder import (
     PREDICTIONS_FILE,
     WEIGHTS_FILE,
     network_entries,
+    resume_words,
     training_entries,
 )
 from agegender.model.network import FaceNetwork, Statistics, make_network, statistics_of
 from agegender.model.precision import choose_device, choose_precision, set_seed
 from agegender.model.predictor import Predictor
+from agegender.model.run_state import KeepRun, RunState, processor_facts, read_state, say_difference
 from agegender.model.tensorboard import TensorBoardRun
 from agegender.model.training_speed import CHANNELS_LAST, choose_layout, speed_callbacks
+from agegender.model.unfinished import UnfinishedRun, new_run_id
 from agegender.progress import say
 from agegender.settings import SPLITS, Plan, TrainingSettings
-from agegender.swapping import replaced_folder
-from agegender.writing import write_json
+from agegender.writing import check_space, output_errors, write_json
 
 LEAST_TRAINING_PHOTOS = 2
+BYTES_PER_ROW = 2_000  # of the faces and the predictions table, with room to spare
 
 
 @dataclass(frozen=True)
@@ -74,19 +77,27 @@ class Trained:
     predictions: pd.DataFrame
 
 
-def train_network(faces: FacesTable, plan: Plan, *, run_folder: Path | None = None) -> Trained:
-    """Train, calibrate on the validation photos, and predict every kept photo; nothing is written but TensorBoard's.
+def train_network(
+    faces: FacesTable, plan: Plan, *, run_folder: Path | None = None, run: UnfinishedRun | None = None
+) -> Trained:
+    """Train, calibrate on the validation photos, and predict every kept photo.
+
+    Nothing is written but TensorBoard's files and the state of each epoch.
 
     Parameters
     ----------
     run_folder : Path, optional
         Where TensorBoard finds the run.
+    run : UnfinishedRun, optional
+        Where each epoch's state is kept, and the training goes on where there is one.
 
     Raises
     ------
     DataError
         Too few labelled photos to train on, or no head has labels.
-    WeightsError, UsageError, ModelError
+    TrainingStopped
+        The leg has come to its end; the run can go on.
+    WeightsError, UsageError, ModelError, OutputError
     """
     started = time.perf_counter()
     heads = heads_to_train(faces, plan)
@@ -94,16 +105,27 @@ def train_network(faces: FacesTable, plan: Plan, *, run_folder: Path | None = No
     plan = replace(plan, image=replace(plan.image, **_crop_of(faces)))  # the card carries it to `predict`
     device = choose_device(plan.training.device)
     precision = choose_precision(plan.training.precision, device)
-    network = _first_network(plan, heads, statistics)
+    state = read_state(run.state_file) if run is not None and run.state_file.is_file() else None
+    network = _first_network(plan, heads, statistics, is_begun=state is not None)
+    if run is not None:
+        _check_space(run.folder, network, len(faces.table))
     say(f"training {plan.body} ({plan.size}) at {plan.image.size} px in {precision} on {device.type}")
     learner = _learner_on(_with_known_classes(faces, heads), plan, heads, network, device)
     settings = _hyper_parameters(plan, heads) | {"precision": precision}
     valid_faces = _rows_of(faces, "valid")
-    boards = [TensorBoardRun(run_folder, hyper_parameters=settings, valid_faces=valid_faces)] if run_folder else []
-    looks = len(_rows_of(faces, "train")) * plan.training.epochs
-    layout = choose_layout(network.body, plan.image.size, looks, precision=precision, device=device)
-    result = fit(learner, plan.training, precision=precision, layout=layout, device=device, callbacks=boards)
+    also: list[Callback] = []
+    if run_folder:
+        also.append(TensorBoardRun(run_folder, hyper_parameters=settings, valid_faces=valid_faces))
+    processor = processor_facts(device, precision)
+    layout = state.layout_on(processor) if state is not None else None
+    if layout is None:
+        looks = len(_rows_of(faces, "train")) * plan.training.epochs
+        layout = choose_layout(network.body, plan.image.size, looks, precision=precision, device=device)
+    if run is not None:
+        also.append(_keeper(learner, run, state, processor | {"memory_layout": layout}))
+    result = fit(learner, plan.training, precision=precision, layout=layout, device=device, callbacks=also)
     card = training_entries(faces, plan) | network_entries(heads, plan.image, statistics, plan.body)
+    card |= {"run_id": new_run_id() if run is None else run.run_id}
     card |= {"precision": precision, "memory_layout": layout, "device": device.type, "best_epoch": result.best_epoch}
     predictor = Predictor(network, card, device=device)
     predictions = predictor.predict_faces(faces, calibrates=True)
@@ -111,20 +133,21 @@ def train_network(faces: FacesTable, plan: Plan, *, run_folder: Path | None = No
     card["metrics"] = {
         side: {key: value for key, value in figures.items() if key != "groups"} for side, figures in metrics.items()
     }
-    card["seconds"] = round(time.perf_counter() - started, 1)
+    earlier_seconds = 0.0 if state is None else float(state.facts["seconds"])
+    card["seconds"] = round(earlier_seconds + time.perf_counter() - started, 1)
     return Trained(predictor, learner, result.history, predictions)
 
 
-def store_model(
-    folder: Path,
+def write_model(
+    new: Path,
     predictor: Predictor,
     *,
     faces: FacesTable | None = None,
     predictions: pd.DataFrame | None = None,
     history: pd.DataFrame | None = None,
     learner: FaceLearner | None = None,
-) -> Path:
-    """Write a model folder of what is known, whole or not at all; an older one of that name is replaced.
+) -> None:
+    """Write a model folder of what is known to a place where it waits for its swap.
 
     Raises
     ------
@@ -134,7 +157,8 @@ def store_model(
         The network is somebody's own and cannot be rebuilt from a card.
     """
     network = check_storable(predictor.network)
-    with replaced_folder(folder) as new:
+    with output_errors(new):
+        new.mkdir(exist_ok=True)
         save_weights(network, new / WEIGHTS_FILE)
         predictor.card["weights_sha256"] = digest_of(new / WEIGHTS_FILE)
         write_json(new / CARD_FILE, predictor.card)
@@ -146,8 +170,16 @@ def store_model(
         if history is not None:
             history.to_csv(new / HISTORY_FILE, index=False)
         if learner is not None:
-            export_learner(learner, new / LEARNER_FILE)
-    return folder
+            _export_learner(learner, new / LEARNER_FILE)
+
+
+def _export_learner(learner: FaceLearner, path: Path) -> None:
+    """Write the Learner, which the program does without: whatever is in its way must not cost the training."""
+    try:
+        export_learner(learner, path)
+    except Exception as error:
+        why = " ".join(str(error).split())[:300]
+        say(f"{path.name} is left out ({why or type(error).__name__}); everything else of the model is stored.")
 
 
 def heads_to_train(faces: FacesTable, plan: Plan) -> tuple[Head, ...]:
@@ -190,11 +222,30 @@ def heads_to_train(faces: FacesTable, plan: Plan) -> tuple[Head, ...]:
     return tuple(head for head in heads if head.weight)
 
 
-def _first_network(plan: Plan, heads: Sequence[Head], statistics: dict[str, Statistics]) -> FaceNetwork:
+def _keeper(learner: FaceLearner, run: UnfinishedRun, state: RunState | None, processor: dict[str, Any]) -> KeepRun:
+    learner.first_epoch = 0
+    if state is not None:
+        learner.first_epoch = state.epochs_done
+        say(f"going on after epoch {state.epochs_done} of {run.plan.training.epochs}")
+        say_difference(state, processor)
+    return KeepRun(run, state, processor)
+
+
+def _check_space(folder: Path, network: FaceNetwork, row_count: int) -> None:
+    """Refuse a run whose state, model and tables would not fit on the disk."""
+    weights_bytes = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    # A state is the weights, the best ones and two moments; a new one is written beside the old one. What is stored at
+    # the end, with the Learner, needs less than that.
+    check_space(folder, 2 * 4 * weights_bytes + BYTES_PER_ROW * row_count, "this training")
+
+
+def _first_network(
+    plan: Plan, heads: Sequence[Head], statistics: dict[str, Statistics], *, is_begun: bool = False
+) -> FaceNetwork:
     model_folder = Path(plan.weights)
-    goes_on = (model_folder / WEIGHTS_FILE).is_file()
+    goes_on = (model_folder / WEIGHTS_FILE).is_file() and not is_begun
     set_seed(plan.training.seed)  # for the layers that start at random
-    weights = "none" if goes_on else plan.weights
+    weights = "none" if goes_on or is_begun else plan.weights
     network = make_network(plan.body, heads, statistics, weights=weights, image_size=plan.image.size)
     if goes_on:
         continue_from(network, model_folder)
@@ -273,7 +324,7 @@ def fit(
 
     Raises
     ------
-    ModelError
+    DivergedError
         The loss stopped being a number.
     """
     set_seed(settings.seed, is_reproducible=device.type == "cuda")
@@ -290,6 +341,10 @@ def fit(
         # fastai tells callbacks nothing of Ctrl-C.
         for callback in during:
             getattr(callback, "close", lambda: None)()
+    for keeper in during:
+        if isinstance(keeper, KeepRun) and keeper.is_stopped:
+            folder = keeper.kept.folder
+            raise TrainingStopped(folder, len(recorder.rows), settings.epochs, resume_words(folder))
     _check_finite(recorder.rows, settings)
     return Fit(pd.DataFrame(recorder.rows), best.best_epoch)
 
@@ -297,7 +352,7 @@ def fit(
 def _check_finite(rows: list[dict[str, Any]], settings: TrainingSettings) -> None:
     if len(rows) == settings.epochs and all(np.isfinite(row["train_loss"]) for row in rows):
         return
-    raise ModelError(
+    raise DivergedError(
         f"the loss stopped being a number in epoch {len(rows) or 1} of {settings.epochs}; nothing was stored. "
         f"Lower --learning-rate (it was {settings.learning_rate:g}), or use --precision fp32."
     )

@@ -33,6 +33,7 @@ def bias_context(content: ReportContent) -> dict[str, Any]:
         "subject": assessment.title,
         "is_drawn": assessment.is_drawn,
         "hide_faces": content.hide_faces,
+        "run_id": content.run_id,
         "has_photos": content.photos_root is not None,
         "notices": assessment.notices,
         "cautions": content.cautions,

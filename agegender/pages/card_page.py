@@ -38,6 +38,7 @@ def write_card(path: Path, content: ReportContent, pages: Sequence[Mapping[str, 
         pages=pages,
         is_drawn=assessment.is_drawn,
         notices=assessment.notices,
+        run_id=content.run_id,
         cautions=(),  # they stand among the ethical considerations
         parts=parts,
         markdown_file=MARKDOWN_FILE,

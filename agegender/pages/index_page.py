@@ -36,6 +36,7 @@ def write_index(path: Path, content: ReportContent, pages: Sequence[Mapping[str,
         is_drawn=assessment.is_drawn,
         notices=assessment.notices,
         cautions=content.cautions,
+        run_id=content.run_id,
         lead=_lead(content),
         subject_of_figures="photos of this table"
         if assessment.judged_split == ALL_ROWS

@@ -38,7 +38,7 @@ _PICTURE_QUALITY = 72  # colours and borders suffer sooner than a photo does
 _SHARES = np.linspace(0, 1, 41)
 
 
-def write_lime(
+def write_lime(  # noqa: PLR0913 (what a page is about, each by its name)
     path: Path,
     explanations: Sequence[FaceExplanation],
     *,
@@ -47,6 +47,7 @@ def write_lime(
     hide_faces: bool = False,
     cautions: Sequence[str] | None = None,
     pages: Sequence[Mapping[str, Any]] = (),
+    run_id: str = "",
 ) -> Path:
     """Write `lime.html` to `path`, whole or not at all; return the path."""
     maps = [one for face in explanations for one in face.maps]
@@ -63,6 +64,7 @@ def write_lime(
         heading="What does it look at?",
         subject=title,
         pages=pages,
+        run_id=run_id,
         cautions=cautions,
         is_drawn=is_drawn,
         hide_faces=hide_faces,

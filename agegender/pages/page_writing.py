@@ -60,6 +60,11 @@ class ReportContent:
     hide_faces: bool = False
 
     @property
+    def run_id(self) -> str:
+        """Which training run all this is of; empty where nobody said."""
+        return str((self.card or {}).get("run_id") or self.assessment.rows.attrs.get("run_id") or "")[:32]
+
+    @property
     def heads(self) -> tuple[Head, ...]:
         """The heads that are judged."""
         return self.assessment.heads

@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 
 from agegender.errors import UsageError
 from agegender.pages.bias_page import write_bias
-from agegender.pages.card_page import write_card
+from agegender.pages.card_page import MARKDOWN_FILE, write_card
 from agegender.pages.index_page import write_index
 from agegender.pages.page_writing import ReportContent, render_navigation
+from agegender.progress import say
 from agegender.settings import VERSION
-from agegender.writing import check_writable, write_json, write_text
+from agegender.swapping import Swap, finish_swaps, replaced_set
+from agegender.writing import write_json, write_text
 
 Writer = Callable[[Path, ReportContent, Sequence[Mapping[str, Any]]], Path]
 
@@ -41,25 +43,52 @@ class ReportSet(NamedTuple):
 def write_report_set(
     folder: Path, content: ReportContent, *, hide_faces: bool | None = None, only: Collection[str] | None = None
 ) -> ReportSet:
-    """Write every page that can be made to `folder`, each file whole or not at all; other files in it stay."""
+    """Write every page that can be made to `folder`, all of them or none; other files in it stay."""
+    finish_swaps(folder.absolute().parent, folder)
+    with replaced_set() as swap:
+        return stage_report_set(swap, folder, content, hide_faces=hide_faces, only=only)
+
+
+def stage_report_set(
+    swap: Swap,
+    folder: Path,
+    content: ReportContent,
+    *,
+    hide_faces: bool | None = None,
+    only: Collection[str] | None = None,
+    replaces_all: bool = False,
+) -> ReportSet:
+    """Write the pages where they wait for their swap; with `replaces_all`, older ones that are not written go."""
     hides = is_hiding_faces(folder) or content.hide_faces if hide_faces is None else hide_faces
     content = replace(content, hide_faces=hides)
     writers = _writers(content)
     missing = sorted(set(only or ()) - set(writers))
     if missing:
         raise UsageError(f"the page {missing[0]!r} cannot be made here; there are {', '.join(writers)}.")
-    check_writable(folder)
+    of_pages = _run_of_pages(folder)
+    if of_pages and of_pages != content.run_id and not replaces_all:
+        become = "those that are not written now stay" if only is not None else "they are replaced"
+        of_now = content.run_id or "known"
+        say(f"the pages in {folder} are of another training run ({of_pages}, not {of_now}): {become}.")
     there = [name for name in PAGES if (folder / f"{name}.html").is_file()]
     wanted = [name for name in writers if only is None or name in only]
     listed = [name for name in PAGES if name in wanted or (only is not None and name in there)]
-    pages = {name: writers[name](folder / f"{name}.html", content, page_links(listed, name)) for name in wanted}
+    pages = {name: folder / f"{name}.html" for name in wanted}
+    for name, page in pages.items():
+        writers[name](swap.stage(page), content, page_links(listed, name))
+    if "card" in wanted:
+        swap.stage(folder / MARKDOWN_FILE)  # which the card's page writes beside itself
     if only is None or hide_faces is not None:
-        write_json(folder / SETTINGS_FILE, _settings(content))
+        run_id = content.run_id if only is None else of_pages
+        write_json(swap.stage(folder / SETTINGS_FILE), _settings(content, run_id))
+    older = [folder / f"{name}.html" for name in there if name not in pages]
+    if replaces_all:
+        for page in older:
+            swap.remove(page)
     if only is None:
-        return ReportSet(pages, tuple(folder / f"{name}.html" for name in there if name not in pages))
-    for name in listed:
-        if name not in pages:
-            _mend_navigation(folder / f"{name}.html", page_links(listed, name))
+        return ReportSet(pages, () if replaces_all else tuple(older))
+    for page in older:
+        _mend_navigation(page, swap.stage(page), page_links(listed, page.stem))
     return ReportSet(pages)
 
 
@@ -74,12 +103,22 @@ def write_page_alone(path: Path, name: str, content: ReportContent) -> Path:
 def is_hiding_faces(folder: Path) -> bool:
     """Return whether the last report in a folder was made without faces."""
     try:
-        settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+        return bool(_read_settings(folder).get("hide_faces", True))
     except FileNotFoundError:
         return False
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return True  # what cannot be read may have asked for it
-    return not isinstance(settings, Mapping) or bool(settings.get("hide_faces", True))
+
+
+def _read_settings(folder: Path) -> Any:
+    return json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+
+
+def _run_of_pages(folder: Path) -> str:
+    try:
+        return str(_read_settings(folder).get("run_id") or "")[:32]
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return ""
 
 
 def page_links(names: Sequence[str], current: str) -> list[dict[str, Any]]:
@@ -111,23 +150,25 @@ def _write_explanations(path: Path, content: ReportContent, pages: Sequence[Mapp
         hide_faces=content.hide_faces,
         cautions=content.cautions,
         pages=pages,
+        run_id=content.run_id,
     )
 
 
-def _settings(content: ReportContent) -> dict[str, Any]:
+def _settings(content: ReportContent, run_id: str) -> dict[str, Any]:
     return {
         "title": content.assessment.title,
         "hide_faces": content.hide_faces,
+        "run_id": run_id or None,
         "version": VERSION,
     }
 
 
-def _mend_navigation(path: Path, links: list[dict[str, Any]]) -> None:
-    """Write the navigation of a page that stays anew, and nothing else of it."""
+def _mend_navigation(path: Path, new: Path, links: list[dict[str, Any]]) -> None:
+    """Write a page that stays to `new`, its navigation made anew, and nothing else of it."""
     page = path.read_text(encoding="utf-8")
     for name in ("pages", "next-pages"):
         first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
         before, found, rest = page.partition(first)
         if found and last in rest:
             page = f"{before}{first}{render_navigation(name, links)}{last}{rest.partition(last)[2]}"
-    write_text(path, page)
+    write_text(new, page)

@@ -14,8 +14,9 @@ from agegender.heads import AGE, GENDER, Classification, Head, Regression
 from agegender.model.learner import FaceLearner, make_learner
 from agegender.model.losses import CombinedLoss
 from agegender.model.network import FaceNetwork, Statistics, make_network
-from agegender.model.training import Trained, store_model
+from agegender.model.training import Trained, write_model
 from agegender.settings import AugmentationSettings, ImageSettings
+from agegender.swapping import replaced_folder
 
 CPU = torch.device("cpu")
 HEADS = (AGE, GENDER)
@@ -48,4 +49,6 @@ def small_learner(faces: FacesTable, heads: tuple[Head, ...] = HEADS) -> FaceLea
 
 def store(trained: Trained, faces: FacesTable, folder: Path) -> Path:
     parts = {"predictions": trained.predictions, "history": trained.history, "learner": trained.learner}
-    return store_model(folder, trained.predictor, faces=faces, **parts)
+    with replaced_folder(folder) as new:
+        write_model(new, trained.predictor, faces=faces, **parts)
+    return folder

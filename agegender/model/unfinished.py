@@ -1,0 +1,286 @@
+"""A training that is not done yet: its folder, its plan, and the lock that keeps a second run of the name away.
+
+models/<name>.unfinished/
+  run.json            the plan, and which run this is
+  faces.parquet       the faces table with its splits
+  state.safetensors   everything that an epoch leaves, written whole after each one
+  lock                the process that is at work on it
+
+Nothing here needs torch: a command can refuse a run before it loads any.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from agegender.data.faces_table import FacesTable, read_faces, write_faces
+from agegender.errors import CardError, UsageError
+from agegender.model.model_folder import FACES_FILE, UNFINISHED, resume_words
+from agegender.settings import VERSION, AugmentationSettings, ImageSettings, Plan, TrainingSettings
+from agegender.swapping import finish_swaps
+from agegender.writing import output_errors, write_json
+
+RUN_FILE = "run.json"
+STATE_FILE = "state.safetensors"
+LOCK_FILE = "lock"
+
+
+def new_run_id() -> str:
+    """Return what a run's model, tables and pages are known by."""
+    return token_hex(8)
+
+
+def unfinished_folder(place: Path) -> Path:
+    """Return where the run lives whose model folder will be `place`; a run's own folder stays as it is."""
+    return place if place.name.endswith(UNFINISHED) else place.with_name(f"{place.name}{UNFINISHED}")
+
+
+@dataclass
+class UnfinishedRun:
+    """A run that this process is at work on.
+
+    Attributes
+    ----------
+    folder : Path
+    plan : Plan
+    run_id : str
+    choices : dict
+        What the command wants to know again when it goes on, such as whether faces are hidden.
+    faces_fingerprint : str
+    leg_epochs, leg_minutes : int, float or None
+        After how many epochs, or at the end of the epoch in which so many minutes have gone by, this leg ends.
+    """
+
+    folder: Path
+    plan: Plan
+    run_id: str
+    choices: dict[str, Any]
+    faces_fingerprint: str
+    _lock: int | None = None
+    leg_epochs: int | None = None
+    leg_minutes: float | None = None
+
+    @property
+    def state_file(self) -> Path:
+        """Where the state of the last epoch is."""
+        return self.folder / STATE_FILE
+
+    def read_faces(self, *, images: Path | None = None) -> FacesTable:
+        """Return the faces table of the run, its photos in `images` where they have moved.
+
+        Raises
+        ------
+        TableError, CardError
+            The table cannot be read, or is not the one that the run began with.
+        """
+        faces = read_faces(self.folder / FACES_FILE, root=images)
+        if faces.fingerprint() != self.faces_fingerprint:
+            raise CardError(
+                f"{self.folder / FACES_FILE} is not the faces table that this run began with: its fingerprint is "
+                f"{faces.fingerprint()[:16]}…, and {RUN_FILE} says {self.faces_fingerprint[:16]}…. Restore the file."
+            )
+        return faces
+
+    def close(self) -> None:
+        """Let others go on with the run; a folder in which no epoch is kept goes away."""
+        if self._lock is not None:
+            if not self.state_file.exists():
+                shutil.rmtree(self.folder, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = None
+
+    def discard(self) -> None:
+        """Remove the run and what is kept of it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.close()
+
+
+def begin_run(folder: Path, faces: FacesTable, plan: Plan, choices: Mapping[str, Any] | None = None) -> UnfinishedRun:
+    """Make the folder of a new run, which is this process's until it is closed.
+
+    Raises
+    ------
+    UsageError
+        A run of this name is at work, or kept epochs would be lost.
+    OutputError
+        The folder cannot be written to.
+    """
+    check_name_is_free(folder)
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = _lock(folder)
+    run = UnfinishedRun(folder, plan, new_run_id(), dict(choices or {}), faces.fingerprint(), lock)
+    try:
+        write_faces(faces, folder / FACES_FILE)
+        facts = {
+            "run_id": run.run_id,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "agegender_version": VERSION,
+            "faces_fingerprint": run.faces_fingerprint,
+            "choices": run.choices,
+            "plan": asdict(plan),
+        }
+        write_json(folder / RUN_FILE, facts)
+    except BaseException:
+        run.close()
+        raise
+    return run
+
+
+def open_run(folder: Path) -> UnfinishedRun:
+    """Take up a run that was stopped or killed.
+
+    Raises
+    ------
+    CardError
+        There is none, or its files are damaged.
+    UsageError
+        Another process is at work on it.
+    """
+    lock = _lock(_existing(folder))
+    try:
+        run = read_run(folder)
+    except BaseException:
+        os.close(lock)
+        raise
+    run._lock = lock
+    return run
+
+
+def _existing(folder: Path) -> Path:
+    finish_swaps(folder.parent)
+    if not folder.is_dir():
+        others = sorted(path.name.removesuffix(UNFINISHED) for path in folder.parent.glob(f"*{UNFINISHED}"))
+        known = f"unfinished are {', '.join(others)}" if others else f"nothing in {folder.parent} is unfinished"
+        raise CardError(f"there is no unfinished run {folder}; {known}. `agegender train` begins one.")
+    return folder
+
+
+def read_run(folder: Path) -> UnfinishedRun:
+    """Look at a run without taking it up.
+
+    Raises
+    ------
+    CardError
+        There is none, or its files are damaged.
+    """
+    facts = _read_facts(_existing(folder) / RUN_FILE)
+    try:
+        if not (folder / STATE_FILE).is_file():
+            raise CardError(f"{folder} keeps no epoch yet, so there is nothing to go on from. Train without --resume.")
+        # The folder's name counts: a copy under another name is another run.
+        plan = replace(plan_from_dict(facts["plan"]), name=folder.name.removesuffix(UNFINISHED))
+        choices = facts["choices"] if isinstance(facts.get("choices"), dict) else {}
+        return UnfinishedRun(folder, plan, str(facts["run_id"]), choices, str(facts["faces_fingerprint"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CardError(
+            f"{folder / RUN_FILE} cannot be understood ({type(error).__name__}: {error}). It was written by another "
+            f"version, or damaged; restore it, or delete {folder} and train anew."
+        ) from error
+
+
+def check_name_is_free(folder: Path) -> None:
+    """Refuse a run whose name another process is at work on, or under which epochs are kept.
+
+    Raises
+    ------
+    UsageError
+        It is not free.
+    """
+    finish_swaps(folder.parent)
+    if not folder.is_dir():
+        return
+    os.close(_lock(folder))
+    if (folder / STATE_FILE).is_file():
+        raise UsageError(
+            f"{folder} keeps epochs of an unfinished run of this name: {resume_words(folder)} Or delete {folder} to "
+            f"begin anew, or give this run another --name."
+        )
+
+
+def plan_from_dict(entries: Mapping[str, Any]) -> Plan:
+    """Return the plan that `run.json` has; errors are those of wrong names and kinds."""
+    image = ImageSettings(
+        **{**entries["image"], "mean": tuple(entries["image"]["mean"]), "std": tuple(entries["image"]["std"])}
+    )
+    heads = entries["heads"]
+    return Plan(
+        **{
+            **entries,
+            "heads": None if heads is None else tuple(map(str, heads)),
+            "losses": dict(entries["losses"]),
+            "head_weights": dict(entries["head_weights"]),
+            "image": image,
+            "augmentation": AugmentationSettings(**entries["augmentation"]),
+            "training": TrainingSettings(**entries["training"]),
+            "balance": tuple(entries["balance"]),
+        }
+    )
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise CardError(
+            f"{path} cannot be read ({error}). Restore it, or delete {path.parent} and train anew."
+        ) from error
+
+
+def _lock(folder: Path) -> int:
+    """Return a handle that keeps other processes off the run while it is open; a dead process holds nothing."""
+    path = folder / LOCK_FILE
+    with output_errors(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        who = os.pread(handle, 200, 0).decode("utf-8", "replace").strip() or "another process"
+        os.close(handle)
+        raise UsageError(
+            f"{folder} is being trained by {who}. Wait until it is done, or give this run another --name."
+        ) from None
+    except OSError:  # a file system without locks: the process's number has to do
+        _refuse_living(handle, folder)
+    with suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    return handle
+
+
+def _refuse_living(handle: int, folder: Path) -> None:
+    words = os.pread(handle, 200, 0).decode("utf-8", "replace").split()
+    is_here = len(words) == 4 and words[3] == socket.gethostname() and words[1].isdecimal()
+    if is_here and int(words[1]) != os.getpid() and Path(f"/proc/{words[1]}").exists():
+        os.close(handle)
+        raise UsageError(f"{folder} is being trained by {' '.join(words)}. Wait, or give this run another --name.")
+
+
+def contradictions(plan: Plan, given: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return which keywords of `Model.train` are not as a plan has them: keyword -> what it has, what was given.
+
+    Where a run is computed may change on the way, and is no contradiction.
+    """
+    there: dict[str, Any] = {
+        **asdict(plan.training),
+        **{name: getattr(plan, name) for name in ("name", "body", "size", "weights", "heads", "losses", "balance")},
+        "allows_sensitive": plan.allows_sensitive,
+        "loss_weights": plan.head_weights,
+        "image_size": plan.image.size,
+    }
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in there.items()}
+    free = {"device", "precision"}
+    return {
+        name: (plain[name], value) for name, value in given.items() if name not in free and plain.get(name) != value
+    }
