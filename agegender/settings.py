@@ -26,7 +26,7 @@ TRAINABLE = ("all", "last-block", "heads")
 # What a run takes where nobody says otherwise. Drawn faces are few and simple: small photos, and small batches so that
 # there are steps enough.
 OWN_DEFAULTS = {"image_size": 128, "epochs": 10, "batch_size": 64}
-DRAWN_DEFAULTS = {"image_size": 96, "epochs": 15, "batch_size": 32}
+DRAWN_DEFAULTS = {"image_size": 64, "epochs": 9, "batch_size": 32}
 
 SMALLEST_IMAGE_SIZE, LARGEST_IMAGE_SIZE = 8, 2048  # pixels; a card that asks for more would ask for all memory
 SMALL_GROUP = 30  # photos; below, an accuracy of 93 % is known to ±10 points at best

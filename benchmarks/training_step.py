@@ -3,10 +3,12 @@
     python benchmarks/training_step.py [--data FOLDER] [--device cuda] [--quick] [--json]
 
 Both are the same network, the same combined loss and a fastai Learner on the same random batches; theirs trains as a
-Learner does by itself (fp32, fastai's Adam), ours as `agegender train --precision auto` does (bf16 and channels-last on
-a CPU that has bf16, fp16 and channels-last on CUDA, fused AdamW). Rounds alternate. `ratio` is the median over the
-rounds of their seconds over ours, and `ratio_with_our_optimizer` the same where theirs has our optimiser too, so that
-precision alone is compared; `precision` says what ours was.
+Learner does by itself (fp32, fastai's Adam), ours as `agegender train --precision auto` does: fused AdamW, bf16 and
+channels-last on a CPU that has bf16, fp16 and channels-last on CUDA, else fp32 in the layout measured to be faster.
+Rounds alternate. `ratio` is the median over the rounds of their seconds over ours, and `ratio_with_our_optimizer` the
+same where theirs has our optimiser too, so that precision and layout alone are compared; `precision` says what ours
+was. `share_of_convolutions` is what part of our step its convolutions take when they run alone, one after the other: 1
+would be a step that does nothing else.
 
 On a GPU it also trains on real batches, from the folder given or from drawn faces, and says what share of the rate on
 random tensors they reach: what reading photos costs.
@@ -36,8 +38,8 @@ from agegender.heads import KNOWN_HEADS as HEADS
 from agegender.model.learner import make_learner
 from agegender.model.losses import CombinedLoss
 from agegender.model.network import Statistics, make_network
-from agegender.model.precision import choose_device, choose_precision
-from agegender.model.training_speed import speed_callbacks
+from agegender.model.precision import autocast, choose_device, choose_precision
+from agegender.model.training_speed import CHANNELS_LAST, choose_layout, speed_callbacks
 from agegender.settings import AugmentationSettings, ImageSettings
 
 BODY = "resnet34"
@@ -71,22 +73,31 @@ def measure(device: torch.device, *, quick: bool) -> dict[str, Any]:
     precision = choose_precision("auto", device)
     steps *= 20 if device.type == "cuda" else 1
     batches = RandomBatches(steps, batch_size, device)
+    # A real run is long enough for the layout to be measured first.
+    body = make_network(BODY, HEADS, {"age": Statistics(33.0, 20.0)}, image_size=SIZE).body
+    layout = choose_layout(body, SIZE, 10**6, precision=precision, device=device)
     learners = {
         "theirs": _learner(batches, "fp32", optimizer=Adam),
         "theirs_with_our_optimizer": _learner(batches, "fp32"),
-        "ours": _learner(batches, precision),
+        "ours": _learner(batches, precision, layout),
     }
     for learner in learners.values():
         _seconds(learner)  # kernels are chosen and memory is taken in the first steps
     rates: dict[str, list[float]] = {name: [] for name in learners}
+    shares = []
     for _ in range(rounds):
         for name, learner in learners.items():
             rates[name].append(steps * batch_size / _seconds(learner))
+        step_seconds = batch_size / rates["ours"][-1]
+        shares.append(convolution_seconds(learners["ours"], batches.batch[0], precision) / step_seconds)
     return {
         "benchmark": "training_step",
         "ratio": _ratio(rates, "theirs"),
         "ratio_with_our_optimizer": _ratio(rates, "theirs_with_our_optimizer"),
         "precision": precision,
+        "memory_layout": layout,
+        "share_of_convolutions": statistics.median(shares),
+        "processor": torch.backends.cpu.get_cpu_capability(),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "batch_size": batch_size,
@@ -94,6 +105,31 @@ def measure(device: torch.device, *, quick: bool) -> dict[str, Any]:
         "photos_per_second": {name: statistics.median(values) for name, values in rates.items()},
         "rounds": rates,
     }
+
+
+def convolution_seconds(learner: Learner, photos: torch.Tensor, precision: str) -> float:
+    """Return how long the convolutions of a batch take alone, forward and backward: what no step can be faster than."""
+    found: list[tuple[torch.nn.Conv2d, torch.Tensor]] = []
+    hooks = [
+        module.register_forward_hook(lambda seen, given, _: found.append((seen, given[0].detach().clone())))
+        for module in learner.model.modules()
+        if isinstance(module, torch.nn.Conv2d)
+    ]
+    with torch.no_grad(), autocast(precision, photos.device):
+        learner.model(photos)
+    for hook in hooks:
+        hook.remove()
+    seconds = 0.0
+    for place, (convolution, given) in enumerate(found):
+        given.requires_grad_(place > 0)  # nobody asks for the gradient of photos
+        with autocast(precision, photos.device):
+            started = time.perf_counter()
+            out = convolution(given)
+        out.backward(torch.ones_like(out))
+        if photos.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds += time.perf_counter() - started
+    return seconds
 
 
 def _ratio(rates: dict[str, list[float]], other: str) -> float:
@@ -106,7 +142,7 @@ def real_share(root: Path, source: str, device: torch.device, random_rate: float
     loaders = make_dataloaders(
         faces, HEADS, ImageSettings(size=SIZE), AugmentationSettings(), batch_size=128, seed=0, device=device
     )
-    learner = _learner(loaders.train, choose_precision("auto", device))
+    learner = _learner(loaders.train, choose_precision("auto", device), CHANNELS_LAST)
     _seconds(learner)
     rate = len(loaders.train) * 128 / _seconds(learner)
     return {"real_photos_per_second": rate, "share_of_random_rate": rate / random_rate}

@@ -17,6 +17,13 @@ from torch import Tensor
 from agegender.heads import Head, Regression
 from agegender.model.network import decode
 
+# What a run is told to take: from the speed of as many steps as these, after as many that don't count.
+FIRST_STEPS = 5
+WORTH_TELLING_SECONDS = 45
+FORWARD_SHARE = 1 / 3  # of a step: what a photo costs that is only scored
+EXPLAINED_PHOTOS = 12 * 500  # a report's faces, and perturbed photos of each
+PAGES_SECONDS = 20
+
 
 class EpochRecorder(Callback):
     """Gather losses and validation errors of each epoch into `rows`.
@@ -112,6 +119,7 @@ class TrainingBar(Callback):
 
     order = 60
     _bar: Any = None
+    _began = 0.0
 
     def before_fit(self) -> None:
         """Open the bar."""
@@ -133,7 +141,22 @@ class TrainingBar(Callback):
         if self.training:
             parts = {name: f"{float(part):.3f}" for name, part in self.learn.combined_loss.parts.items()}
             self._bar.set_postfix({"loss": f"{float(self.loss.detach()):.3f}", **parts}, refresh=False)
+            self._tell_time()
         self._bar.update()
+
+    def _tell_time(self) -> None:
+        """Say once how long the run will take, after a few steps; short runs are over before it is read."""
+        if self.epoch or self.iter not in (FIRST_STEPS, 2 * FIRST_STEPS):
+            return
+        if self.iter == FIRST_STEPS:  # the steps before chose kernels and took memory
+            self._began = time.perf_counter()
+            return
+        step = (time.perf_counter() - self._began) / FIRST_STEPS
+        steps_left = self.n_epoch * (len(self.dls.train) + FORWARD_SHARE * len(self.dls.valid)) - self.iter
+        explaining = EXPLAINED_PHOTOS * FORWARD_SHARE * step / len(self.yb[0])
+        if step * steps_left > WORTH_TELLING_SECONDS:
+            told = time_words(step * steps_left, explaining + PAGES_SECONDS)
+            self._bar.write(told, file=sys.stderr)
 
     def after_epoch(self) -> None:
         """Print the epoch's line."""
@@ -148,6 +171,19 @@ class TrainingBar(Callback):
         """Close the bar, also after Ctrl-C, so that what is said next stands on its own line."""
         if self._bar is not None:
             self._bar.close()
+
+
+def time_words(training_seconds: float, after_seconds: float) -> str:
+    """Return how long training will take, and what comes after it, in minutes.
+
+    >>> time_words(200.0, 50.0)
+    'this takes about 3 minutes, then about 1 minute for explanations and pages'
+    """
+    said = []
+    for seconds in (training_seconds, after_seconds):
+        minutes = max(1, round(seconds / 60))
+        said.append(f"about {minutes} minute{'s' if minutes > 1 else ''}")
+    return f"this takes {said[0]}, then {said[1]} for explanations and pages"
 
 
 def epoch_line(row: dict[str, Any], epoch_count: int, heads: Sequence[Head]) -> str:
