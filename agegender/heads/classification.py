@@ -122,10 +122,10 @@ class Classification:
         if self.is_binary:
             first, second = self.classes
             words = (f"speaks for “{first}”", f"speaks for “{second}”")
-            return (Target(self.name, f"{self.name} ({second})", "log-odds", *words),)
+            return (Target(self.name, f"{self.title} ({second})", "log-odds", *words),)
         return tuple(
             Target(
-                f"{self.name}_{slug(name)}", f"{self.name}: {name}", "log-odds",
+                f"{self.name}_{slug(name)}", f"{self.title}: {name}", "log-odds",
                 f"speaks against “{name}”", f"speaks for “{name}”",
             )
             for name in self.classes

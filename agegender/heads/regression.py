@@ -120,7 +120,7 @@ class Regression:
         low, high = (
             (f"makes {less}", f"makes {more}") if is_spoken else (f"lowers {self.title}", f"raises {self.title}")
         )
-        return (Target(self.name, self.name, self.unit, low, high),)
+        return (Target(self.name, self.title, self.unit, low, high),)
 
     @property
     def metrics(self) -> tuple[RowMetric, ...]:
