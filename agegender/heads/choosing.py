@@ -68,7 +68,9 @@ def heads_of_predictions(table: pd.DataFrame) -> tuple[Head, ...]:
             continue
         column = name.removeprefix("predicted_")
         known = next((head for head in KNOWN_HEADS if head.column == column), None)
-        heads.append(known or _guessed_head(column, table))
+        head = known or _guessed_head(column, table)
+        if isinstance(head, Regression) or head.classes:  # a column without a known cell tells no classes
+            heads.append(head)
     told = {*GENDER.probability_columns.values(), *FORMER_COLUMNS} & set(map(str, table.columns))
     if GENDER not in heads and told:
         heads.append(GENDER)

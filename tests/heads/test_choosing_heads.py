@@ -23,6 +23,10 @@ ROWS = 60
 
 
 @pytest.fixture
+def test_an_empty_column_of_predictions_is_no_head():
+    assert heads_of_predictions(pd.DataFrame({"hat": [None], "predicted_hat": pd.Series([None], dtype=object)})) == ()
+
+
 def faces() -> pd.DataFrame:
     generator = np.random.default_rng(3)
     return pd.DataFrame(
