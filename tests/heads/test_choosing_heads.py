@@ -23,10 +23,6 @@ ROWS = 60
 
 
 @pytest.fixture
-def test_an_empty_column_of_predictions_is_no_head():
-    assert heads_of_predictions(pd.DataFrame({"hat": [None], "predicted_hat": pd.Series([None], dtype=object)})) == ()
-
-
 def faces() -> pd.DataFrame:
     generator = np.random.default_rng(3)
     return pd.DataFrame(
@@ -151,3 +147,7 @@ def test_another_loss_brings_the_weight_that_was_measured_for_it():
     assert with_settings(AGE, loss="l1", weight=2.0).weight == 2.0
     with pytest.raises(UsageError, match="has no loss 'soft-labels'"):
         with_settings(Regression("height", "height_cm", "cm"), loss="soft-labels")
+
+
+def test_an_empty_column_of_predictions_is_no_head():
+    assert heads_of_predictions(pd.DataFrame({"hat": [None], "predicted_hat": pd.Series([None], dtype=object)})) == ()
