@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
     """
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left_files(path.parent.absolute())
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=f"{_MARK}{path.suffix}", dir=path.parent)
     temporary = Path(name)
     try:
@@ -50,6 +52,16 @@ def replaced_file(path: Path) -> Iterator[Path]:
     finally:
         os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+@cache  # once per process: a folder may hold a hundred thousand files, and be written to as often
+def _remove_left_files(folder: Path) -> None:
+    """Remove the temporary files that killed processes have left in a folder."""
+    with suppress(OSError):
+        left = [entry.path for entry in os.scandir(folder) if TEMPORARY.fullmatch(entry.name)]
+        for path in map(Path, left):
+            if path.is_file() and not path.is_symlink():
+                remove_unheld(path)
 
 
 def temporary_folder(path: Path) -> tuple[Path, int]:

@@ -1,0 +1,140 @@
+"""Every command is killed at moments of its own: what it leaves is old or new, each file whole, and nothing piles up.
+
+AGEGENDER_KILLS=60 tries so many moments of each command.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import lzma
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from dataset_layouts import write_utkface
+from PIL import Image
+
+from agegender.explanation.face_explanation import read_explanations
+from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE
+from agegender.model.predictor import Predictor
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "0.1"
+FOLDER = GOLDEN / "soft-labels"
+KILLS = int(os.environ.get("AGEGENDER_KILLS", "6"))
+pytestmark = pytest.mark.slow
+
+
+def kill(root: Path, *command: str) -> dict[str, Any]:
+    """Kill a command again and again; return what was found after each kill, and after a run to the end."""
+    script = str(Path(__file__).with_name("killing.py"))
+    words = [sys.executable, script, str(root), str(KILLS), *command]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert [one["code"] for one in found["kills"]] == [-9] * len(found["kills"])
+    assert found["code"] == 0
+    return found
+
+
+def without_chance(names: Any) -> set[str]:
+    """Names of files, those that hold the time of their writing alike."""
+    return {re.sub(r"events\.out\.tfevents\.\S*", "events", name) for name in names}
+
+
+def is_old_or_new(found: dict[str, Any], name: str, old: bytes) -> bool:
+    known = {hashlib.sha256(old).hexdigest(), found["new"][name]}
+    return all(one["files"].get(name) in known for one in found["kills"])
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A small model of version 0.1, outside the folder that is watched."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in (CARD_FILE, "faces.parquet", "predictions.parquet", "history.csv"):
+        (folder / name).write_bytes((FOLDER / name).read_bytes())
+    (folder / WEIGHTS_FILE).write_bytes(lzma.decompress((FOLDER / f"{WEIGHTS_FILE}.xz").read_bytes()))
+    for number, photo in enumerate(np.load(GOLDEN / "photos.npz")["photos"][:2]):
+        Image.fromarray(photo).resize((96, 96)).save(tmp_path / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"
+
+
+def test_predict_killed_leaves_the_old_table_or_the_new_one(root: Path, model: Path) -> None:
+    (root / "p.csv").write_bytes(b"old")
+    photos = [str(model.parent / f"{number}.png") for number in range(2)]
+    found = kill(root, "predict", *photos, "--model", str(model), "--device", "cpu", "--out", "p.csv")
+    assert is_old_or_new(found, "p.csv", b"old")
+    assert set(found["after"]) == {"p.csv"} == set(found["new"])
+
+
+def test_prepare_killed_leaves_the_old_table_or_the_new_one(root: Path, tmp_path: Path) -> None:
+    data = write_utkface(tmp_path / "data")
+    for name in ("faces.parquet", "faces.html"):
+        (root / name).write_bytes(b"old")
+    found = kill(
+        root, "prepare", "--data", str(data), "--out", "faces.parquet", "--report", "faces.html", "--cache", "c/hashes"
+    )
+    assert is_old_or_new(found, "faces.parquet", b"old")
+    assert is_old_or_new(found, "faces.html", b"old")
+    assert set(found["after"]) == set(found["new"])
+
+
+def test_report_killed_leaves_every_page_whole(root: Path, tmp_path: Path) -> None:
+    rows = pd.read_parquet(FOLDER / "predictions.parquet").query("split == 'test'").head(40)
+    rows.to_csv(tmp_path / "theirs.csv", index=False)
+    pages = root / "reports" / "theirs"
+    pages.mkdir(parents=True)
+    for name in ("index.html", "bias.html", "card.html"):
+        (pages / name).write_bytes(b"old")
+    found = kill(root, "report", "--predictions", str(tmp_path / "theirs.csv"), "--reports-dir", "reports")
+    for name in ("index", "bias", "card"):
+        assert is_old_or_new(found, f"reports/theirs/{name}.html", b"old")
+    assert set(found["after"]) == set(found["new"])
+
+
+def test_explain_killed_leaves_whole_explanations(root: Path, model: Path) -> None:
+    photos = [str(model.parent / f"{number}.png") for number in range(2)]
+    found = kill(
+        root, "explain", *photos, "--model", str(model), "--samples", "16", "--device", "cpu", "--out", "explanations"
+    )
+    for one in found["kills"]:
+        written = {name for name in one["files"] if name.endswith(".json") and "/." not in name}
+        assert {re.sub(r"json$", "npz", name) for name in written} <= set(one["files"])
+    assert set(found["after"]) == set(found["new"])
+    assert len(read_explanations(root / "explanations")) == 2
+
+
+def test_train_killed_leaves_the_old_model_or_the_new_one(root: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    generator = np.random.default_rng(0)
+    for number in range(40):
+        photo = generator.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(photo).save(data / f"{20 + number}_{number % 2}_0_20170109123456{number:03}.jpg")
+    old = root / "models" / "m"
+    old.mkdir(parents=True)
+    (old / "old").write_bytes(b"old")
+    found = kill(
+        root, "train", "--data", str(data), "--weights", "none", "--body", "test_efficientnet", "--image-size", "32",
+        "--epochs", "1", "--batch-size", "8", "--device", "cpu", "--precision", "fp32", "--name", "m", "--no-report",
+    )  # fmt: skip
+    parts = {name for name in found["new"] if name.startswith("models/m/")}
+    for one in found["kills"]:
+        there = {name for name in one["files"] if name.startswith("models/m/")}
+        assert there in ({"models/m/old"}, parts), one["moment"]
+    assert without_chance(found["after"]) == without_chance(found["new"])
+    assert Predictor.load(old, device="cpu").card["name"] == "m"
