@@ -82,13 +82,7 @@ class Swap:
 
 @contextmanager
 def replaced_set() -> Iterator[Swap]:
-    """Give a `Swap` to stage files and folders in; they take their places together when the block ends well.
-
-    Raises
-    ------
-    OutputError
-        A folder cannot be written to, or a disk is full.
-    """
+    """Give a `Swap` to stage files and folders in; they take their places together when the block ends well."""
     swap = Swap()
     try:
         yield swap

@@ -15,8 +15,9 @@ from agegender.prepare import main
 
 # Runs `prepare`, and is killed as by the system at the moment that is named.
 KILLING = """
-import os, signal, sys
+import os, pathlib, signal, sys
 import pyarrow.parquet as pq
+from agegender import swapping
 from agegender.data import cleaning, faces_table
 from agegender.prepare import main
 
@@ -35,9 +36,15 @@ elif moment == "before the table":
     pq.write_table = kill
 elif moment == "half-way through the table":
     pq.write_table = half_a_table
-else:
+elif moment == "before the swap":
     faces_table.write_faces = lambda faces, path: (write_faces(faces, path), kill())
-main(["--source", "utkface", "--data", root, "--out", "faces.parquet", "--cache", "none/hashes"])
+elif moment == "between page and table":
+    replace = pathlib.Path.replace
+    is_last = lambda to: to.name == "faces.parquet" and to.parent.name != "new"
+    pathlib.Path.replace = lambda path, to: kill() if is_last(to) else replace(path, to)
+else:
+    swapping.shutil.rmtree = kill
+main(["--source", "utkface", "--data", root, "--out", "faces.parquet", "--report", "page.html", "--cache", "no/hashes"])
 """
 
 pytestmark = pytest.mark.usefixtures("in_a_fresh_folder")
@@ -119,11 +126,26 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path, capsys)
     assert "hashes are not remembered" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("moment", ["while hashing", "before the table", "half-way through the table", "after it"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "while hashing",
+        "before the table",
+        "half-way through the table",
+        "before the swap",
+        "between page and table",
+        "after it",
+    ],
+)
 def test_killed_at_any_moment_the_old_table_or_the_new_one_is_there(tmp_path, moment):
     root = write_utkface(tmp_path / "data")
-    prepare("--source", "utkface", "--data", root, "--limit", 6)
+    prepare("--source", "utkface", "--data", root, "--limit", 6, "--report", "page.html")
+    old = (tmp_path / "here" / "page.html").read_bytes()
     killed = subprocess.run([sys.executable, "-c", KILLING, moment, str(root)], capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    # Reading makes the moves that were decided.
     table = read_faces(tmp_path / "here" / "faces.parquet").table
-    assert len(table) == (13 if moment == "after it" else 6)
+    is_new = moment in ("between page and table", "after it")
+    assert len(table) == (13 if is_new else 6)
+    assert ((tmp_path / "here" / "page.html").read_bytes() != old) == is_new
+    assert not [path.name for path in (tmp_path / "here").iterdir() if path.name.startswith(".")]

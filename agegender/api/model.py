@@ -487,17 +487,22 @@ class Model(Predictor):
         place = Path(folder)
         check_storable(self.network)  # before faces are explained
         finish_swaps(place.absolute().parent)
-        with replaced_set() as swap:
-            if reports is not None:  # first: pages are looked at as they are, and every command mends the model
-                pages = Path(reports)
-                finish_swaps(pages)
-                content = replace(self.report_content(), explanations=self._explanations(pages, swap) or None)
-                stage_report_set(swap, pages, content, hide_faces=hide_faces, replaces_all=True)
-            parts = {"faces": self.faces, "predictions": self.predictions, "history": self.history}
-            learner = self.learner if "learner" in self.__dict__ or self._folder is not None else None
-            write_model(swap.stage(place), self, learner=learner, **parts)
+        try:
+            with replaced_set() as swap:
+                if reports is not None:  # first: pages are looked at as they are, and every command mends the model
+                    pages = Path(reports)
+                    finish_swaps(pages)
+                    content = replace(self.report_content(), explanations=self._explanations(pages, swap) or None)
+                    stage_report_set(swap, pages, content, hide_faces=hide_faces, replaces_all=True)
+                parts = {"faces": self.faces, "predictions": self.predictions, "history": self.history}
+                learner = self.learner if "learner" in self.__dict__ or self._folder is not None else None
+                write_model(swap.stage(place), self, learner=learner, **parts)
+                if self._run is not None:
+                    swap.remove(self._run.folder)
+        except BaseException:
             if self._run is not None:
-                swap.remove(self._run.folder)
+                say(f"{self._run.folder} keeps the whole training: {resume_words(self._run.folder)}")
+            raise
         if self._run is not None:
             self._run.close()
             self._run = None

@@ -57,13 +57,7 @@ class RunState:
 
 
 def read_state(path: Path) -> RunState:
-    """Read a state file.
-
-    Raises
-    ------
-    CardError
-        It is missing, cut short, or none of ours.
-    """
+    """Read a state file."""
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -77,13 +77,7 @@ class UnfinishedRun:
         return self.folder / STATE_FILE
 
     def read_faces(self, *, images: Path | None = None) -> FacesTable:
-        """Return the faces table of the run, its photos in `images` where they have moved.
-
-        Raises
-        ------
-        TableError, CardError
-            The table cannot be read, or is not the one that the run began with.
-        """
+        """Return the faces table of the run, its photos in `images` where they have moved."""
         faces = read_faces(self.folder / FACES_FILE, root=images)
         if faces.fingerprint() != self.faces_fingerprint:
             raise CardError(
@@ -95,27 +89,25 @@ class UnfinishedRun:
     def close(self) -> None:
         """Let others go on with the run; a folder in which no epoch is kept goes away."""
         if self._lock is not None:
-            if not self.state_file.exists():
+            if not self.state_file.exists() and self._is_still_ours(self._lock):
                 shutil.rmtree(self.folder, ignore_errors=True)
             os.close(self._lock)
             self._lock = None
 
     def discard(self) -> None:
         """Remove the run and what is kept of it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.state_file.unlink(missing_ok=True)
         self.close()
+
+    def _is_still_ours(self, lock: int) -> bool:
+        # Swapped in, the folder is gone, and somebody else may have begun one of the name.
+        with suppress(OSError):
+            return os.path.samestat(os.fstat(lock), (self.folder / LOCK_FILE).stat())
+        return False
 
 
 def begin_run(folder: Path, faces: FacesTable, plan: Plan, choices: Mapping[str, Any] | None = None) -> UnfinishedRun:
-    """Make the folder of a new run, which is this process's until it is closed.
-
-    Raises
-    ------
-    UsageError
-        A run of this name is at work, or kept epochs would be lost.
-    OutputError
-        The folder cannot be written to.
-    """
+    """Make the folder of a new run, which is this process's until it is closed."""
     check_name_is_free(folder)
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -139,15 +131,7 @@ def begin_run(folder: Path, faces: FacesTable, plan: Plan, choices: Mapping[str,
 
 
 def open_run(folder: Path) -> UnfinishedRun:
-    """Take up a run that was stopped or killed.
-
-    Raises
-    ------
-    CardError
-        There is none, or its files are damaged.
-    UsageError
-        Another process is at work on it.
-    """
+    """Take up a run that was stopped or killed."""
     lock = _lock(_existing(folder))
     try:
         run = read_run(folder)
@@ -168,13 +152,7 @@ def _existing(folder: Path) -> Path:
 
 
 def read_run(folder: Path) -> UnfinishedRun:
-    """Look at a run without taking it up.
-
-    Raises
-    ------
-    CardError
-        There is none, or its files are damaged.
-    """
+    """Look at a run without taking it up."""
     facts = _read_facts(_existing(folder) / RUN_FILE)
     try:
         if not (folder / STATE_FILE).is_file():
@@ -191,13 +169,7 @@ def read_run(folder: Path) -> UnfinishedRun:
 
 
 def check_name_is_free(folder: Path) -> None:
-    """Refuse a run whose name another process is at work on, or under which epochs are kept.
-
-    Raises
-    ------
-    UsageError
-        It is not free.
-    """
+    """Refuse a run whose name another process is at work on, or under which epochs are kept."""
     finish_swaps(folder.parent)
     if not folder.is_dir():
         return
