@@ -21,6 +21,7 @@ MISSING = frozenset(
     {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"}
     | {"NULL", "NaN", "None", "n/a", "nan", "null"}
 )
+_GLANCE = 100  # cells
 _TRUE_OR_FALSE = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 _NUMBER = re.compile(r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?")
@@ -76,7 +77,9 @@ def typed(column: pd.Series) -> pd.Series:
     cells = texts[known]
     if cells.empty:
         return pd.Series(np.nan, index=column.index, dtype="float64")
-    numbers = pd.to_numeric(cells, errors="coerce")
+    numbers = pd.to_numeric(cells.head(_GLANCE), errors="coerce")
+    if numbers.notna().all():  # texts are mostly known by their first cells, and numbers are dear to read
+        numbers = pd.to_numeric(cells, errors="coerce")
     if numbers.notna().all():
         if known.all() and numbers.dtype.kind == "i":
             return numbers

@@ -117,25 +117,27 @@ class PhotosFolder:
 
     def place(self, path: object) -> Path | None:
         """Return where a photo should lie, there or not; None where its path may not be opened."""
-        return None if self.problem(path) else Path(self._written(str(path)))
+        problem, written = self._asked(path)
+        return None if problem else Path(written)
 
     def problem(self, path: object) -> str | None:
         """Return why a path may not be opened, or None."""
+        return self._asked(path)[0]
+
+    def _asked(self, path: object) -> tuple[str | None, str]:
+        """Return why a path may not be opened, and where it leads as written."""
         if not isinstance(path, str) or not path or "\0" in path or _is_unwritable(path):
-            return MALFORMED
-        written = self._written(path)
+            return MALFORMED, ""
+        written = os.path.normpath(os.path.join(self._root, path))  # noqa: PTH118 (strings: asked for every photo)
         if not _is_below(self._root, written):
-            return ESCAPES
-        folder = os.path.dirname(written)  # noqa: PTH120 (strings: this is asked for every photo)
+            return ESCAPES, written
+        folder = os.path.dirname(written)  # noqa: PTH120
         if folder not in self._is_inside:
             self._is_inside[folder] = _is_below(self._home, os.path.realpath(folder))
         is_inside = self._is_inside[folder]
         if is_inside and os.path.islink(written):  # noqa: PTH114
             is_inside = _is_below(self._home, os.path.realpath(written))
-        return None if is_inside else ESCAPES
-
-    def _written(self, path: str) -> str:
-        return os.path.normpath(os.path.join(self._root, path))  # noqa: PTH118
+        return None if is_inside else ESCAPES, written
 
 
 def _is_below(folder: str, place: str) -> bool:
