@@ -22,6 +22,7 @@ JUNK_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
 ESCAPES = "escapes the folder"
 MALFORMED = "malformed name"
 _UNLISTED = "cannot be listed"
+_LONGEST_NAME = 255  # bytes, of a file or a folder
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".rar", ".7z")
 
 
@@ -145,12 +146,12 @@ def _is_below(folder: str, place: str) -> bool:
 
 
 def _is_unwritable(path: str) -> bool:
-    """Return whether no file can be called so: half a character, which no encoding has."""
+    """Return whether no file can be called so: half a character, which no encoding has, or a name too long."""
     try:
-        os.fsencode(path)
+        name = os.fsencode(path)
     except UnicodeEncodeError:
         return True
-    return False
+    return len(name) > _LONGEST_NAME and max(map(len, name.split(b"/"))) > _LONGEST_NAME
 
 
 def require_folder(root: Path) -> None:

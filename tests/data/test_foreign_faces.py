@@ -61,7 +61,7 @@ class TestPaths:
         with pytest.raises(TableError, match="escapes the folder"):
             FacesTable(rows(path), root).photo_path(path)
 
-    @pytest.mark.parametrize("path", ["a\0.jpg", "", None, float("nan"), 7, "half \ud800.jpg"])
+    @pytest.mark.parametrize("path", ["a\0.jpg", "", None, float("nan"), 7, "half \ud800.jpg", "a" * 256])
     def test_what_is_no_path_is_no_place(self, root, path):
         assert PhotosFolder(root).problem(path) == "malformed name"
 
