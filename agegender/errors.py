@@ -20,7 +20,8 @@ traceback.
 """
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
+from itertools import takewhile
 from pathlib import Path
 
 
@@ -99,5 +100,12 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     (' Did you mean ethnicity?', '')
     """
     spelled = {name.lower(): name for name in map(str, known)}
-    near = get_close_matches(given.lower(), spelled, n=1)
-    return f" Did you mean {spelled[near[0]]}?" if near else ""
+    near = get_close_matches(given.lower(), spelled)
+    # Of names as near as each other the one that begins alike: resnet34 for resnet35, and not resnet50.
+    best = max(near, key=lambda name: _likeness(name, given.lower()), default="")
+    return f" Did you mean {spelled[best]}?" if best else ""
+
+
+def _likeness(name: str, given: str) -> tuple[float, int]:
+    begins_alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(name, given, strict=False)))
+    return SequenceMatcher(None, given, name).ratio(), begins_alike

@@ -37,7 +37,7 @@ from agegender.photos.finding import named_photos
         ("train --size smal", "there are tiny, small, medium, large. Did you mean small?"),
         ("train --size", "--size needs a value after it: tiny, small"),
         ("train --heads", "--heads needs a value after it: NAME"),
-        ("train faces", "faces belongs to no option"),
+        ("train faces", "faces belongs to no option. Write the option before it, such as --data faces."),
         ("evaluate --split tets", "Did you mean test?"),
         ("explain --segments slick", "Did you mean slic?"),
         ("predict", "PHOTO (a photo, or a folder of photos) is missing"),
@@ -153,7 +153,7 @@ def prepared(tmp_path_factory):
 def test_a_body_that_is_not_there_is_found_out_before_photos_are_read(faces, capsys, monkeypatch):
     monkeypatch.setattr("agegender.data.preparing.clean", lambda *_, **__: pytest.fail("photos were read"))
     assert main(["train", "--data", "faces", "--body", "resnet35"]) == 2
-    assert "there is no body called 'resnet35'. Did you mean resnet" in capsys.readouterr().err
+    assert "there is no body called 'resnet35'. Did you mean resnet34?" in capsys.readouterr().err
     assert main(["train", "--data", "faces", "--device", "cuda:63"]) == 2
     assert "device cuda:63 was asked for" in capsys.readouterr().err
 

@@ -43,7 +43,7 @@ def read_and_show(file: Path) -> None:
         pass
 
 
-@examples(60)
+@examples(25)
 @given(data=st.data())
 def test_an_edited_explanation_is_shown_or_refused_in_words(file: Path, document: Any, data: st.DataObject) -> None:
     where = [place for place in places(document) if len(place) < 6]
@@ -51,7 +51,7 @@ def test_an_edited_explanation_is_shown_or_refused_in_words(file: Path, document
     read_and_show(file)
 
 
-@examples(100)
+@examples(40)
 @given(place=st.floats(0, 1), new=st.binary(max_size=8), is_cut=st.booleans())
 def test_damaged_pixels_are_refused_in_words(file: Path, document: Any, place: float, new: bytes, is_cut: Any) -> None:
     file.write_text(json.dumps(document), encoding="utf-8")
