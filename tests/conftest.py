@@ -2,7 +2,12 @@
 
 import os
 
+import hypothesis
 import pytest
+
+# A slow machine is no defect.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 # Two processes that each take every core for torch and OpenBLAS would wait for one another.
 if "PYTEST_XDIST_WORKER" in os.environ:
