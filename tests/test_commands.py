@@ -42,3 +42,17 @@ def test_a_prediction_imports_nothing_that_it_does_not_need() -> None:
     look = "import sys; from agegender.api.model import Model; from agegender import predict; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
     assert not set(SLOW_BESIDE_TORCH) & set(done.stdout.split())
+
+
+def test_a_model_is_loaded_without_drawing_weights_or_importing_more_of_torch() -> None:
+    look = (
+        "import sys, torch; from agegender.model.checkpoint import Undrawn\n"
+        "from agegender.model.network import make_network, Statistics; from agegender.heads import KNOWN_HEADS\n"
+        "before = torch.get_rng_state()\n"
+        "with Undrawn(), torch.device('meta'): make_network('resnet18', KNOWN_HEADS, {'age': Statistics(30.0, 9.0)})\n"
+        "with Undrawn(): make_network('resnet18', KNOWN_HEADS, {'age': Statistics(30.0, 9.0)})\n"
+        "assert torch.equal(before, torch.get_rng_state())\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
+    assert not {"sympy", "triton", "torch.distributed.tensor"} & set(done.stdout.split())

@@ -35,6 +35,7 @@ from agegender.progress import say, track
 BATCH_SIZE = 64
 LARGEST_FULL_BATCH_PIXELS = 320
 READING_THREADS = 2
+FOLDED_FROM = 16  # photos in a call; for fewer, folding takes longer than it saves
 
 
 class Predictor:
@@ -119,7 +120,8 @@ class Predictor:
     def raw_outputs(self, images: Tensor, precision: str) -> tuple[Tensor, ...]:
         """Return the network's raw outputs, one float32 tensor per head, of images, uint8 (N, 3, S, S)."""
         with torch.inference_mode(), autocast(precision, self.device):
-            raw = self._scoring_network()(self._normalisation.normalise(images.to(self.device)))
+            network = self._scoring_network() if len(images) >= FOLDED_FROM else self.network
+            raw = network(self._normalisation.normalise(images.to(self.device)))
         return tuple(values.float() for values in raw)
 
     def _scoring_network(self) -> nn.Module:

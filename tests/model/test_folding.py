@@ -66,7 +66,7 @@ def test_a_network_that_uses_its_layers_in_another_order_is_not_folded() -> None
 def test_a_predictor_whose_network_is_trained_further_says_what_it_learned() -> None:
     network = seen_network("resnet18")
     predictor = predictor_of(network)
-    photos = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    photos = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), dtype=np.uint8)
     before = predictor.predict_images(photos)["predicted_age_years"]
     optimiser = torch.optim.AdamW(network.parameters(), lr=0.05, fused=True)
     network(torch.randn(2, 3, 64, 64))[0].sum().backward()
