@@ -27,6 +27,7 @@ SENSITIVE_COLUMNS = ("ethnicity", "race", "skin_tone", "religion", "nationality"
 UNITS = {"years", "months", "days", "cm", "mm", "m", "kg", "g", "mmhg", "bpm", "score", "points", "percent", "degrees"}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _NO_LABELS = {
+    "is_malformed_name",
     "path",
     "source",
     "subject_id",
