@@ -146,13 +146,7 @@ def execute(
     run: Callable[[argparse.Namespace], Result],
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Parse, run and print; return the exit code.
-
-    Returns
-    -------
-    int
-        0 when it went well, 2 for bad input (one line on stderr), 130 after Ctrl-C.
-    """
+    """Parse, run and print; return the exit code."""
     options = parser.parse_args(arguments)
     try:
         # Libraries print as they please; stdout belongs to the result alone.

@@ -77,13 +77,7 @@ def add_images_option(parser: argparse._ActionsContainer) -> None:
 
 
 def check_images_folder(folder: Path | None) -> None:
-    """Refuse --images that is no folder.
-
-    Raises
-    ------
-    FolderError
-        It isn't.
-    """
+    """Refuse --images that is no folder."""
     if folder is not None and not folder.is_dir():
         raise FolderError(f"--images {folder} is no folder. Name the folder that the table's paths start from.")
 
@@ -109,13 +103,7 @@ def add_no_faces_option(parser: argparse._ActionsContainer) -> None:
 
 
 def check_faces_options(options: argparse.Namespace) -> None:
-    """Refuse a source, a folder or a table that is not there, before anything heavy is loaded.
-
-    Raises
-    ------
-    UsageError, FolderError, TableError
-        One is not, or they exclude each other.
-    """
+    """Refuse a source, a folder or a table that is not there, before anything heavy is loaded."""
     from agegender.data.sources import source_name
 
     if options.source:
@@ -150,39 +138,21 @@ def check_faces_file(path: Path | None) -> None:
 
 
 def check_photos(photos: Sequence[Path]) -> None:
-    """Refuse photos of which none is there, before a model is loaded for them.
-
-    Raises
-    ------
-    PhotoError
-        There is none.
-    """
+    """Refuse photos of which none is there, before a model is loaded for them."""
     if photos and not any(photo.exists() for photo in photos):
         near = did_you_mean(photos[0].name, neighbours(photos[0]))
         raise PhotoError(f"there is no photo {photos[0]}.{near} Name a photo, or a folder of photos.")
 
 
 def check_device(name: str) -> None:
-    """Refuse what is no name of a device; whether it is here is seen when torch is loaded.
-
-    Raises
-    ------
-    UsageError
-        It is none.
-    """
+    """Refuse what is no name of a device; whether it is here is seen when torch is loaded."""
     if not re.fullmatch(rf"auto|({'|'.join(_DEVICES)})(:\d+)?", name):
         meant = " Did you mean cuda?" if name.lower().startswith(("gpu", "nvidia")) else did_you_mean(name, _DEVICES)
         raise UsageError(f"--device {name}: there is no such device.{meant} There are auto, cpu, cuda, cuda:1, …")
 
 
 def pairs_of(texts: Sequence[str], option: str, form: str) -> dict[str, str]:
-    """Return NAME=VALUE pairs as a dictionary.
-
-    Raises
-    ------
-    UsageError
-        A text is no pair.
-    """
+    """Return NAME=VALUE pairs as a dictionary."""
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -193,13 +163,7 @@ def pairs_of(texts: Sequence[str], option: str, form: str) -> dict[str, str]:
 
 
 def check_model_name(name: str | None) -> None:
-    """Refuse a name that cannot be a folder's.
-
-    Raises
-    ------
-    UsageError
-        It can't.
-    """
+    """Refuse a name that cannot be a folder's."""
     if name is not None and not re.fullmatch(r"[\w][\w.-]*", name):
         raise UsageError(f"--name {name!r} cannot be a folder name; use letters, digits, '.', '_' and '-'.")
 
@@ -236,13 +200,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check_training_options(options: argparse.Namespace) -> None:
-    """Refuse values that make no sense.
-
-    Raises
-    ------
-    UsageError
-        One does not.
-    """
+    """Refuse values that make no sense."""
     for name, minimum in _LEAST.items():
         value = getattr(options, name)
         if value is not None and value < minimum:

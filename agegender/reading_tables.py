@@ -56,24 +56,7 @@ class ReadTable:
 
 
 def read_table(path: str | Path, *, what: str = "table", hint: str = "", as_texts: bool = False) -> ReadTable:
-    """Read a table of any usual kind.
-
-    Parameters
-    ----------
-    what : str
-        What to call it in messages, such as "predictions table".
-    hint : str
-        What to do where there is none.
-    as_texts : bool
-        All cells as texts, empty ones "", so that nothing guesses what a label means.
-
-    Raises
-    ------
-    TableError
-        There is none, it is damaged, no table, or larger than is read here.
-    MissingExtraError
-        It is an Excel workbook, and openpyxl is not installed.
-    """
+    """Read a table of any usual kind."""
     place = check_is_file(path, what=what, hint=hint)
     try:
         start, data = _start_and_rest(place)
@@ -87,13 +70,7 @@ def read_table(path: str | Path, *, what: str = "table", hint: str = "", as_text
 
 
 def check_is_file(path: str | Path, *, what: str = "table", hint: str = "") -> Path:
-    """Return the path of an ordinary file, or say what stands there instead.
-
-    Raises
-    ------
-    TableError
-        It is a web address, a folder, a named pipe or a device, or there is nothing.
-    """
+    """Return the path of an ordinary file, or say what stands there instead."""
     if re.match(r"(https?|ftp|s3|gs|hdfs|file):/", str(path), re.IGNORECASE):
         raise TableError(f"{path} is a web address, and nothing is fetched from there. Download the {what} first.")
     if "\0" in str(path):
@@ -116,13 +93,7 @@ def check_is_file(path: str | Path, *, what: str = "table", hint: str = "") -> P
 
 
 def stored_facts(metadata: Mapping[bytes, bytes] | None, path: Path) -> dict[str, Any]:
-    """Return what one of our Parquet files says of itself, {} for anybody else's.
-
-    Raises
-    ------
-    TableError
-        It is damaged.
-    """
+    """Return what one of our Parquet files says of itself, {} for anybody else's."""
     try:
         facts = json.loads((metadata or {}).get(METADATA_KEY, b"{}"))
     except (ValueError, RecursionError):

@@ -31,13 +31,7 @@ _MEGABYTE = 1_000_000
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; move it onto `path` when the block ends well.
-
-    Raises
-    ------
-    OutputError
-        The folder cannot be written to, or the disk is full.
-    """
+    """Give a temporary path beside `path` to write to; move it onto `path` when the block ends well."""
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_left_files(path.parent.absolute())
@@ -113,13 +107,7 @@ def _lock(handle: int) -> bool | None:
 
 
 def check_space(folder: Path, needed_bytes: float, what: str) -> None:
-    """Refuse long work whose results would not fit on the disk of `folder`, which need not be there yet.
-
-    Raises
-    ------
-    OutputError
-        Less is free than is needed.
-    """
+    """Refuse long work whose results would not fit on the disk of `folder`, which need not be there yet."""
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     free_bytes = shutil.disk_usage(there).free
     if free_bytes < needed_bytes:
@@ -130,13 +118,7 @@ def check_space(folder: Path, needed_bytes: float, what: str) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Make `folder` and try to write into it, so that long work fails before it starts and not after.
-
-    Raises
-    ------
-    OutputError
-        Nothing can be written there.
-    """
+    """Make `folder` and try to write into it, so that long work fails before it starts and not after."""
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

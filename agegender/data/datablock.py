@@ -163,13 +163,6 @@ def make_dataloaders(  # noqa: PLR0913 (the settings of a run, each by its name)
     -------
     DataLoaders
         Batches are (photos float32 (N, 3, S, S), one tensor (N,) per head).
-
-    Raises
-    ------
-    TableError
-        No kept row is split "train", or none "valid"; or a label is none of its head.
-    PhotoError
-        While iterating: a photo cannot be read; the message names it.
     """
     items = face_items(faces, heads)
     training = sum(item.split == "train" for item in items)

@@ -79,13 +79,7 @@ class FacesTable:
         return self.table["dropped_because"].dropna().value_counts()
 
     def photo_path(self, path: str) -> Path:
-        """Return the absolute place of one photo.
-
-        Raises
-        ------
-        TableError
-            The path leads out of the folder of photos, and is not opened.
-        """
+        """Return the absolute place of one photo."""
         place = self.photo_place(path)
         if place is None:
             raise TableError(f"the path {path!r} {ESCAPES} {self.root}. It is not opened: leave the row out.")
@@ -100,13 +94,7 @@ class FacesTable:
         return PhotosFolder(self.root)
 
     def check_photos(self) -> None:
-        """Refuse a table whose photos are all gone, before anything long.
-
-        Raises
-        ------
-        FolderError
-            No photo is there.
-        """
+        """Refuse a table whose photos are all gone, before anything long."""
         paths = self.kept()["path"].tolist()
         if paths and not has_photos(paths, self.root):
             raise FolderError(
@@ -193,11 +181,6 @@ def read_faces(path: Path, *, root: Path | None = None) -> FacesTable:
 
     Where no photo is in the stored folder, one near the table is tried. Rows whose path leads out of the folder are
     left out, with that reason.
-
-    Raises
-    ------
-    TableError
-        There is no such table, it is damaged, or every path leads out of its folder.
     """
     finish_swaps(path.absolute().parent)
     read = read_table(path, what="faces table", hint=f"`agegender prepare --out {path}` makes one.")

@@ -39,13 +39,7 @@ _ANCESTORS = 3  # folders above the table in which a folder of the stored name i
 
 
 def checked_facts(facts: Mapping[str, Any], file: Path) -> tuple[Path | None, dict[str, Any]]:
-    """Return the stored root and notes of a faces table.
-
-    Raises
-    ------
-    TableError
-        One is of the wrong type.
-    """
+    """Return the stored root and notes of a faces table."""
     root, notes = facts.get("root"), facts.get("notes", {})
     if root is not None and not (isinstance(root, str) and root and "\0" not in root):
         raise TableError(f"{file}: the folder of its photos is stored as {str(root)[:40]!r}, no path. {_remedy(file)}")

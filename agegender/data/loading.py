@@ -59,13 +59,7 @@ class FaceItem:
 
 
 def face_items(faces: FacesTable, heads: Sequence[Head]) -> list[FaceItem]:
-    """Return the kept rows as items, in the order of the table.
-
-    Raises
-    ------
-    TableError
-        A head's column is absent, or holds a label that is none of this head.
-    """
+    """Return the kept rows as items, in the order of the table."""
     table = faces.kept()
     for head in heads:
         if head.column not in table:

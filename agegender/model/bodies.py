@@ -47,37 +47,14 @@ class TimmFeatures(nn.Module):
 
 
 def make_body(name: str, *, weights: str = "none", image_size: int = 128) -> tuple[nn.Module, int]:
-    """Return a body and the number of its feature channels.
-
-    Parameters
-    ----------
-    name : str
-        A torchvision ResNet ("resnet34") or any timm name.
-    weights : str
-        "none", "imagenet", or the path of a file (.pth, .safetensors) with that architecture's state dict.
-    image_size : int
-        Pixels; transformers are built for one size.
-
-    Raises
-    ------
-    UsageError
-        No such body.
-    WeightsError
-        The weights cannot be had, or do not fit.
-    """
+    """Return a body and the number of its feature channels."""
     if name in TORCHVISION_BODIES:
         return _torchvision_body(name, weights)
     return _timm_body(name, weights, image_size)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a state dict from a .safetensors or PyTorch file without running anything that it holds.
-
-    Raises
-    ------
-    WeightsError
-        The file is missing or is not a plain state dict.
-    """
+    """Read a state dict from a .safetensors or PyTorch file without running anything that it holds."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -114,13 +91,7 @@ def _torchvision_body(name: str, weights: str) -> tuple[nn.Module, int]:
 
 
 def check_body(name: str) -> None:
-    """Refuse a name that is no body's.
-
-    Raises
-    ------
-    UsageError
-        It is none.
-    """
+    """Refuse a name that is no body's."""
     if name in TORCHVISION_BODIES:
         return
     import timm
@@ -181,13 +152,7 @@ def _drop_unused(model: nn.Module, image_size: int) -> None:
 
 
 def load_body_weights(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """Load `state` into `model`, its classifier left aside.
-
-    Raises
-    ------
-    WeightsError
-        A layer of the body is missing or has another shape.
-    """
+    """Load `state` into `model`, its classifier left aside."""
     # Older files, torchvision's own among them, don't count the batches that a norm has seen; nothing reads the count.
     wanted = {
         name: value

@@ -22,13 +22,7 @@ Check = Callable[[Any], bool]
 
 
 def parse_card(path: Path) -> dict[str, Any]:
-    """Read a card and compare it with the schema.
-
-    Raises
-    ------
-    CardError
-        It is no JSON, lacks an entry, or an entry is of the wrong type.
-    """
+    """Read a card and compare it with the schema."""
     try:
         if path.stat().st_size > LARGEST_CARD_BYTES:
             raise CardError(f"{path} is larger than {LARGEST_CARD_BYTES:,} bytes, and no card of a model. {_REMEDY}")

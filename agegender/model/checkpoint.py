@@ -38,13 +38,7 @@ def save_weights(network: FaceNetwork, path: Path) -> None:
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors to a file that has to reach the disk before anything follows.
-
-    Raises
-    ------
-    OSError
-        As of any other file: safetensors' own errors know no numbers.
-    """
+    """Write tensors to a file that has to reach the disk before anything follows."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -77,21 +71,7 @@ class Undrawn(TorchFunctionMode):
 
 
 def load_network(folder: Path) -> tuple[FaceNetwork, dict[str, Any]]:
-    """Build the network of a model folder and fill in its weights.
-
-    Returns
-    -------
-    network : FaceNetwork
-        In evaluation mode, on the CPU.
-    card : dict
-
-    Raises
-    ------
-    CardError
-        The card is missing or cannot be understood.
-    WeightsError
-        The weights are missing, or do not fit the card.
-    """
+    """Build the network of a model folder and fill in its weights."""
     card = read_card(folder)
     heads, image = heads_of(card), image_of(card)
     statistics = card_statistics(card, heads)
@@ -105,13 +85,7 @@ def load_network(folder: Path) -> tuple[FaceNetwork, dict[str, Any]]:
 
 
 def continue_from(network: FaceNetwork, folder: Path) -> None:
-    """Start a network from the weights of a model folder: its whole body, and those heads that fit.
-
-    Raises
-    ------
-    WeightsError
-        The weights are missing, or belong to another body.
-    """
+    """Start a network from the weights of a model folder: its whole body, and those heads that fit."""
     state, wanted = _read(folder / WEIGHTS_FILE), network.state_dict()
     fitting = {name: value for name, value in state.items() if name in wanted and wanted[name].shape == value.shape}
     lacking = [name for name in wanted if name.startswith("body.") and name not in fitting]
@@ -130,13 +104,7 @@ def digest_of(weights: Path) -> str:
 
 
 def card_statistics(card: Mapping[str, Any], heads: Sequence[Head]) -> dict[str, Statistics]:
-    """Return mean and spread of the training labels of each regression that a card describes.
-
-    Raises
-    ------
-    CardError
-        They are missing or cannot be understood.
-    """
+    """Return mean and spread of the training labels of each regression that a card describes."""
     names = [head.name for head in heads if isinstance(head, Regression)]
     try:
         if "statistics" not in card and "training_ages" in card:  # version 0.1 had one regression at most

@@ -19,13 +19,7 @@ _TRIED_PHOTOS = 1
 
 
 def folded_copy(network: nn.Module, image_size: int) -> nn.Module | None:
-    """Return a copy in evaluation mode with its norms folded; None where nothing folds or the copy answers otherwise.
-
-    Parameters
-    ----------
-    network : nn.Module
-        In evaluation mode; images, float (N, 3, S, S), to a tuple of tensors.
-    """
+    """Return a copy in evaluation mode with its norms folded; None where nothing folds or the copy answers otherwise."""
     copied = deepcopy(network).eval()
     if not _fold(copied):
         return None

@@ -45,13 +45,7 @@ MOST_LISTED = 20  # items of a list in the card's notes
 
 
 def newest_model(models: Path) -> Path:
-    """Return the model folder below `models` whose card was written last.
-
-    Raises
-    ------
-    CardError
-        There is none.
-    """
+    """Return the model folder below `models` whose card was written last."""
     finish_swaps(models)
     found = list(models.glob(f"*/{CARD_FILE}"))
     cards = [card for card in found if not card.parent.name.startswith(".") and card.parent.suffix != UNFINISHED]
@@ -63,13 +57,7 @@ def newest_model(models: Path) -> Path:
 
 
 def chosen_model(model: Path | None, models: Path) -> Path:
-    """Return the model folder that is named, or the newest one below `models`, and say which.
-
-    Raises
-    ------
-    CardError
-        There is none, or it is incomplete.
-    """
+    """Return the model folder that is named, or the newest one below `models`, and say which."""
     if model is None:
         model = newest_model(models)
         say(f"using the newest model, {model}")
@@ -78,13 +66,7 @@ def chosen_model(model: Path | None, models: Path) -> Path:
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """Return a model's card.
-
-    Raises
-    ------
-    CardError
-        The folder or its card is missing, or an entry lacks or is of the wrong type.
-    """
+    """Return a model's card."""
     path = folder / CARD_FILE
     finish_swaps(folder.absolute().parent)
     if folder.name.endswith(UNFINISHED) and folder.is_dir():
@@ -100,13 +82,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def read_history(folder: Path) -> pd.DataFrame | None:
-    """Return one row per epoch, or None where the folder has no history.
-
-    Raises
-    ------
-    TableError
-        The file is damaged.
-    """
+    """Return one row per epoch, or None where the folder has no history."""
     path = folder / HISTORY_FILE
     if not path.is_file():
         return None
@@ -128,13 +104,7 @@ def resume_words(run: Path) -> str:
 
 
 def heads_of(card: Mapping[str, Any]) -> tuple[Head, ...]:
-    """Return the heads that a card describes, also one of version 0.1.
-
-    Raises
-    ------
-    CardError
-        There is none, two share a name, or an entry is missing or unknown.
-    """
+    """Return the heads that a card describes, also one of version 0.1."""
     described = card["heads"]
     if not isinstance(described, (list, tuple)) or not described:
         raise CardError(f"heads in {CARD_FILE} of {card.get('name')} is {described!r} and no list of heads.")
@@ -146,13 +116,7 @@ def heads_of(card: Mapping[str, Any]) -> tuple[Head, ...]:
 
 
 def image_of(card: Mapping[str, Any]) -> ImageSettings:
-    """Return how the model of a card wants its photos.
-
-    Raises
-    ------
-    CardError
-        An entry is missing, unknown or out of its range.
-    """
+    """Return how the model of a card wants its photos."""
     try:
         entries: dict[str, Any] = card["image"]
         image = ImageSettings(**{**entries, "mean": tuple(entries["mean"]), "std": tuple(entries["std"])})

@@ -39,13 +39,7 @@ class Statistics:
 
 
 def statistics_of(heads: Sequence[Head], training_rows: pd.DataFrame) -> dict[str, Statistics]:
-    """Return the statistics of each regression, by head name.
-
-    Raises
-    ------
-    DataError
-        The labels of one are all equal or unknown.
-    """
+    """Return the statistics of each regression, by head name."""
     statistics = {}
     for head in heads:
         if not isinstance(head, Regression):

@@ -19,13 +19,7 @@ from agegender.settings import TrainingSettings
 
 
 def choose_device(requested: str) -> torch.device:
-    """Return the device that "auto", "cpu", "cuda" or "cuda:1" stands for.
-
-    Raises
-    ------
-    UsageError
-        There is no such device here.
-    """
+    """Return the device that "auto", "cpu", "cuda" or "cuda:1" stands for."""
     if requested == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -38,13 +32,7 @@ def choose_device(requested: str) -> torch.device:
 
 
 def choose_precision(requested: str, device: torch.device) -> str:
-    """Return "fp32", "fp16" or "bf16": what is asked for, or with "auto" what the device does fastest.
-
-    Raises
-    ------
-    UsageError
-        The device cannot do it.
-    """
+    """Return "fp32", "fp16" or "bf16": what is asked for, or with "auto" what the device does fastest."""
     if requested == "auto":
         if device.type == "cuda":
             return "fp16"

@@ -83,21 +83,6 @@ def train_network(
     """Train, calibrate on the validation photos, and predict every kept photo.
 
     Nothing is written but TensorBoard's files and the state of each epoch.
-
-    Parameters
-    ----------
-    run_folder : Path, optional
-        Where TensorBoard finds the run.
-    run : UnfinishedRun, optional
-        Where each epoch's state is kept, and the training goes on where there is one.
-
-    Raises
-    ------
-    DataError
-        Too few labelled photos to train on, or no head has labels.
-    TrainingStopped
-        The leg has come to its end; the run can go on.
-    WeightsError, UsageError, ModelError, OutputError
     """
     started = time.perf_counter()
     heads = heads_to_train(faces, plan)
@@ -147,15 +132,7 @@ def write_model(
     history: pd.DataFrame | None = None,
     learner: FaceLearner | None = None,
 ) -> None:
-    """Write a model folder of what is known to a place where it waits for its swap.
-
-    Raises
-    ------
-    OutputError
-        The place cannot be written to.
-    ModelError
-        The network is somebody's own and cannot be rebuilt from a card.
-    """
+    """Write a model folder of what is known to a place where it waits for its swap."""
     network = check_storable(predictor.network)
     with output_errors(new):
         new.mkdir(exist_ok=True)
@@ -183,15 +160,7 @@ def _export_learner(learner: FaceLearner, path: Path) -> None:
 
 
 def heads_to_train(faces: FacesTable, plan: Plan) -> tuple[Head, ...]:
-    """Return the heads of a plan that the training photos have labels for; the others are left out with a sentence.
-
-    Raises
-    ------
-    DataError
-        The training or validation part has no photo, or no head has labels.
-    UsageError
-        A name is no column, or a loss or weight is out of place.
-    """
+    """Return the heads of a plan that the training photos have labels for; the others are left out with a sentence."""
     kept = faces.kept()
     counts = {side: int((kept["split"] == side).sum()) for side in SPLITS}
     if counts["train"] < LEAST_TRAINING_PHOTOS or counts["valid"] < 1:
@@ -311,22 +280,7 @@ def fit(
     layout: str = CHANNELS_LAST,
     callbacks: Sequence[Callback] = (),
 ) -> Fit:
-    """Train with one-cycle, the best epoch's weights in place at the end.
-
-    Parameters
-    ----------
-    precision : str
-        What `choose_precision` chose.
-    layout : str
-        What `choose_layout` chose.
-    callbacks : sequence of Callback
-        TensorBoard and the like, for this fit alone.
-
-    Raises
-    ------
-    DivergedError
-        The loss stopped being a number.
-    """
+    """Train with one-cycle, the best epoch's weights in place at the end."""
     set_seed(settings.seed, is_reproducible=device.type == "cuda")
     learner.model.to(device)
     learner.freeze_to({"all": 0, "last-block": 1, "heads": 2}[settings.trainable])

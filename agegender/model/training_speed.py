@@ -29,13 +29,7 @@ _PIXELS_PER_STEP = 8 * 64 * 64
 
 
 def choose_layout(body: nn.Module, image_size: int, photo_count: int, *, precision: str, device: torch.device) -> str:
-    """Return the memory layout to train a body in: measured where that pays, else what is known to be fast.
-
-    Parameters
-    ----------
-    photo_count : int
-        Training photos, once for each epoch.
-    """
+    """Return the memory layout to train a body in: measured where that pays, else what is known to be fast."""
     # Reduced precision has its fast kernels there, and batches come so.
     if precision != "fp32" or device.type != "cpu" or photo_count * image_size**2 < LEAST_PIXELS:
         return CHANNELS_LAST

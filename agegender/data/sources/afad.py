@@ -27,20 +27,7 @@ _PATH = re.compile(r"(?:.*/)?(?P<age>\d{1,3})/(?P<gender>111|112)/[^/]+")
 
 
 def read(root: Path, *, ages: str | None = None) -> FacesTable:
-    """Return the faces table of an AFAD folder, full or lite.
-
-    Parameters
-    ----------
-    ages : str or None
-        A range such as "15-40"; photos outside it are left out with the reason `outside the chosen ages`.
-
-    Raises
-    ------
-    FolderError
-        The folder has not this layout.
-    UsageError
-        `ages` is no range.
-    """
+    """Return the faces table of an AFAD folder, full or lite."""
     chosen = read_age_range(ages) if ages else None
     if ages and chosen is None:
         raise UsageError(f"ages={ages!r} is no range of years; write for example ages=15-40.")

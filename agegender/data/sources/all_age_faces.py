@@ -35,18 +35,6 @@ def read(root: Path, *, photos: str = "aligned") -> FacesTable:
 
     The lists in `image sets`, where they are found, give the official train and validation part; the latter serves as
     test.
-
-    Parameters
-    ----------
-    photos : "aligned" or "original"
-        Which of the two published versions of each photo.
-
-    Raises
-    ------
-    FolderError
-        The folder has not this layout, or not the version asked for.
-    UsageError
-        `photos` is neither of its two values.
     """
     if photos not in PHOTOS:
         raise UsageError(f"photos={photos!r} is neither of {' and '.join(PHOTOS)}.")

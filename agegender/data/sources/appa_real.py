@@ -35,26 +35,7 @@ _CATEGORIES = {"race": "ethnicity", "happiness": "expression", "makeup": "makeup
 def read(
     root: Path, *, target: str = "apparent", photos: str = "crops", ignore_list: Path | str | None = None
 ) -> FacesTable:
-    """Return the faces table of an APPA-REAL folder.
-
-    Parameters
-    ----------
-    target : "apparent" or "real"
-        Which age becomes `age_years`; `apparent_age_years` and `real_age_years` hold both.
-    photos : "crops" or "whole"
-        The published face crops (`….jpg_face.jpg`, 40 % margin, turned upright) or the photos that they come from.
-    ignore_list : Path or None
-        A text or CSV file of photos to leave out, such as the one of people who found crops without a face.
-
-    Raises
-    ------
-    FolderError
-        The folder has not this layout, or not the kind of photos asked for.
-    UsageError
-        An option that is neither of its two values.
-    TableError
-        A label table that cannot be read or lacks a column.
-    """
+    """Return the faces table of an APPA-REAL folder."""
     _check_options(target, photos)
     listed = list_photos(root)
     labels = _labels(root)

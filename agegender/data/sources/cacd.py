@@ -32,13 +32,6 @@ def read(root: Path) -> FacesTable:
     """Return the faces table of a CACD folder; with `celebrity2000_meta.mat` in it, the official split too.
 
     Ranks up to 2 are valid, 3 to 5 test, the others train.
-
-    Raises
-    ------
-    FolderError
-        The folder has not this layout.
-    TableError
-        The metadata file cannot be read.
     """
     metadata = find_label_file(root, METADATA_NAME) if root.is_dir() else None
     ranks = _ranks(metadata) if metadata else {}

@@ -62,13 +62,6 @@ def read(
         Column of the faces table -> column of the given one, such as `{"age_years": "years", "path": "img"}`.
     male, female : str or None
         How the table writes the two genders where they are not words, such as "0" and "1".
-
-    Raises
-    ------
-    FolderError
-        There is no such folder, no table in it, or several.
-    TableError
-        A column is missing, or the genders are not understood.
     """
     if root.name.lower().endswith(TABLE_SUFFIXES) and not root.is_dir():
         root, table = root.parent, root

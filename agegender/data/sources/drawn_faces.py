@@ -95,15 +95,6 @@ def draw_faces(folder: Path, *, face_count: int = FACE_COUNT, image_size: int = 
         Pixels of a side, 32 to 1024.
     seed : int
         The same seed, the same faces.
-
-    Raises
-    ------
-    UsageError
-        A number is out of its range.
-    FolderError
-        `folder` holds something else than drawn faces.
-    OutputError
-        The folder cannot be written to.
     """
     _check_numbers(face_count, image_size, seed)
     plan = _plan(face_count, image_size, seed)
@@ -120,13 +111,7 @@ def draw_faces(folder: Path, *, face_count: int = FACE_COUNT, image_size: int = 
 
 
 def read(root: Path) -> FacesTable:
-    """Return the faces table of a folder of drawn faces.
-
-    Raises
-    ------
-    FolderError
-        The folder is no whole folder of drawn faces.
-    """
+    """Return the faces table of a folder of drawn faces."""
     plan = read_plan(root)
     photos = sorted(path.name for path in root.glob(f"*{PHOTO_ENDING}"))
     if len(photos) != plan["face_count"]:
@@ -141,13 +126,7 @@ def read(root: Path) -> FacesTable:
 
 
 def read_plan(root: Path) -> dict[str, Any]:
-    """Return what `drawing.json` says: seed, count, image size, version and the planted group.
-
-    Raises
-    ------
-    FolderError
-        The folder or the file is missing, or is none of ours.
-    """
+    """Return what `drawing.json` says: seed, count, image size, version and the planted group."""
     try:
         plan = json.loads((root / PLAN_FILE).read_text(encoding="utf-8"))
         if plan["kind"] == SOURCE and isinstance(plan["face_count"], int) and "planted_group" in plan:
@@ -172,13 +151,7 @@ def photo_name(labels: Labels, index: int) -> str:
 
 
 def read_causes(photo: Path) -> Causes:
-    """Return what can be seen in a drawn photo, and which label it shows.
-
-    Raises
-    ------
-    PhotoError
-        The photo has no side files, so it is not drawn or has been moved without them.
-    """
+    """Return what can be seen in a drawn photo, and which label it shows."""
     document = _read_document(photo)
     try:
         coded = np.frombuffer(_beside(photo, ".png").read_bytes(), np.uint8)

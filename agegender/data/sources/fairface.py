@@ -34,22 +34,7 @@ EXPECTED = "fairface_label_train.csv, fairface_label_val.csv and the folders tra
 
 
 def read(root: Path, *, margin: str | None = None, open_range_age_years: float | str | None = None) -> FacesTable:
-    """Return the faces table of a FairFace folder.
-
-    Parameters
-    ----------
-    margin : "025", "125" or None
-        Which of the two published crops to take where both lie in the folder; the tighter one by default.
-    open_range_age_years : number or None
-        The age to give to "more than 70", which has no midpoint; missing by default.
-
-    Raises
-    ------
-    FolderError
-        The folder has not this layout, or has not the margin asked for.
-    TableError
-        A label table that cannot be read or lacks a column.
-    """
+    """Return the faces table of a FairFace folder."""
     listed = list_photos(root)
     labels = _labels(root)
     if not labels:

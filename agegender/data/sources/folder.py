@@ -22,13 +22,7 @@ _FILLERS = frozenset({"age", "aged", "years", "year", "yo", "old", "gender", "se
 
 
 def read(root: Path) -> FacesTable:
-    """Return the faces table of labelled folders.
-
-    Raises
-    ------
-    FolderError
-        No folder name says an age or a gender, or the folder has another layout in which the numbers mean other things.
-    """
+    """Return the faces table of labelled folders."""
     listed = list_photos(root)
     guess = guess_source(root)
     if guess in {"afad", "masked_faces"}:  # there, 111 and 112 are genders and no ages

@@ -152,11 +152,6 @@ def read_label_file(path: Path, needed: Collection[str] = (), *, says: bool = Tr
 
     Empty cells are empty texts. Columns that are the `needed` ones but for case and blanks are called as these; `says`
     what is unusual about the file on stderr.
-
-    Raises
-    ------
-    TableError
-        The file is missing, is no table, or lacks one of the `needed` columns.
     """
     read = read_table(path, what="label table", as_texts=True)
     if says:

@@ -79,11 +79,6 @@ def read(root: Path, *, corrections: bool | str = False, eval: bool | str = Fals
 def answers_of_labels(labels: pd.DataFrame) -> pd.Series:
     """Return the competition's number 0 to 17 of each row, missing where one of its labels is.
 
-    Parameters
-    ----------
-    labels : DataFrame
-        With `mask_age_gender`, or with `mask`, `gender` and `age_class` or `age_years`.
-
     Examples
     --------
     >>> labels = pd.DataFrame({"mask": ["wear", "normal"], "gender": ["male", "female"], "age_years": [54, None]})
@@ -126,21 +121,7 @@ def labels_of_answers(answers: pd.Series) -> pd.DataFrame:
 
 
 def write_answers(predictions: pd.DataFrame, info_csv: Path, out: Path) -> None:
-    """Write the competition's `info.csv` with an answer for each of its photos, in its order.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        `path`, of which the file's name counts, and `predicted_mask_age_gender`, or `predicted_mask`,
-        `predicted_gender` and `predicted_age_class` or `predicted_age_years`.
-    info_csv : Path
-        The competition's own file.
-
-    Raises
-    ------
-    TableError
-        A column is missing, or a photo of `info_csv` has no whole prediction.
-    """
+    """Write the competition's `info.csv` with an answer for each of its photos, in its order."""
     if "path" not in predictions:
         raise TableError("the predictions have no column path, so nobody knows which photo each is of.")
     wanted = read_label_file(info_csv, ("ImageID", "ans"))

@@ -17,13 +17,7 @@ _FOLDERS_WEIGHT = 0.9
 
 
 def recognised_source(root: Path) -> str:
-    """Return the source whose layout a folder has, and say which.
-
-    Raises
-    ------
-    FolderError
-        It has none that is known here, or several alike.
-    """
+    """Return the source whose layout a folder has, and say which."""
     scores = {} if root.is_file() else layout_scores(root)
     if has_labels(root):
         scores["csv_table"] = 1.0

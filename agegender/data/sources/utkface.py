@@ -48,13 +48,7 @@ class NameLabels:
 
 
 def read(root: Path) -> FacesTable:
-    """Return the faces table of a UTKFace folder: one row per photo, also for those that are left out.
-
-    Raises
-    ------
-    FolderError
-        There is no such folder, or no photo in it is named as UTKFace names them.
-    """
+    """Return the faces table of a UTKFace folder: one row per photo, also for those that are left out."""
     listed = list_photos(root, is_photo=_is_photo)
     source = "utkface"
     if is_drawn(root):  # they are named alike, but their maps of causes are no faces, and drawn faces are no photos
