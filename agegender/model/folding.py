@@ -19,7 +19,7 @@ _TRIED_PHOTOS = 1
 
 
 def folded_copy(network: nn.Module, image_size: int) -> nn.Module | None:
-    """Return a copy in evaluation mode with its norms folded; None where nothing folds or the copy answers otherwise."""
+    """Return a copy in evaluation mode with its norms folded; None where nothing folds or it answers otherwise."""
     copied = deepcopy(network).eval()
     if not _fold(copied):
         return None
