@@ -4,7 +4,6 @@
     ├── UsageError            options that cannot work together, or a value out of range
     ├── DataError
     │   ├── FolderError       a folder that is missing, empty or of the wrong kind
-    │   ├── LabelError        a label that cannot be understood
     │   ├── PhotoError        a photo that cannot be read
     │   └── TableError        a table without the columns or values that it needs
     ├── ModelError
@@ -39,10 +38,6 @@ class DataError(AgeGenderError):
 
 class FolderError(DataError):
     """A folder that is missing, empty or of the wrong kind."""
-
-
-class LabelError(DataError):
-    """A label that cannot be understood."""
 
 
 class PhotoError(DataError):

@@ -30,7 +30,7 @@ from agegender.data.datablock import make_dataloaders
 from agegender.data.faces_table import FacesTable, make_table
 from agegender.errors import AgeGenderError
 from agegender.heads import KNOWN_HEADS
-from agegender.photos.finding import find_photos
+from agegender.photos.finding import named_photos
 from agegender.settings import AugmentationSettings, ImageSettings
 
 SIZE = 224
@@ -111,7 +111,7 @@ def _photos_per_second(loader: Iterable[tuple], batches: int) -> float:
 
 
 def _sample(root: Path, batches: int) -> list[Path]:
-    photos = find_photos(root)
+    photos = named_photos([root])
     if len(photos) < 2 * BATCH_SIZE:
         raise AgeGenderError(f"{root} holds {len(photos)} photos; {2 * BATCH_SIZE} are needed.")
     # Whole batches, and one more for validation. A small folder is read several times over.

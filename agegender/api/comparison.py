@@ -100,7 +100,9 @@ def _named(models: Sequence[Any]) -> dict[str, Any]:
         (str(model) if isinstance(model, (str, Path)) else f"{name} {place + 1}") if name in repeated else name
         for place, (name, model) in enumerate(zip(names, models, strict=True))
     ]
-    return dict(zip(unique, models, strict=True))
+    # The same path twice is the same model twice, under two names.
+    numbered = [name if unique.index(name) == place else f"{name} {place + 1}" for place, name in enumerate(unique)]
+    return dict(zip(numbered, models, strict=True))
 
 
 def _name(model: Any, place: int) -> str:

@@ -108,11 +108,6 @@ class Regression:
         return (self.error_column, self.absolute_error_column)
 
     @property
-    def error_order(self) -> str:
-        """The derived column by which rows are worst first."""
-        return self.absolute_error_column
-
-    @property
     def targets(self) -> tuple[Target, ...]:
         """What explanations explain: one number in the unit."""
         more, less = self.words

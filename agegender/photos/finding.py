@@ -62,13 +62,6 @@ def list_photos(root: Path, *, is_photo: Callable[[str], bool] = has_photo_suffi
     return found
 
 
-def find_photos(root: Path) -> list[Path]:
-    """Return the photos below `root` that can be used, sorted by path; folders that cannot be read are passed over."""
-    require_folder(root)
-    usable = [file.path for file in _walk(root.resolve(), "", has_photo_suffix) if file.dropped_because is None]
-    return [root / path for path in sorted(usable)]
-
-
 def named_photos(given: Sequence[Any]) -> list[Any]:
     """Return the photos of a command line or a call, folders replaced by their photos, and each file once.
 

@@ -47,6 +47,13 @@ def test_the_better_model_leads_and_the_difference_is_paired(tables: list[Path])
     assert comparison.pairs["bad"].changes["age"].error_difference.value == pytest.approx(3.0)
 
 
+def test_a_model_named_twice_is_compared_with_itself(tables: list[Path]) -> None:
+    comparison = Comparison([tables[0], tables[0]])
+    assert len(comparison.pairs) == 1
+    (pair,) = comparison.pairs.values()
+    assert pair.changes["age"].error_difference.value == 0.0
+
+
 def test_a_submission_has_one_age_a_line_and_no_header(tmp_path: Path) -> None:
     assert write_submission(table(0.0).sample(frac=1, random_state=1), tmp_path / "predictions.zip") == 80
     with zipfile.ZipFile(tmp_path / "predictions.zip") as archive:

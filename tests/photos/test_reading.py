@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from agegender.errors import FolderError, PhotoError
-from agegender.photos.finding import find_photos, list_photos
+from agegender.photos.finding import list_photos, named_photos
 from agegender.photos.reading import as_photo, decode_photo, read_bytes, read_photo, to_photo
 
 HOLED = {"palette_alpha", "rgba", "grey_alpha", "rgba_webp"}
@@ -143,7 +143,7 @@ def test_ordinary_photos_read_as_pillow_reads_them(kind, options):
 
 @pytest.mark.skipif("AGEGENDER_UTKFACE" not in os.environ, reason="AGEGENDER_UTKFACE names no folder")
 def test_real_photos_read_as_pillow_reads_them():
-    for path in find_photos(Path(os.environ["AGEGENDER_UTKFACE"]))[::500]:
+    for path in named_photos([os.environ["AGEGENDER_UTKFACE"]])[::500]:
         theirs = to_photo(Image.open(path)).astype(int)
         assert np.abs(read_photo(path) - theirs).max() <= 2, path.name
 
@@ -177,7 +177,7 @@ def test_photos_are_found_sorted_without_hidden_files_and_escaping_links(tmp_pat
         ("out", "escapes the folder"),
         ("secret.jpg", "escapes the folder"),
     ]
-    assert find_photos(root) == [root / "a.JPG", root / "again.jpg", root / "b" / "c.png"]
+    assert named_photos([root]) == [root / "a.JPG", root / "again.jpg", root / "b" / "c.png"]
 
 
 def test_a_folder_whose_name_is_no_text_does_not_end_the_search(tmp_path):
@@ -185,7 +185,7 @@ def test_a_folder_whose_name_is_no_text_does_not_end_the_search(tmp_path):
     Path(os.fsdecode(odd)).mkdir()
     for path in (odd + b"/hidden.jpg", os.fsencode(tmp_path / "seen.jpg")):
         Path(os.fsdecode(path)).write_bytes(b"x")
-    assert find_photos(tmp_path) == [tmp_path / "seen.jpg"]
+    assert named_photos([tmp_path]) == [tmp_path / "seen.jpg"]
     assert [file.dropped_because for file in list_photos(tmp_path)] == ["malformed name", None]
 
 
@@ -193,7 +193,7 @@ def test_missing_folder_and_file_in_its_place_are_folder_errors(tmp_path):
     (tmp_path / "file").write_text("x")
     for name, reason in [("none", "no folder"), ("file", "is a file")]:
         with pytest.raises(FolderError, match=reason):
-            find_photos(tmp_path / name)
+            list_photos(tmp_path / name)
 
 
 def test_what_holds_a_photo_becomes_one_and_nothing_else_does(tmp_path: Path) -> None:
