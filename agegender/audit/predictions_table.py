@@ -38,6 +38,7 @@ COLUMN_NAMES = (
     *(name for head in KNOWN_HEADS for name in dict.fromkeys((head.column, *head.prediction_columns))),
     *FORMER_COLUMNS,
 )
+_LONGEST_NAME = 60  # characters of a column in a message
 _ATTRIBUTE = "heads"  # where a table in memory keeps the heads of its file
 _NOTICES = "notices"  # and what was unusual about it
 _RUN = "run_id"  # and which training run its model is from
@@ -152,11 +153,19 @@ def with_errors(rows: pd.DataFrame, heads: Sequence[Head]) -> pd.DataFrame:
 
 def unjudgeable(predictions: pd.DataFrame, heads: Sequence[Head] = ()) -> str:
     """Return what to say of a table in which no row has a label beside its prediction."""
-    pairs = [f"{head.column} and {head.predicted}" for head in dict.fromkeys((*KNOWN_HEADS, *heads))]
+    known = dict.fromkeys((*KNOWN_HEADS, *heads))
+    there = [head for head in known if {head.column, head.predicted} <= set(predictions.columns)]
+    if there:
+        pairs = [f"{head.column} beside {head.predicted}" for head in there]
+        return (
+            f"no row of the predictions table has a usable {' or '.join(pairs)}: all are missing, no numbers, out of "
+            f"range or of no known class."
+        )
+    pairs = [f"{head.column} and {head.predicted}" for head in known]
+    names = [str(name)[:_LONGEST_NAME] for name in predictions.columns[:20]]
     return (
-        f"the predictions table has neither {' nor '.join(pairs)}; its columns are "
-        f"{', '.join(map(str, predictions.columns[:20])) or 'none'}. Map them: "
-        f"--columns {KNOWN_HEADS[0].predicted}=NAME."
+        f"the predictions table has neither {' nor '.join(pairs)}; its columns are {', '.join(names) or 'none'}. Map "
+        f"them: --columns {KNOWN_HEADS[0].predicted}=NAME."
     )
 
 

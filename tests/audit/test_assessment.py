@@ -86,8 +86,10 @@ def test_tables_without_anything_to_judge_are_refused():
     table = simulated_predictions(30)
     with pytest.raises(TableError, match="has no rows"):
         assess(table.iloc[:0])
-    with pytest.raises(TableError, match="neither age_years and predicted_age_years nor gender"):
+    with pytest.raises(TableError, match="no row of the predictions table has a usable age_years beside"):
         assess(table.assign(age_years=np.nan, gender=None))
+    with pytest.raises(TableError, match="neither age_years and predicted_age_years nor gender"):
+        assess(table[["path"]])
     with pytest.raises(TableError, match="no row in the split 'test'"):
         assess(table.assign(split="train"), split="test")
     with pytest.raises(UsageError, match="no split 'exam'"):

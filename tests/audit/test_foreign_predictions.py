@@ -128,6 +128,12 @@ def test_attributes_of_a_foreign_file_are_not_taken_for_ours(tmp_path):
     assert read_predictions(tmp_path / "table.parquet").attrs == {"other": 1}
 
 
+def test_columns_that_are_there_and_hold_nothing_usable_are_told_from_absent_ones():
+    table = pd.DataFrame({"age_years": [-5.0, None], "predicted_age_years": [3.0, 4.0]})
+    with pytest.raises(TableError, match="no row of the predictions table has a usable age_years beside"):
+        assess(table)
+
+
 @pytest.mark.parametrize("count", [1, 200])
 def test_a_table_in_which_all_rows_are_alike_is_judged(count):
     table = pd.concat([simulated_predictions(1)] * count)
