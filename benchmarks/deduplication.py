@@ -36,7 +36,7 @@ from twin_rivals import image_hash, numpy_pairs, pair_loop, popcount_loop
 
 from agegender.data.twins import distinct_near_pairs, near_pairs
 from agegender.errors import AgeGenderError
-from agegender.photos.finding import find_photos
+from agegender.photos.finding import named_photos
 from agegender.photos.hashing import fingerprint_files, hash_numbers
 
 RADIUS = 5
@@ -72,7 +72,7 @@ def processor_seconds() -> float:
 
 def measure(root: Path, *, quick: bool) -> dict:
     """Return seconds of both ways, round by round, on the same photos."""
-    photos = find_photos(root)
+    photos = named_photos([root])
     if quick:
         chosen = np.random.default_rng(0).permutation(len(photos))[:QUICK_PHOTOS]
         photos = [photos[number] for number in sorted(chosen)]
@@ -113,7 +113,7 @@ def measure(root: Path, *, quick: bool) -> dict:
 def cut_chips(folder: Path) -> None:
     """Cut every drawn face at many places, so that there are as many photos as a study has, and of their size."""
     generator = np.random.default_rng(0)
-    photos = [cv2.imread(str(photo)) for photo in find_photos(folder)]
+    photos = [cv2.imread(str(photo)) for photo in named_photos([folder])]
     for number in range(QUICK_PHOTOS - len(photos)):
         photo = photos[number % len(photos)]
         side = int(min(photo.shape[:2]) * generator.uniform(0.6, 1))

@@ -27,7 +27,7 @@ from photo_benchmark import run
 
 from agegender.errors import AgeGenderError, PhotoError
 from agegender.photos.face_detection import FaceBox, HaarDetector, face_square
-from agegender.photos.finding import find_photos
+from agegender.photos.finding import named_photos
 from agegender.photos.reading import read_photo
 
 SCENE = (800, 1000)  # height and width in pixels
@@ -84,7 +84,7 @@ def measure(root: Path, *, quick: bool) -> dict:
 
 
 def read_some(root: Path, count: int, generator: np.random.Generator) -> list[np.ndarray]:
-    paths = find_photos(root)
+    paths = named_photos([root])
     photos = []
     for number in generator.permutation(len(paths))[:count]:
         with suppress(PhotoError):
