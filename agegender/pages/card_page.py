@@ -160,7 +160,9 @@ def _caveats(content: ReportContent) -> list[str]:
     assessment = content.assessment
     caveats = ["Labels count as the truth here, and some are wrong.", *assessment.notices]
     if assessment.judged_split != "test":
-        caveats.append("It was not judged on photos kept aside, so the figures may flatter.")
+        known = "It was not judged on photos kept aside, so the figures may flatter."
+        unknown = "Whether the model was trained on these photos isn't known; if it was, the figures flatter."
+        caveats.append(known if content.card else unknown)
     without = [head for head in content.regressions if not assessment.has(head.column, *head.interval_columns)]
     return caveats + [f"Its {head.title}s come without intervals." for head in without]
 
