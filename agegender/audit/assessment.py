@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from agegender.audit import grouping
 from agegender.audit.chalearn import chalearn_beside_chance
 from agegender.audit.chance import FAMILY_SHARES, Ledger
+from agegender.audit.dependence import clusters_of
 from agegender.audit.findings import Finding, find, too_many_values, untold
 from agegender.audit.grouping import Grouping
 from agegender.audit.groups import Group, GroupResult, compare_groups
@@ -97,6 +98,11 @@ class Assessment:
     def judged(self) -> pd.DataFrame:
         """The rows that every figure without another name is about."""
         return self.splits.get(self.judged_split, self.rows).reset_index(drop=True)
+
+    @cached_property
+    def clusters(self) -> NDArray[np.int64] | None:
+        """Which judged rows hang together (a person, twins, a photo named twice); None where all stand alone."""
+        return clusters_of(self.judged)
 
     @cached_property
     def training(self) -> pd.DataFrame | None:

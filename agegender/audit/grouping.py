@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from agegender.audit.dependence import TIES
 from agegender.errors import TableError
 from agegender.heads.age_bands import AGE_GROUPS, with_age_group
 
@@ -23,7 +24,7 @@ SMALLEST_RANKED_GROUP = 30  # below this an interval is so wide that a rank woul
 LABEL_COLUMNS = ("gender", "ethnicity", "age_group", "expression", "mask", "source")
 CROSSED_COLUMNS = ("gender", "ethnicity", "age_group")
 TITLES = {"gender": "gender label", "age_group": "age"}
-_NO_GROUPS = {"path", "subject_id", "split", "file_sha512", "phash", "dropped_because", "fold", "root"}
+_NO_GROUPS = {*TIES, "split", "phash", "dropped_because", "fold", "root"}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from agegender.audit.dependence import TIES, dependence_words
 from agegender.errors import TableError, UsageError, did_you_mean
 from agegender.heads import (
     FORMER_COLUMNS,
@@ -34,7 +35,7 @@ from agegender.writing import plain, replaced_file
 TEXTS = ("path", "source", "ethnicity", "expression", "mask", "split")
 # What a foreign column can be mapped to: `report --columns OURS=THEIRS`.
 COLUMN_NAMES = (
-    *TEXTS,
+    *dict.fromkeys((*TEXTS, *TIES)),
     *(name for head in KNOWN_HEADS for name in dict.fromkeys((head.column, *head.prediction_columns))),
     *FORMER_COLUMNS,
 )
@@ -44,7 +45,7 @@ _NOTICES = "notices"  # and what was unusual about it
 _RUN = "run_id"  # and which training run its model is from
 _OF_THE_FILE = (_ATTRIBUTE, _NOTICES, _RUN)
 _LONGEST_RUN = 32  # letters
-_OUR_MANNER = re.compile(r"predicted_.+|.+_probability_.+|.+_(low|high)_.+|subject_id")
+_OUR_MANNER = re.compile(r"predicted_.+|.+_probability_.+|.+_(low|high)_.+|subject_id|twin_cluster")
 
 
 def read_predictions(path: str | Path) -> pd.DataFrame:
@@ -141,7 +142,7 @@ def complete_predictions(
         notices += _missing_words(rows, head)
     if any(rows[head.column].notna().any() for head in filled if isinstance(head, Regression) and head.has_bands):
         rows = with_age_group(rows.drop(columns="age_group", errors="ignore"))
-    return rows, own, (*notices, *_repeated_words(rows, own))
+    return rows, own, (*notices, *dependence_words(rows, own))
 
 
 def with_errors(rows: pd.DataFrame, heads: Sequence[Head]) -> pd.DataFrame:
@@ -193,23 +194,6 @@ def _with_our_spelling(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         return table, []
     pairs = ", ".join(f"{theirs!r} as {ours}" for theirs, ours in renamed)
     return table, [f"columns were read by another name: {pairs}."]
-
-
-def _repeated_words(rows: pd.DataFrame, heads: Sequence[Head]) -> list[str]:
-    """Say how many rows are about a photo that another row is about too."""
-    too_narrow = "Each row counts, so intervals are too narrow: keep one row per photo."
-    paths = rows["path"].dropna()
-    again = paths[paths.duplicated(keep=False)]
-    if len(again):
-        photos = again.value_counts()
-        which = f"one photo, {photos.index[0]}" if len(photos) == 1 else f"only {len(photos):,} photos"
-        most = "" if len(photos) == 1 else f" ({photos.index[0]}: {int(photos.iloc[0]):,} times)"
-        return [f"{len(again):,} rows name {which}{most}. {too_narrow}"]
-    finely = [name for head in heads for name in head.number_columns if (rows[name] % 1 > 0).any()]
-    if len(paths) or not finely:
-        return []  # without paths, rows of round numbers may well be equal and about different people
-    copies = int(rows.duplicated(keep="first").sum())
-    return [f"{copies:,} rows are exact copies of other rows. {too_narrow}"] if copies else []
 
 
 def _texts(rows: pd.DataFrame, name: str) -> pd.Series:
