@@ -1,0 +1,195 @@
+"""Is what agegender claims true? Simulations with known answers, beside what people use instead.
+
+    python benchmarks/truth.py [--quick] [--data UTKFace] [--only ROW ...] [--trials N] [--seed N] [--jobs 2] [--json]
+
+Every row is a promise: how often nothing is claimed where there is nothing, how often a planted gap is found, how often
+an interval holds the truth. The full run writes `truth.md` (the table), `truth.svg` and `truth.json` to `--out`; each
+row is stored as soon as it ends, and one that is stored with the same seed, trials, labels and code is not run again,
+so an interrupted run goes on where it was. `--quick` and `--trials` write only where `--out` says so. `ratio` is how
+many times as many audits raise a false alarm beyond age with Welch's tests and Holm's correction as with ours (one
+audit added to both).
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is loaded: trials run side by side instead
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from loky import get_reusable_executor
+from truth_rows import ROWS, Row
+from truth_tables import Labels
+
+from agegender.audit.estimates import wilson
+from agegender.writing import plain, replaced_file, to_json
+
+ROOT = Path(__file__).parents[1]
+WORDS = {True: "holds", False: "**fails**", None: "no promise"}
+_CHUNKS = 4  # per process, so that both end at about the same time
+
+
+def run_trials(row: Row, labels: Labels, numbers: Sequence[int], seed: int) -> tuple[list[dict[str, float]], float]:
+    """Return the figures of some trials of a row, and the processor seconds that they took."""
+    started, figures = time.process_time(), []
+    for number in numbers:
+        generator = np.random.default_rng([seed, zlib.crc32(row.name.encode()), number])
+        figures.append(row.trial(generator, labels, number))
+    return figures, time.process_time() - started
+
+
+def run_row(row: Row, labels: Labels, trials: int, seed: int, jobs: int) -> dict[str, Any]:
+    """Return what became of a row: the means of its figures, of how many trials, and whether its promise holds."""
+    if jobs == 1:
+        parts = [run_trials(row, labels, range(trials), seed)]
+    else:
+        pool = get_reusable_executor(max_workers=jobs)
+        starts = range(min(trials, jobs * _CHUNKS))
+        waiting = [pool.submit(run_trials, row, labels, range(trials)[start :: len(starts)], seed) for start in starts]
+        parts = [one.result() for one in waiting]
+    figures = [one for part, _ in parts for one in part]
+    names = list(dict.fromkeys(name for one in figures for name in one))
+    known = {name: [one[name] for one in figures if np.isfinite(one.get(name, np.nan))] for name in names}
+    means = {name: float(np.mean(values)) for name, values in known.items() if values}
+    return {
+        "title": row.title,
+        "promise": row.promise,
+        "holds": None if row.holds is None else bool(row.holds(means, trials)),
+        "trials": trials,
+        "means": means,
+        "counts": {name: len(values) for name, values in known.items()},
+        "processor_seconds": sum(seconds for _, seconds in parts),
+    }
+
+
+def run(rows: Sequence[Row], options: argparse.Namespace) -> Iterator[tuple[Row, dict[str, Any]]]:
+    """Yield every row with what became of it, from the store where it stands there already."""
+    labels = Labels.of_names(options.data) if options.data else Labels.of_counts()
+    stored = _stored(options.out)
+    for row in rows:
+        trials = options.trials or (row.quick_trials if options.quick else row.trials)
+        circumstances = {
+            "seed": options.seed,
+            "trials": trials,
+            "labels": "real names" if options.data else "counts",
+            "code": _digest(),
+        }
+        before = stored.get(row.name, {})
+        if all(before.get(name) == value for name, value in circumstances.items()):
+            yield row, before
+            continue
+        yield row, run_row(row, labels, trials, options.seed, options.jobs) | circumstances
+
+
+def text_table(results: dict[str, dict[str, Any]]) -> str:
+    """Return the Markdown tables, a heading for each part."""
+    lines, rows = [], {row.name: row for row in ROWS}
+    for part in dict.fromkeys(row.part for row in ROWS if row.name in results):
+        shown = {name: one for name, one in results.items() if rows[name].part == part}
+        others = list(dict.fromkeys(name for one in shown.values() for name in one["means"] if name != "ours"))
+        lines += [f"## {part}", "", f"| row | promise | trials | agegender | | {' | '.join(others)} |"]
+        lines += ["|---|---|---|---|---|" + "---|" * len(others)]
+        for name, one in shown.items():
+            cells = [_share(one, other) for other in others]
+            head = [f"`{name}`: {one['title']}", one["promise"], str(one["trials"]), _share(one, "ours", has_ends=True)]
+            lines.append(f"| {' | '.join([*head, WORDS[one['holds']], *cells])} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _share(one: dict[str, Any], name: str, *, has_ends: bool = False) -> str:
+    if name not in one["means"]:
+        return ""
+    value, count = one["means"][name], one["counts"][name]
+    words = f"{100 * value:.1f} %"
+    if has_ends:
+        low, high = wilson([value * count], [count])
+        words += f" ({100 * low[0]:.0f} to {100 * high[0]:.0f})"
+    return words if count == one["trials"] else f"{words} of {count}"
+
+
+def document_of(results: dict[str, dict[str, Any]], options: argparse.Namespace) -> dict[str, Any]:
+    """Return the one JSON document."""
+    conditional = results.get("conditional_null")
+    ratio = None
+    if conditional:
+        n, means = conditional["trials"], conditional["means"]
+        ratio = (n * means["Welch, Holm"] + 1) / (n * means["ours"] + 1)
+    return {
+        "benchmark": "truth",
+        "ratio": ratio,
+        "seed": options.seed,
+        "processor_minutes": sum(one["processor_seconds"] for one in results.values()) / 60,
+        "failed": [name for name, one in results.items() if one["holds"] is False],
+        "rows": results,
+    }
+
+
+def write(folder: Path, results: dict[str, dict[str, Any]], options: argparse.Namespace) -> None:
+    """Write what is known so far, rows of an earlier run that were not asked for included."""
+    folder.mkdir(parents=True, exist_ok=True)
+    together = {**_stored(folder), **results}
+    every = {row.name: together[row.name] for row in ROWS if row.name in together}
+    with replaced_file(folder / "truth.json") as temporary:
+        temporary.write_text(to_json(document_of(every, options)) + "\n", encoding="utf-8")
+    with replaced_file(folder / "truth.md") as temporary:
+        temporary.write_text(f"{_HEAD}\n{text_table(every)}", encoding="utf-8")
+
+
+_HEAD = """# Is what the reports claim true?
+
+Written by `python benchmarks/truth.py`, which says what each row is; how they were measured stands in
+[experiments.md](experiments.md). Shares are of trials, with Wilson's 95 % interval. A share of false claims fails only
+where it exceeds what a true 5 % makes in 95 of 100 cases (27 of 400, 15 of 200, 9 of 100).
+"""
+
+
+def _stored(folder: Path | None) -> dict[str, dict[str, Any]]:
+    place = folder / "truth.json" if folder else None
+    return json.loads(place.read_text(encoding="utf-8"))["rows"] if place and place.is_file() else {}
+
+
+def _digest() -> str:
+    """Return a digest of all code that a trial can reach."""
+    files = [*sorted((ROOT / "agegender").rglob("*.py")), *sorted((ROOT / "benchmarks").glob("truth*.py"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+
+
+def main() -> int:
+    names = [row.name for row in ROWS]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a few trials of every row, within a minute")
+    parser.add_argument("--data", type=Path, metavar="UTKFACE", help="take labels from the names of these photos")
+    parser.add_argument("--only", nargs="+", choices=names, metavar="ROW", help=f"some of {', '.join(names)}")
+    parser.add_argument("--trials", type=int, help="of every row, instead of its own number")
+    parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=2, help="processes (2)")
+    parser.add_argument("--out", type=Path, help="where to write (docs in a full run, else nowhere)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args()
+    if options.out is None and not (options.quick or options.trials):
+        options.out = ROOT / "docs"
+    chosen = [row for row in ROWS if not options.only or row.name in options.only]
+    results: dict[str, dict[str, Any]] = {}
+    for row, found in run(chosen, options):
+        results[row.name] = plain(found)
+        said = f"{row.name}: {100 * found['means']['ours']:.1f} % of {found['trials']}, {WORDS[found['holds']]}"
+        print(f"{said} ({found['processor_seconds']:.0f} s)", file=sys.stderr)
+        if options.out:
+            write(options.out, results, options)
+    print(to_json(document_of(results, options)) if options.json else text_table(results))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
