@@ -74,7 +74,7 @@ def random_model(device: str, size: int = 224) -> Predictor:
     network = make_network("resnet34", HEADS, ages, image_size=size).eval()
     place = choose_device(device)
     card = {"name": "random", **network_entries(HEADS, image, ages, "resnet34")}
-    return Predictor(network, card, device=place, precision=choose_precision("auto", place))
+    return Predictor.of_network(network, card, device=place, precision=choose_precision("auto", place))
 
 
 def stock_classifier(network: torch.nn.Module, head: int, device: torch.device) -> Any:

@@ -21,7 +21,8 @@ from agegender.explanation.second_opinions import SecondOpinions, last_spatial_l
 from agegender.explanation.trust import untrained_copy
 from agegender.heads import Head, Target
 from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE
-from agegender.model.predictor import Predictor, head_scores
+from agegender.model.predictor import Predictor
+from agegender.model.torch_runtime import TorchRuntime, head_scores
 from agegender.photos.face_detection import HaarDetector
 from agegender.photos.reading import read_photo
 from agegender.progress import say, track
@@ -160,7 +161,10 @@ def explain_photos(
 
 def explainer_of(model: Predictor, settings: LimeSettings) -> LimeExplainer:
     """Return an explainer of every head of a model, with its untrained copy for the sanity check."""
-    untrained = Predictor(untrained_copy(model.network), model.card, device=model.device, precision=model.precision)
+    ours = model.in_torch
+    untrained = TorchRuntime(
+        untrained_copy(ours.network), model.heads, model.image, device=ours.device, precision=ours.precision
+    )
     return LimeExplainer(model.score_images, targets_of(model), settings, untrained.score_images)
 
 

@@ -205,7 +205,7 @@ class Model(Predictor):
                 if run.state_file.is_file() and not isinstance(error, AgeGenderError):
                     say(f"{run.folder} keeps every whole epoch: {resume_words(run.folder)}")
             raise
-        model = cls(trained.predictor.network, trained.predictor.card, device=str(trained.predictor.device))
+        model = cls(trained.predictor.runtime, trained.predictor.card)
         model.faces, model.history = Faces._of(faces), trained.history
         model.predictions, model.learner = trained.predictions, trained.learner
         model._run = run
@@ -269,7 +269,7 @@ class Model(Predictor):
                 "a Learner of one's own does not say what its outputs mean: name heads=[…] in their order."
             )
         predictor = predictor_from_learner(learner, heads=tuple(known), image_size=image_size, name=name)
-        model = cls(predictor.network, predictor.card, device=str(predictor.device))
+        model = cls(predictor.runtime, predictor.card)
         model.learner = learner
         return model
 

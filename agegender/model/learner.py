@@ -330,7 +330,7 @@ def predictor_from_learner(
         described = [head_to_dict(head) for head in heads]
         entries = {"body": type(learner.model).__name__, "heads": described, "image": asdict(image)}
     card = {"name": name, **entries, "agegender_version": VERSION, "calibration": {}}
-    return Predictor(network, card, device=device, precision=precision)
+    return Predictor.of_network(network, card, device=device, precision=precision)
 
 
 class OutputsOfHeads(nn.Module):

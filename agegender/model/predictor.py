@@ -1,5 +1,6 @@
 """A trained model in use: photos in, predictions out, as training saw photos and calibrated as the card says.
 
+What runs the network is a `Runtime`, torch's or onnxruntime's; everything around it is here, once, and knows neither.
 Threads read and fit photos while the network works on others. One bad photo never stops a run: its row stays empty, and
 the reason is given.
 """
@@ -9,46 +10,47 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from agegender.data.faces_table import FacesTable
-from agegender.data.normalisation import Normalisation
 from agegender.errors import FolderError, PhotoError
-from agegender.heads import Classification, Head, head_to_dict
-from agegender.model.checkpoint import load_network
-from agegender.model.folding import folded_copy, state_of
+from agegender.heads import head_to_dict
 from agegender.model.model_folder import heads_of, image_of
-from agegender.model.network import decode
-from agegender.model.precision import autocast, choose_device, choose_precision
 from agegender.photos.face_detection import FaceDetector, crop_largest_face, make_detector
 from agegender.photos.reading import as_photo
 from agegender.photos.reading_ahead import read_ahead
 from agegender.photos.warping import fit_square
 from agegender.progress import say, track
 
+if TYPE_CHECKING:
+    import torch
+
+    from agegender.model.torch_runtime import TorchRuntime
+
 BATCH_SIZE = 64
 LARGEST_FULL_BATCH_PIXELS = 320
 READING_THREADS = 2
-FOLDED_FROM = 16  # photos in a call; for fewer, folding takes longer than it saves
+
+
+class Runtime(Protocol):
+    """What runs a network."""
+
+    def answers(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """Return what each head's `columns` takes of fitted photos, uint8 (N, S, S, 3)."""
 
 
 class Predictor:
-    """A network, its card, and the device that it runs on.
+    """A network that is ready to run, and its card.
 
     Parameters
     ----------
-    network : nn.Module
-        Normalised images, float (N, 3, S, S), to a tuple of raw tensors, one per head of the card.
+    runtime : Runtime
     card : dict
         As in `model.json`; it needs `heads` and `image`, and `calibration` where there is one.
-    device, precision : str
-        As the commands take them.
     detector_file : Path, optional
         YuNet's, for a model whose training photos it cropped.
 
@@ -57,28 +59,27 @@ class Predictor:
     heads : tuple of Head
     image : ImageSettings
         How photos are brought to the network.
-    precision, scoring_precision : str
-        "fp32", "fp16" or "bf16", for predictions and for `score_images`.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
+    def __init__(self, runtime: Runtime, card: dict[str, Any], *, detector_file: Path | None = None) -> None:
+        self.runtime, self.card, self._detector_file = runtime, card, detector_file
+        self.image, self.heads = image_of(card), heads_of(card)
+
+    @classmethod
+    def of_network(
+        cls,
+        network: torch.nn.Module,
         card: dict[str, Any],
         *,
         device: str | torch.device = "auto",
         precision: str = "auto",
         detector_file: Path | None = None,
-    ) -> None:
-        self.card, self.device, self._detector_file = card, choose_device(str(device)), detector_file
-        # A prediction should not depend on the batch it came in, so it is made in fp32 unless another precision is
-        # asked for; explanations average over hundreds of runs and may take the fastest.
-        self.precision = "fp32" if precision == "auto" else precision
-        self.scoring_precision = choose_precision(precision, self.device)
-        self.image, self.heads = image_of(card), heads_of(card)
-        self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
-        self._folded: tuple[tuple[float, ...], nn.Module] | None = None
-        self._normalisation = Normalisation(self.image.mean, self.image.std).to(self.device)
+    ) -> Self:
+        """Take a network in torch; see `TorchRuntime`."""
+        from agegender.model.torch_runtime import TorchRuntime
+
+        runtime = TorchRuntime(network, heads_of(card), image_of(card), device=device, precision=precision)
+        return cls(runtime, card, detector_file=detector_file)
 
     @classmethod
     def load(
@@ -93,10 +94,45 @@ class Predictor:
         UsageError
             There is no such device, or it cannot do that precision, or the detector's file is missing.
         """
+        from agegender.model.checkpoint import load_network
+
         network, card = load_network(folder)
-        predictor = cls(network, card, device=device, precision=precision, detector_file=detector_file)
+        predictor = cls.of_network(network, card, device=device, precision=precision, detector_file=detector_file)
         _ = predictor.detector  # that its file is missing is said now, and not at the first photo
         return predictor
+
+    @property
+    def in_torch(self) -> TorchRuntime:
+        """The network in torch."""
+        from agegender.model.torch_runtime import TorchRuntime
+
+        assert isinstance(self.runtime, TorchRuntime)
+        return self.runtime
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """The network in torch, on its device."""
+        return self.in_torch.network
+
+    @property
+    def device(self) -> torch.device:
+        """What the network in torch runs on."""
+        return self.in_torch.device
+
+    def score_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Return what explanations explain, uncalibrated.
+
+        Parameters
+        ----------
+        images : Tensor, uint8 (N, 3, S, S)
+
+        Returns
+        -------
+        Tensor, float32 (N, K), on the model's device
+            A column for each of the heads' `targets`: a number in the head's unit; the log-odds of the second of two
+            classes (for gender: female); of more classes the log-odds of each.
+        """
+        return self.in_torch.score_images(images)
 
     @cached_property
     def detector(self) -> FaceDetector | None:
@@ -117,41 +153,9 @@ class Predictor:
             return photo
         return crop_largest_face(photo, self.detector, self.image.crop_margin)
 
-    def raw_outputs(self, images: Tensor, precision: str) -> tuple[Tensor, ...]:
-        """Return the network's raw outputs, one float32 tensor per head, of images, uint8 (N, 3, S, S)."""
-        with torch.inference_mode(), autocast(precision, self.device):
-            network = self._scoring_network() if len(images) >= FOLDED_FROM else self.network
-            raw = network(self._normalisation.normalise(images.to(self.device)))
-        return tuple(values.float() for values in raw)
-
-    def _scoring_network(self) -> nn.Module:
-        """Return the network with its norms folded, made anew when somebody has trained it further."""
-        if self.network.training:
-            return self.network
-        state = state_of(self.network)
-        if self._folded is None or self._folded[0] != state:
-            self._folded = state, folded_copy(self.network, self.image.size) or self.network
-        return self._folded[1]
-
-    def score_images(self, images: Tensor) -> Tensor:
-        """Return what explanations explain, uncalibrated.
-
-        Parameters
-        ----------
-        images : Tensor, uint8 (N, 3, S, S)
-
-        Returns
-        -------
-        Tensor, float32 (N, K), on the model's device
-            A column for each of the heads' `targets`: a number in the head's unit; the log-odds of the second of two
-            classes (for gender: female); of more classes the log-odds of each.
-        """
-        outputs = self.raw_outputs(images, self.scoring_precision)
-        return torch.cat([head_scores(head, raw) for head, raw in zip(self.heads, outputs, strict=True)], dim=1)
-
     def predict_images(self, images: NDArray[np.uint8]) -> pd.DataFrame:
         """Predict fitted photos, uint8 (N, S, S, 3) as `fit_photo` returns them; see `columns`."""
-        return self.columns(self._raw_in_batches(images))
+        return self.columns(self._answers(images))
 
     def predict_photos(
         self, photos: Sequence[Any], *, crops: bool = False, label: str = "predicting"
@@ -172,8 +176,8 @@ class Predictor:
         problems : dict of int to str
             The row numbers of those photos, and why.
         """
-        raw, problems = self._raw_of_photos(photos, crops=crops, label=label)
-        return self._placed(raw, problems, len(photos)), problems
+        answers, problems = self._answers_of_photos(photos, crops=crops, label=label)
+        return self._placed(answers, problems, len(photos)), problems
 
     def predict_faces(self, faces: FacesTable, *, split: str = "all", calibrates: bool = False) -> pd.DataFrame:
         """Return the predictions table of the kept faces.
@@ -202,30 +206,29 @@ class Predictor:
         rows = rows.reset_index(drop=True)
         paths = [faces.photo_path(path) for path in rows["path"]]
         # A table of crops holds faces as the model knows them; any other's photos are cut as training cut them.
-        raw, problems = self._raw_of_photos(paths, crops=faces.notes.get("crop", "none") == "none")
+        answers, problems = self._answers_of_photos(paths, crops=faces.notes.get("crop", "none") == "none")
         first_problem = next(iter(problems.values()), "")
-        if not raw:
+        if not answers:
             raise FolderError(f"none of the {len(paths)} photos in {faces.root} can be read: {first_problem}")
         if problems:
             say(f"left out {len(problems)} unreadable photos, first: {first_problem}")
         if calibrates:
             self.card["calibration"] = {}
-            uncalibrated = pd.concat([rows, self._placed(raw, problems, len(rows))], axis=1)
+            uncalibrated = pd.concat([rows, self._placed(answers, problems, len(rows))], axis=1)
             self.card["calibration"] = self._calibration(uncalibrated[uncalibrated["split"] == "valid"])
-        predictions = pd.concat([rows, self._placed(raw, problems, len(rows))], axis=1)
+        predictions = pd.concat([rows, self._placed(answers, problems, len(rows))], axis=1)
         predictions = predictions.drop(index=list(problems)).reset_index(drop=True)
         predictions.attrs["heads"] = [head_to_dict(head) for head in self.heads]  # what columns alone do not tell
         if self.card.get("run_id"):
             predictions.attrs["run_id"] = str(self.card["run_id"])
         return predictions
 
-    def columns(self, raw: Sequence[Tensor]) -> pd.DataFrame:
-        """Return raw outputs on the CPU, one per head, as the `prediction_columns` of each, calibrated by the card."""
+    def columns(self, answers: Sequence[NDArray[np.float32]]) -> pd.DataFrame:
+        """Return answers, one array per head, as the `prediction_columns` of each, calibrated by the card."""
         calibration = self.card.get("calibration") or {}
         filled: dict[str, Any] = {}
-        for head, values in zip(self.heads, raw, strict=True):
-            outputs = values if isinstance(head, Classification) else decode(head, values)
-            filled |= head.columns(outputs.numpy(), calibration.get(head.name))
+        for head, values in zip(self.heads, answers, strict=True):
+            filled |= head.columns(values, calibration.get(head.name))
         return pd.DataFrame(filled)
 
     def _calibration(self, rows: pd.DataFrame) -> dict[str, Any]:
@@ -233,11 +236,11 @@ class Predictor:
         entries = {head.name: head.calibrate(rows) for head in self.heads if head.column in rows}
         return {name: entry for name, entry in entries.items() if entry}
 
-    def _raw_of_photos(
+    def _answers_of_photos(
         self, photos: Sequence[Any], *, crops: bool, label: str = "predicting"
-    ) -> tuple[tuple[Tensor, ...], dict[int, str]]:
-        """Return raw outputs of the photos that can be read, and why each other one cannot."""
-        raw: list[tuple[Tensor, ...]] = []
+    ) -> tuple[tuple[NDArray[np.float32], ...], dict[int, str]]:
+        """Return answers to the photos that can be read, and why each other one cannot."""
+        answers: list[tuple[NDArray[np.float32], ...]] = []
         problems: dict[int, str] = {}
         images: list[NDArray[np.uint8]] = []
         fitted = read_ahead(partial(self._fitted, crops=crops), photos, threads=READING_THREADS)
@@ -247,9 +250,9 @@ class Predictor:
             else:
                 images.append(image)
             if len(images) == BATCH_SIZE or (images and place == len(photos) - 1):
-                raw.append(self._raw_in_batches(np.stack(images)))
+                answers.append(self._answers(np.stack(images)))
                 images = []
-        return tuple(torch.cat(parts) for parts in zip(*raw, strict=True)), problems
+        return tuple(np.concatenate(parts) for parts in zip(*answers, strict=True)), problems
 
     def _fitted(self, item: Any, *, crops: bool) -> NDArray[np.uint8] | PhotoError:
         try:
@@ -258,29 +261,18 @@ class Predictor:
         except PhotoError as error:
             return error
 
-    def _raw_in_batches(self, images: NDArray[np.uint8]) -> tuple[Tensor, ...]:
-        """Return raw outputs on the CPU, one tensor per head, of any number of fitted photos, uint8 (N, S, S, 3)."""
-        channels_first = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    def _answers(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """Return answers, one array per head, to any number of fitted photos, uint8 (N, S, S, 3)."""
         # Large photos in small batches: 64 of 2048 pixels would take gigabytes.
         size = max(1, round(BATCH_SIZE * min(1.0, (LARGEST_FULL_BATCH_PIXELS / self.image.size) ** 2)))
-        batches = [self.raw_outputs(batch, self.precision) for batch in channels_first.split(size)]
-        return tuple(torch.cat(parts).cpu() for parts in zip(*batches, strict=True))
+        batches = [self.runtime.answers(images[start : start + size]) for start in range(0, len(images), size)]
+        return tuple(np.concatenate(parts) for parts in zip(*batches, strict=True))
 
-    def _placed(self, raw: Sequence[Tensor], problems: dict[int, str], row_count: int) -> pd.DataFrame:
+    def _placed(self, answers: Sequence[NDArray[np.float32]], problems: dict[int, str], row_count: int) -> pd.DataFrame:
         """Return the columns with `row_count` rows, those of unread photos missing."""
-        if not raw:
+        if not answers:
             names = [name for head in self.heads for name in head.prediction_columns]
             return pd.DataFrame(np.nan, index=range(row_count), columns=names)
-        columns = self.columns(raw)
+        columns = self.columns(answers)
         columns.index = pd.Index([place for place in range(row_count) if place not in problems])
         return columns.reindex(range(row_count))
-
-
-def head_scores(head: Head, raw: Tensor) -> Tensor:
-    """Return one head's scores, float32 (N, k), one column for each of its `targets`."""
-    if not isinstance(head, Classification):
-        return decode(head, raw)[:, None]
-    if head.is_binary:
-        return raw[:, 1:2] - raw[:, 0:1]
-    log_probabilities = raw.log_softmax(dim=1)
-    return log_probabilities - torch.log1p(-log_probabilities.exp().clamp(max=1 - 1e-6))

@@ -112,7 +112,7 @@ def train_network(
     card = training_entries(faces, plan) | network_entries(heads, plan.image, statistics, plan.body)
     card |= {"run_id": new_run_id() if run is None else run.run_id}
     card |= {"precision": precision, "memory_layout": layout, "device": device.type, "best_epoch": result.best_epoch}
-    predictor = Predictor(network, card, device=device)
+    predictor = Predictor.of_network(network, card, device=device)
     predictions = predictor.predict_faces(faces, calibrates=True)
     metrics = evaluation_metrics(predictions, heads)
     card["metrics"] = {

@@ -52,7 +52,7 @@ def toy_predictor(heads) -> Predictor:
     statistics = {head.name: Statistics(35.0, 20.0) for head in heads if head.kind == "regression"}
     card = {"name": "toy", **network_entries(heads, IMAGE, statistics, "resnet18")}
     network = make_network("resnet18", heads, statistics, image_size=IMAGE.size)
-    return Predictor(network, card, device=torch.device("cpu"), precision="fp32")
+    return Predictor.of_network(network, card, device=torch.device("cpu"), precision="fp32")
 
 
 @pytest.fixture(scope="module")

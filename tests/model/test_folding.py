@@ -31,7 +31,7 @@ def seen_network(body: str, size: int = 64) -> FaceNetwork:
 
 def predictor_of(network: nn.Module, size: int = 64) -> Predictor:
     card = {"name": "folded", **network_entries(HEADS, ImageSettings(size=size), STATISTICS, "resnet18")}
-    return Predictor(network, card, device="cpu", precision="fp32")
+    return Predictor.of_network(network, card, device="cpu", precision="fp32")
 
 
 @pytest.mark.parametrize("body", ["resnet18", "resnet50", "mobilenetv3_small_050"])
