@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 from agegender.console import Result, command_parser, execute
 from agegender.errors import UsageError
-from agegender.options import add_folder_option, add_no_faces_option, add_split_option
+from agegender.options import (
+    add_folder_option,
+    add_images_option,
+    add_no_faces_option,
+    add_split_option,
+    check_images_folder,
+)
+from agegender.settings import REPORT_BYTES
+from agegender.writing import check_space
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         help="a model folder or a predictions table; the first is the baseline",
     )
+    add_images_option(parser)
     add_split_option(parser, "rows to compare (default: test)")
     parser.add_argument(
         "--out",
@@ -60,9 +69,12 @@ def run(options: argparse.Namespace) -> Result:
     """Compare, and write the page and the submission."""
     if len(options.models) == 1 and options.submission is None:
         raise UsageError("one model alone cannot be compared: name a second one, or ask for --submission FILE.")
+    check_images_folder(options.images)
+    if len(options.models) > 1:
+        check_space(options.out or options.reports_dir, REPORT_BYTES, "a comparison")
     from agegender.api.comparison import Comparison
 
-    comparison = Comparison(options.models, split=options.split)
+    comparison = Comparison(options.models, split=options.split, images=options.images)
     document = comparison.to_dict()
     lines = [_board_text(comparison.board)]
     for name, pair in comparison.pairs.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agegender.console import Result, command_parser, execute
 from agegender.errors import UsageError
-from agegender.explanation import EXPLANATIONS_FOLDER, FILLS, SEGMENTS
+from agegender.explanation import EXPLANATIONS_FOLDER, FILLS, SEGMENTS, require_captum
 from agegender.options import (
     add_folder_option,
     add_images_option,
@@ -21,6 +21,7 @@ from agegender.options import (
     check_images_folder,
     check_photos,
 )
+from agegender.settings import REPORT_BYTES
 
 if TYPE_CHECKING:
     from agegender.api.explaining import Explanations
@@ -84,6 +85,8 @@ def run(options: argparse.Namespace) -> Result:
     check_faces_file(options.faces)
     check_images_folder(options.images)
     check_device(options.device)
+    if options.second_opinions:
+        require_captum()
     from agegender.model.model_folder import chosen_model
 
     folder = chosen_model(options.model, options.models_dir)
@@ -93,11 +96,12 @@ def run(options: argparse.Namespace) -> Result:
     from agegender.explanation.choosing_faces import Choice
     from agegender.explanation.lime_explainer import LimeSettings
     from agegender.photos.finding import named_photos, printable
-    from agegender.writing import check_writable
+    from agegender.writing import check_space, check_writable
 
     reports = options.reports_dir / folder.name
     out = options.out or reports / EXPLANATIONS_FOLDER
     check_writable(out)
+    check_space(reports if options.report else out, REPORT_BYTES, "a set of explanations")
     model = Model.load(
         folder, device=options.device, precision=options.precision, images=None if options.faces else options.images
     )

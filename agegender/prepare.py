@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +14,23 @@ from agegender.data.sources import DESCRIPTIONS, choices, source_name
 from agegender.errors import OutputError, UsageError
 from agegender.options import check_data_folder
 from agegender.settings import (
+    BYTES_PER_ROW,
     CROPS,
     NEAR_RADIUS_BITS,
     NEAR_TWINS,
     ON_CONFLICT,
+    REPORT_BYTES,
     WHEN_NO_FACE,
     WHEN_SEVERAL_FACES,
     PreparationSettings,
 )
 
 if TYPE_CHECKING:
+    from agegender.data.faces_table import FacesTable
     from agegender.data.preparing import Dataset
 
 _LISTED_NAMES = 5
+_SAMPLED_PHOTOS = 200
 _OTHER_TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".json", ".txt", ".html")
 EPILOG = """\
 sources:
@@ -182,7 +187,7 @@ def run(options: argparse.Namespace) -> Result:
     from agegender.data.preparing import prepare_datasets
     from agegender.swapping import replaced_set
 
-    faces, counts = prepare_datasets(datasets, settings)
+    faces, counts = prepare_datasets(datasets, settings, check=partial(_check_room, options, settings))
     with replaced_set() as swap:
         if options.report is not None:
             from agegender.pages.dataset_page import write_dataset_page
@@ -197,6 +202,22 @@ def run(options: argparse.Namespace) -> Result:
     places = {"out": str(options.out), "report": report, "seconds": round(time.monotonic() - started, 3)}
     document = {**counts, **places}
     return Result(document, _text(document))
+
+
+def _check_room(options: argparse.Namespace, settings: PreparationSettings, faces: FacesTable) -> None:
+    """Refuse photos whose table, page and crops would not fit on the disk, before the first one is read."""
+    from agegender.writing import check_space
+
+    rows = faces.kept()
+    check_space(options.out.parent, BYTES_PER_ROW * len(faces.table), "this faces table")
+    if options.report is not None:
+        check_space(options.report.parent, REPORT_BYTES, "a page about the dataset")
+    if settings.crop != "none" and settings.crops is not None and len(rows):
+        sample = rows["path"].iloc[:: -(-len(rows) // _SAMPLED_PHOTOS)]
+        places = [place for place in map(faces.photo_place, sample) if place is not None and place.is_file()]
+        # A crop is part of a photo, stored finer than most are.
+        photo_bytes = sum(place.stat().st_size for place in places) / max(1, len(places))
+        check_space(settings.crops, photo_bytes * len(rows), f"{len(rows):,} face crops")
 
 
 def name_datasets(steps: Sequence[tuple[str, Any]]) -> list[Dataset]:

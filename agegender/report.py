@@ -13,6 +13,8 @@ from agegender.console import Result, command_parser, execute
 from agegender.errors import UsageError
 from agegender.options import add_folder_option, add_images_option, add_no_faces_option, check_images_folder, pairs_of
 from agegender.progress import say
+from agegender.settings import REPORT_BYTES
+from agegender.writing import check_space
 
 if TYPE_CHECKING:
     from agegender.pages.page_writing import ReportContent
@@ -58,6 +60,7 @@ def run(options: argparse.Namespace) -> Result:
     """Read, judge, write pages."""
     started = time.perf_counter()
     check_images_folder(options.images)
+    check_space(options.out or options.reports_dir, REPORT_BYTES, "a report")
     content = _foreign_content(options) if options.predictions else _model_content(options)
     from agegender.pages.report_set import write_report_set
 

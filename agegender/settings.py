@@ -29,6 +29,10 @@ OWN_DEFAULTS = {"image_size": 128, "epochs": 10, "batch_size": 64}
 DRAWN_DEFAULTS = {"image_size": 64, "epochs": 9, "batch_size": 32}
 
 SMALLEST_IMAGE_SIZE, LARGEST_IMAGE_SIZE = 8, 2048  # pixels; a card that asks for more would ask for all memory
+# What results take on the disk, with room to spare: long work is refused where that is not free.
+REPORT_BYTES = 20_000_000  # the pages and explanations of the usual faces
+BYTES_PER_ROW = 2_000  # a photo in the faces and the predictions table
+
 SMALL_GROUP = 30  # photos; below, an accuracy of 93 % is known to ±10 points at best
 # What becomes of photos that show the same; the first one is the default.
 NEAR_RADIUS_BITS = 5  # of 64

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from agegender.console import Result, command_parser, execute, metrics_lines
 from agegender.errors import TrainingStopped, UsageError
 from agegender.options import add_training_options, check_model_name, check_training_options, training_keywords
+from agegender.settings import REPORT_BYTES
 
 if TYPE_CHECKING:
     from agegender.api.model import Model
@@ -29,7 +30,6 @@ examples:
 A run writes models/<name>/ and reports/<name>/, both at its end and as one, and runs/<name>/ (tensorboard --logdir
 runs). Until then it lives in models/<name>.unfinished/."""
 
-REPORT_BYTES = 20_000_000  # pages and explanations of the usual faces, with room to spare
 # Keywords that are not spelt as their options.
 _SPELT = {"losses": "loss", "loss_weights": "loss-weight", "allows_sensitive": "sensitive-head"}
 
@@ -75,8 +75,12 @@ def _check_places(options: argparse.Namespace, *, has_report: bool) -> None:
 def _trained(options: argparse.Namespace, keywords: dict[str, Any], choices: dict[str, Any]) -> Model:
     from agegender.data.preparing import gather
 
-    if not (options.data or options.faces):
-        _check_network(options)  # before faces are drawn
+    if not (options.data or options.faces):  # before faces are drawn
+        if options.heads is None:
+            from agegender.heads import KNOWN_HEADS, check_head_names
+
+            check_head_names((*keywords["losses"], *keywords["loss_weights"]), KNOWN_HEADS)
+        _check_network(options)
     faces = gather(
         faces=options.faces, source=options.source, folders=options.data, limit=options.limit, seed=options.seed,
         fold=options.fold, images=options.images, check=partial(_check_before_photos, options, keywords),
@@ -144,7 +148,10 @@ def _check_before_photos(options: argparse.Namespace, keywords: dict[str, Any], 
 
     rows = faces.kept()
     if not rows.empty:
-        choose_heads(keywords["heads"], rows, allows_sensitive=keywords["allows_sensitive"])
+        choose_heads(
+            keywords["heads"], rows, losses=keywords["losses"], weights=keywords["loss_weights"],
+            allows_sensitive=keywords["allows_sensitive"],
+        )  # fmt: skip
         if options.balance:
             balancing_weights(rows, options.balance)
     _check_network(options)

@@ -107,8 +107,10 @@ def _lock(handle: int) -> bool | None:
 
 
 def check_space(folder: Path, needed_bytes: float, what: str) -> None:
-    """Refuse long work whose results would not fit on the disk of `folder`, which need not be there yet."""
+    """Refuse long work whose results could not be written to `folder`, which need not be there yet."""
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    with output_errors(folder), tempfile.TemporaryFile(dir=there):
+        pass
     free_bytes = shutil.disk_usage(there).free
     if free_bytes < needed_bytes:
         raise OutputError(

@@ -1,6 +1,8 @@
 """Puts this folder on the path, so that all tests can import what writes datasets and photos for them."""
 
 import os
+import tempfile
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -8,6 +10,9 @@ import pytest
 # A slow machine is no defect.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+# Tables are sealed with a key of the tests' own.
+os.environ["XDG_CONFIG_HOME"] = str(Path(tempfile.gettempdir()) / f"agegender-tests-{os.getuid()}")
 
 # Two processes that each take every core for torch and OpenBLAS would wait for one another.
 if "PYTEST_XDIST_WORKER" in os.environ:

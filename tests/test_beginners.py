@@ -108,6 +108,13 @@ raise SystemExit(code)
         ("train --data faces --image-size 9000", "--image-size 9000 is too large; at most 2048"),
         ("train --faces faces.parquet --balance colour", "cannot balance by colour"),
         ("train --faces faces.parquet --balance ethnicty", "Did you mean ethnicity?"),
+        ("train --faces faces.parquet --loss height=l1", "There are age, gender; --heads names others."),
+        ("train --faces faces.parquet --heads gender --loss age=l1", "no head 'age' to set a loss or a weight of"),
+        ("train --faces faces.parquet --loss-weight gendr=2", "Did you mean gender?"),
+        ("train --faces faces.parquet --loss age=l3", "it has soft-labels, smooth-l1, l1, mse, huber"),
+        ("train --loss height=l1", "no head 'height' to set a loss or a weight of"),
+        ("report --predictions theirs.csv --columns predicted_age=pred", "Did you mean predicted_age_years?"),
+        ("report --predictions theirs.csv --columns predicted_age_years=prd", "Did you mean pred?"),
         ("train --faces faces.parquet --heads gendr", "Did you mean gender?"),
         ("train --faces faces.parquet --heads age age", "the head 'age' is named twice"),
         ("train --faces faces.parquet --heads age:regresion", "Did you mean regression?"),
@@ -132,6 +139,7 @@ raise SystemExit(code)
 def test_what_needs_no_photo_is_found_out_before_anything_heavy_is_loaded(faces, line, said, prepared, tmp_path):
     shutil.copy(prepared, "faces.parquet")
     (tmp_path / "faces.zip").write_bytes(b"PK")
+    (tmp_path / "theirs.csv").write_text("path,age_years,pred\na.jpg,30,31\n")
     Image.new("RGB", (64, 64)).save("portrait.jpg")
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, *line.split()], capture_output=True, text=True, check=False
@@ -148,6 +156,21 @@ def prepared(tmp_path_factory):
     data = str(write_utkface(root / "data"))
     assert main(["prepare", "--data", data, "--out", str(root / "faces.parquet"), "--cache", str(root / "hashes")]) == 0
     return root / "faces.parquet"
+
+
+WITHOUT_CAPTUM = f"""
+import agegender.explanation
+agegender.explanation.find_spec = lambda name: None
+{WITHOUT_TORCH}
+"""
+
+
+def test_second_opinions_without_captum_are_refused_before_anything_heavy_is_loaded(faces):
+    Image.new("RGB", (64, 64)).save("portrait.jpg")
+    words = ["explain", "portrait.jpg", "--second-opinions"]
+    done = subprocess.run([sys.executable, "-c", WITHOUT_CAPTUM, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert 'pip install "agegender[explain]", or leave --second-opinions out' in done.stderr.splitlines()[-1]
 
 
 def test_a_body_that_is_not_there_is_found_out_before_photos_are_read(faces, capsys, monkeypatch):

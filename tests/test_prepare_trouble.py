@@ -2,9 +2,11 @@
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from dataset_layouts import write_utkface
@@ -118,6 +120,20 @@ def test_a_full_disk_leaves_the_old_table(tmp_path, capsys, monkeypatch):
     assert "No space left" in refusal(capsys, *given, "--split", "50/25/25")
     assert (tmp_path / "here" / "faces.parquet").read_bytes() == before
     assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["data", "faces.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("more", "row_bytes", "what"), [((), 1e9, "this faces table"), (("--crop", "haar"), 0, r"\d+ face crops")]
+)
+def test_a_disk_too_full_is_refused_before_the_first_photo_is_read(
+    tmp_path, capsys, monkeypatch, more, row_bytes, what
+):
+    data = write_utkface(tmp_path / "data")
+    monkeypatch.setattr("agegender.prepare.BYTES_PER_ROW", row_bytes)
+    monkeypatch.setattr("agegender.writing.shutil.disk_usage", lambda _: SimpleNamespace(free=100))
+    monkeypatch.setattr("agegender.data.preparing.clean", lambda *_, **__: pytest.fail("photos were read"))
+    said = refusal(capsys, "--source", "utkface", "--data", data, *more)
+    assert re.search(rf"{what} needs about .* are free there", said)
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path, capsys):

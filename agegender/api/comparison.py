@@ -29,6 +29,8 @@ class Comparison:
         Each a predictions table (DataFrame or file), a model folder, or a `Model`. The first is the baseline.
     split : str
         Rows to compare, where the tables know their split; "all" for all.
+    images : str or Path, optional
+        Where the photos are, if not where the first model's faces table says.
 
     Attributes
     ----------
@@ -52,6 +54,7 @@ class Comparison:
         models: Sequence[pd.DataFrame | Place | Model] | Mapping[str, pd.DataFrame | Place | Model],
         *,
         split: str = "test",
+        images: Place | None = None,
     ) -> None:
         named = dict(models) if isinstance(models, Mapping) else _named(models)
         if not named:
@@ -63,7 +66,7 @@ class Comparison:
         self.pairs: dict[str, PairedComparison] = {
             name: compare_pair(self.predictions[first], self.predictions[name]) for name in others
         }
-        self.photos_root = _photos_root(named[first])
+        self.photos_root = _photos_root(named[first]) if images is None else Path(images).absolute()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as plain dictionaries, as `agegender compare --json` prints them."""

@@ -277,6 +277,15 @@ def with_our_names(table: pd.DataFrame, ours_to_theirs: Mapping[str, str]) -> pd
     there = {ours: theirs for ours, theirs in ours_to_theirs.items() if theirs in table}
     gone = [name for name in table if name in there.values() and name not in there]
     renamed = table.assign(**{ours: table[theirs] for ours, theirs in there.items()}).drop(columns=gone)
+    for ours in there:
+        label = ours.removeprefix("predicted_")
+        if ours not in COLUMN_NAMES and label != ours and label not in renamed:
+            meant = [head.predicted for head in KNOWN_HEADS if label.rstrip("s") == head.name]
+            hint = did_you_mean(ours, [*meant] or [*COLUMN_NAMES, *(f"predicted_{name}" for name in renamed)])
+            raise UsageError(
+                f"{ours} is a prediction of the label {label!r}, and the table has no such column.{hint} Name the "
+                f"labels too: {label}=THEIRS. The table has {', '.join(map(str, table.columns[:20]))}."
+            )
     names = [name for head in heads_of_predictions(renamed) for name in (head.column, *head.prediction_columns)]
     known = list(dict.fromkeys((*COLUMN_NAMES, *names)))
     for ours, theirs in ours_to_theirs.items():

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from agegender.data.foreign_faces import checked_facts, has_photos, path_problems, root_of_photos
+from agegender.data.seals import is_ours, seal_of
 from agegender.errors import FolderError, TableError, UsageError
 from agegender.heads import AGE, GENDER
 from agegender.photos.finding import ESCAPES, PhotosFolder
@@ -170,7 +171,8 @@ def write_faces(faces: FacesTable, path: Path) -> None:
     import pyarrow.parquet as pq
 
     arrow = pa.Table.from_pandas(check_table(faces.table), preserve_index=False)
-    facts = json.dumps({"root": str(faces.root), "notes": plain(dict(faces.notes))})
+    root = str(faces.root)
+    facts = json.dumps({"root": root, "seal": seal_of(root), "notes": plain(dict(faces.notes))})
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), METADATA_KEY: facts.encode()})
     with replaced_file(path) as temporary:
         pq.write_table(arrow, temporary)
@@ -179,7 +181,8 @@ def write_faces(faces: FacesTable, path: Path) -> None:
 def read_faces(path: Path, *, root: Path | None = None) -> FacesTable:
     """Read a faces table; `root` replaces the stored folder when the photos have moved.
 
-    Where no photo is in the stored folder, one near the table is tried. Rows whose path leads out of the folder are
+    Where no photo is in the stored folder, one near the table is tried; of a table that was not made here, nothing far
+    from it is opened. Rows whose path leads out of the folder are
     left out, with that reason.
     """
     finish_swaps(path.absolute().parent)
@@ -189,7 +192,8 @@ def read_faces(path: Path, *, root: Path | None = None) -> FacesTable:
         say(f"{path.name}: {notice}")
     table = check_table(read.rows.drop(columns=nested_columns(read.rows)))
     kept = table["path"][table["dropped_because"].isna()].tolist()
-    found = root.absolute() if root else root_of_photos(kept, (stored or path.parent).absolute(), path)
+    ours = stored is not None and is_ours(str(stored), read.facts.get("seal"))
+    found = root.absolute() if root else root_of_photos(kept, stored, path, is_ours=ours)
     return FacesTable(_without_escapes(table, found, path), found, notes)
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from agegender.errors import TableError
-from agegender.photos.finding import PhotosFolder
+from agegender.photos.finding import PhotosFolder, is_unwritable
 from agegender.progress import say
 
 _NUMBER = (int, float)
@@ -41,7 +42,7 @@ _ANCESTORS = 3  # folders above the table in which a folder of the stored name i
 def checked_facts(facts: Mapping[str, Any], file: Path) -> tuple[Path | None, dict[str, Any]]:
     """Return the stored root and notes of a faces table."""
     root, notes = facts.get("root"), facts.get("notes", {})
-    if root is not None and not (isinstance(root, str) and root and "\0" not in root):
+    if root is not None and not (isinstance(root, str) and root and "\0" not in root and not is_unwritable(root)):
         raise TableError(f"{file}: the folder of its photos is stored as {str(root)[:40]!r}, no path. {_remedy(file)}")
     if not isinstance(notes, dict):
         raise TableError(f"the notes in {file} are damaged: {str(notes)[:40]!r} is no object. {_remedy(file)}")
@@ -60,19 +61,47 @@ def checked_facts(facts: Mapping[str, Any], file: Path) -> tuple[Path | None, di
     return None if root is None else Path(root), {name: one for name, one in notes.items() if one is not None}
 
 
-def root_of_photos(paths: Sequence[str], stored: Path, file: Path) -> Path:
+def root_of_photos(paths: Sequence[str], stored: Path | None, file: Path, *, is_ours: bool) -> Path:
     """Return the folder that the paths start from: the stored one, or, where no photo is there, one near the table.
 
     The table may have travelled with its photos: a folder beside it, or beside a folder above it, that is called as the
-    stored one and holds the first photos, is used, and said.
+    stored one and holds the first photos, is used, and said. Of a table that was not made here, only what lies in its
+    own folder, or in the one that the command is run in, is opened without being named.
     """
-    if not paths or has_photos(paths, stored):
-        return stored
-    found = next((place for place in _near(stored, file) if has_photos(paths, place)), None)
+    here = file.absolute().parent
+    stored = here if stored is None else stored.absolute()
+    places = [stored, *_near(stored, file)]
+    if not is_ours:
+        places = [place for place in places if _is_near(place, here)]
+        if stored not in places and stored.is_dir():
+            say(
+                f"{file.name} says that its photos are in {stored}. It was not made by this account, so nothing is "
+                f"opened there unless you name it: --images {stored}"
+            )
+    if not paths:
+        return places[0]
+    found = next((place for place in places if has_photos(paths, place)), None)
     if found is None:
-        return stored
-    say(f"no photo of {file.name} is in {stored}, where they were; they are taken from {found}.")
+        return places[0]
+    if found != stored:
+        say(f"no photo of {file.name} is in {stored}, where they were; they are taken from {found}.")
     return found
+
+
+def _is_near(place: Path, here: Path) -> bool:
+    """Return whether a folder lies, links followed, in a table's own folder or in the working one.
+
+    A home folder, or one above it, holds everything of somebody, so working there names nothing.
+    """
+    near, working = [_followed(here)], Path.cwd()
+    with suppress(RuntimeError):  # an account without a home
+        if not _followed(Path.home()).is_relative_to(working):
+            near.append(working)
+    return any(_followed(place).is_relative_to(folder) for folder in near)
+
+
+def _followed(place: Path) -> Path:
+    return Path(os.path.realpath(place))  # `resolve` raises on circles and on names too long
 
 
 def has_photos(paths: Sequence[str], root: Path) -> bool:

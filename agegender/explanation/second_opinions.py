@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agegender.errors import MissingExtraError, UsageError
+from agegender.errors import UsageError
+from agegender.explanation import require_captum
 from agegender.explanation.face_explanation import FaceExplanation, SecondOpinion, TargetMap
 from agegender.explanation.perturbing import ScoreImages
 from agegender.explanation.surrogate import Numbers, rank_correlation
@@ -126,10 +127,7 @@ def _opinion(method: str, pixels: Numbers, one: TargetMap, face: FaceExplanation
 
 
 def _captum() -> Any:
-    try:
-        import captum.attr
-    except ImportError as error:
-        raise MissingExtraError(
-            'Grad-CAM and occlusion need captum, which is not installed: pip install "agegender[explain]".'
-        ) from error
+    require_captum()
+    import captum.attr
+
     return captum.attr

@@ -41,20 +41,41 @@ _NO_LABELS = {
 
 
 def choose_heads(
-    wanted: Sequence[str] | None, table: pd.DataFrame, *, allows_sensitive: bool = False
+    wanted: Sequence[str] | None,
+    table: pd.DataFrame,
+    *,
+    losses: Mapping[str, str] | None = None,
+    weights: Mapping[str, float] | None = None,
+    allows_sensitive: bool = False,
 ) -> tuple[tuple[Head, ...], tuple[str, ...]]:
-    """Return the heads to train on a table, and a sentence about each that was left out."""
+    """Return the heads to train on a table, with their losses and weights, and a sentence about each left out."""
     if wanted is None:
-        return _default_heads(table)
-    names = [text.partition(":")[0] for text in wanted]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise UsageError(f"the head {min(twice)!r} is named twice; name each head once.")
-    heads = tuple(_named_head(text, table, allows_sensitive=allows_sensitive) for text in wanted)
-    columns = [head.column for head in heads]
-    if len(set(columns)) < len(columns):
-        raise UsageError(f"two heads are about the column {max(columns, key=columns.count)!r}; name it once.")
-    return heads, ()
+        chosen, notes = _default_heads(table)
+        known = (*chosen, *KNOWN_HEADS)  # of one that was left out, a sentence tells
+    else:
+        chosen, notes = _named_heads(wanted, table, allows_sensitive=allows_sensitive), ()
+        known = chosen
+    losses, weights = losses or {}, weights or {}
+    check_head_names((*losses, *weights), known)
+    heads = [with_settings(head, loss=losses.get(head.name), weight=weights.get(head.name)) for head in chosen]
+    # A head of no weight would be stored with the layers it began with, and speak all the same.
+    unused = [
+        f"no head for {head.title}: its weight is 0, so it would not be trained." for head in heads if not head.weight
+    ]
+    if len(unused) == len(heads):
+        raise UsageError("all heads have the weight 0, so there is nothing to train. Give one a weight above 0.")
+    return tuple(head for head in heads if head.weight), (*notes, *unused)
+
+
+def check_head_names(names: Sequence[str], heads: Sequence[Head]) -> None:
+    """Refuse a loss or a weight of a head that is not to be trained."""
+    known = sorted({head.name for head in heads})
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"there is no head {name!r} to set a loss or a weight of.{did_you_mean(name, known)} There are "
+                f"{', '.join(known)}; --heads names others."
+            )
 
 
 def heads_of_predictions(table: pd.DataFrame) -> tuple[Head, ...]:
@@ -186,6 +207,18 @@ def _default_heads(table: pd.DataFrame) -> tuple[tuple[Head, ...], tuple[str, ..
             f"there is nothing to learn: {' '.join(notes)} Label the photos, or name other heads with --heads."
         )
     return tuple(kept), tuple(notes)
+
+
+def _named_heads(wanted: Sequence[str], table: pd.DataFrame, *, allows_sensitive: bool) -> tuple[Head, ...]:
+    names = [text.partition(":")[0] for text in wanted]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise UsageError(f"the head {min(twice)!r} is named twice; name each head once.")
+    heads = tuple(_named_head(text, table, allows_sensitive=allows_sensitive) for text in wanted)
+    columns = [head.column for head in heads]
+    if len(set(columns)) < len(columns):
+        raise UsageError(f"two heads are about the column {max(columns, key=columns.count)!r}; name it once.")
+    return heads
 
 
 def _named_head(text: str, table: pd.DataFrame, *, allows_sensitive: bool) -> Head:

@@ -22,8 +22,8 @@ from agegender.audit.predictions_table import write_predictions
 from agegender.data.balancing import balancing_weights
 from agegender.data.datablock import make_dataloaders
 from agegender.data.faces_table import FacesTable, write_faces
-from agegender.errors import DataError, DivergedError, TrainingStopped, UsageError, did_you_mean
-from agegender.heads import KNOWN_HEADS, Classification, Head, choose_heads, with_settings
+from agegender.errors import DataError, DivergedError, TrainingStopped
+from agegender.heads import Classification, Head, choose_heads
 from agegender.heads.classification import as_names
 from agegender.model.checkpoint import continue_from, digest_of, save_weights
 from agegender.model.epochs import EpochRecorder, KeepBest, TrainingBar
@@ -49,11 +49,10 @@ from agegender.model.tensorboard import TensorBoardRun
 from agegender.model.training_speed import CHANNELS_LAST, choose_layout, speed_callbacks
 from agegender.model.unfinished import UnfinishedRun, new_run_id
 from agegender.progress import say
-from agegender.settings import SPLITS, Plan, TrainingSettings
+from agegender.settings import BYTES_PER_ROW, SPLITS, Plan, TrainingSettings
 from agegender.writing import check_space, output_errors, write_json
 
 LEAST_TRAINING_PHOTOS = 2
-BYTES_PER_ROW = 2_000  # of the faces and the predictions table, with room to spare
 
 
 @dataclass(frozen=True)
@@ -168,27 +167,13 @@ def heads_to_train(faces: FacesTable, plan: Plan) -> tuple[Head, ...]:
             f"{counts['train']} training and {counts['valid']} validation photos are too few to train on. "
             f"Give more photos, or a larger --limit."
         )
-    chosen, notes = choose_heads(plan.heads, _rows_of(faces, "train"), allows_sensitive=plan.allows_sensitive)
-    known = {head.name for head in (*chosen, *KNOWN_HEADS)}
-    strangers = sorted({*plan.losses, *plan.head_weights} - known)
-    if strangers:
-        hint = did_you_mean(strangers[0], known)
-        raise UsageError(
-            f"there is no head {strangers[0]!r} to set a loss or a weight of.{hint} There are "
-            f"{', '.join(sorted(known))}."
-        )
-    heads = [
-        with_settings(head, loss=plan.losses.get(head.name), weight=plan.head_weights.get(head.name)) for head in chosen
-    ]
-    # A head of no weight would be stored with the layers it began with, and speak all the same.
-    unused = [
-        f"no head for {head.title}: its weight is 0, so it would not be trained." for head in heads if not head.weight
-    ]
-    for note in (*notes, *unused):
+    heads, notes = choose_heads(
+        plan.heads, _rows_of(faces, "train"), losses=plan.losses, weights=plan.head_weights,
+        allows_sensitive=plan.allows_sensitive,
+    )  # fmt: skip
+    for note in notes:
         say(note)
-    if len(unused) == len(heads):
-        raise UsageError("all heads have the weight 0, so there is nothing to train. Give one a weight above 0.")
-    return tuple(head for head in heads if head.weight)
+    return heads
 
 
 def _keeper(learner: FaceLearner, run: UnfinishedRun, state: RunState | None, processor: dict[str, Any]) -> KeepRun:

@@ -120,7 +120,7 @@ class PhotosFolder:
 
     def _asked(self, path: object) -> tuple[str | None, str]:
         """Return why a path may not be opened, and where it leads as written."""
-        if not isinstance(path, str) or not path or "\0" in path or _is_unwritable(path):
+        if not isinstance(path, str) or not path or "\0" in path or is_unwritable(path):
             return MALFORMED, ""
         written = os.path.normpath(os.path.join(self._root, path))  # noqa: PTH118 (strings: asked for every photo)
         if not _is_below(self._root, written):
@@ -138,7 +138,7 @@ def _is_below(folder: str, place: str) -> bool:
     return place.startswith(folder if folder.endswith(os.sep) else folder + os.sep) or place == folder
 
 
-def _is_unwritable(path: str) -> bool:
+def is_unwritable(path: str) -> bool:
     """Return whether no file can be called so: half a character, which no encoding has, or a name too long."""
     try:
         name = os.fsencode(path)

@@ -14,6 +14,7 @@ from PIL import Image
 from agegender.data.cropping import crop_faces
 from agegender.data.faces_table import FacesTable, make_table, read_faces, write_faces
 from agegender.data.preparing import gather
+from agegender.data.seals import seal_of
 from agegender.errors import FolderError, TableError, UsageError
 from agegender.pages.dataset_page import write_dataset_page
 from agegender.photos.finding import PhotosFolder
@@ -153,6 +154,70 @@ class TestMovedPhotos:
         assert capsys.readouterr().err == ""
 
 
+class TestFoldersThatATableNames:
+    """A table from elsewhere says where photos are; nothing is opened there unless it is near, or somebody names it."""
+
+    def foreign(self, place, root, **facts):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return stored(place, rows(*NAMES), {"root": str(root), **facts})
+
+    def test_one_far_away_is_not_opened_and_the_way_to_open_it_is_said(self, tmp_path, capsys):
+        photos = write_photos(tmp_path / "private")
+        table = self.foreign(tmp_path / "here" / "faces.parquet", photos)
+        faces = read_faces(table)
+        assert not any(faces.photo_path(name).exists() for name in NAMES)
+        assert f"not made by this account, so nothing is opened there unless you name it: --images {photos}" in (
+            capsys.readouterr().err
+        )
+        with pytest.raises(FolderError, match="--images FOLDER"):
+            gather(faces=table)
+        assert gather(faces=table, images=photos).root == photos
+
+    def test_a_seal_of_another_account_is_none(self, tmp_path, monkeypatch):
+        photos = write_photos(tmp_path / "photos")
+        table = tmp_path / "here" / "faces.parquet"
+        write_faces(FacesTable(rows(*NAMES), photos), table)
+        assert read_faces(table).root == photos
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "of somebody else"))
+        assert read_faces(table).root == table.parent
+        assert [path.name for path in (tmp_path / "of somebody else" / "agegender").iterdir()] == ["seal.key"]
+
+    @pytest.mark.parametrize("seal", [None, 7, "", "é", "0" * 64])
+    def test_what_is_no_seal_opens_nothing(self, tmp_path, seal):
+        table = self.foreign(tmp_path / "here" / "faces.parquet", write_photos(tmp_path / "private"), seal=seal)
+        assert read_faces(table).root == table.parent
+
+    def test_a_seal_is_for_one_folder(self, tmp_path):
+        mine, private = write_photos(tmp_path / "mine"), write_photos(tmp_path / "private")
+        table = self.foreign(tmp_path / "here" / "faces.parquet", private, seal=seal_of(str(mine)))
+        assert read_faces(table).root == table.parent
+
+    def test_one_in_the_tables_own_folder_or_in_the_working_one_is_used(self, tmp_path, monkeypatch):
+        beside = write_photos(tmp_path / "here" / "set")
+        assert read_faces(self.foreign(tmp_path / "here" / "faces.parquet", beside)).root == beside
+        working = write_photos(tmp_path / "project" / "set")
+        table = self.foreign(tmp_path / "here" / "other.parquet", working)
+        assert read_faces(table).root != working
+        monkeypatch.chdir(tmp_path / "project")
+        assert read_faces(table).root == working
+        monkeypatch.setenv("HOME", str(tmp_path / "project"))
+        assert read_faces(table).root != working
+
+    def test_a_link_in_its_folder_does_not_lead_out(self, tmp_path):
+        private = write_photos(tmp_path / "private")
+        (tmp_path / "here").mkdir()
+        (tmp_path / "here" / "set").symlink_to(private)
+        table = self.foreign(tmp_path / "here" / "faces.parquet", tmp_path / "here" / "set")
+        assert read_faces(table).root == table.parent
+
+    def test_where_no_key_can_be_kept_a_table_is_as_foreign(self, tmp_path, monkeypatch):
+        (tmp_path / "file").write_text("in the way")
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
+        photos = write_photos(tmp_path / "photos")
+        write_faces(FacesTable(rows(*NAMES), photos), tmp_path / "here" / "faces.parquet")
+        assert read_faces(tmp_path / "here" / "faces.parquet").root == tmp_path / "here"
+
+
 class TestMetadata:
     @pytest.mark.parametrize(
         "facts",
@@ -161,6 +226,8 @@ class TestMetadata:
             {"root": ""},
             {"root": ["a"]},
             {"root": "a\0b"},
+            {"root": "half \ud800"},
+            {"root": "a" * 300},
             {"notes": []},
             {"notes": {"sources": "utkface"}},
             {"notes": {"sources": [1]}},

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -77,7 +75,7 @@ def test_last_layer_with_a_map_is_found():
 
 
 def test_missing_captum_names_the_remedy(monkeypatch):
-    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    monkeypatch.setattr("agegender.explanation.find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r'pip install "agegender\[explain\]"'):
         opinions(CornerNetwork())
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,6 +44,18 @@ def test_newest_model_is_reported_and_named(models, tmp_path, capsys):
     assert document["photos"] == 120
     assert document["split"] == "test"
     assert all((tmp_path / "reports" / "first" / f"{name}.html").is_file() for name in document["pages"])
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_table_is_read(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("agegender.report._foreign_content", lambda _: pytest.fail("the table was read"))
+    given = ["--predictions", str(tmp_path / "theirs.csv")]
+    (tmp_path / "file").write_text("in the way")
+    assert main([*given, "--out", str(tmp_path / "file" / "pages")]) == 2
+    assert "in the way; name another place" in capsys.readouterr().err
+    monkeypatch.setattr("agegender.writing.shutil.disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    assert main([*given, "--out", str(tmp_path / "pages")]) == 2
+    assert "a report needs about 20 MB in" in capsys.readouterr().err
+    assert not (tmp_path / "pages").exists()
 
 
 def test_foreign_table_is_audited_with_its_own_column_names(tmp_path, capsys):
