@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 from loky import get_reusable_executor
+from truth_rivals import FAIRLEARN, RIVALS
 from truth_rows import ROWS, Row
 from truth_tables import Labels
 
@@ -36,6 +37,7 @@ from agegender.writing import plain, replaced_file, to_json
 
 ROOT = Path(__file__).parents[1]
 WORDS = {True: "holds", False: "**fails**", None: "no promise"}
+RIVAL_NAMES = {*RIVALS, FAIRLEARN, "stock LIME, score from ⅓", "bootstrap percentiles", "uncorrected"}
 _CHUNKS = 4  # per process, so that both end at about the same time
 
 
@@ -59,17 +61,27 @@ def run_row(row: Row, labels: Labels, trials: int, seed: int, jobs: int) -> dict
         parts = [one.result() for one in waiting]
     figures = [one for part, _ in parts for one in part]
     names = list(dict.fromkeys(name for one in figures for name in one))
-    known = {name: [one[name] for one in figures if np.isfinite(one.get(name, np.nan))] for name in names}
-    means = {name: float(np.mean(values)) for name, values in known.items() if values}
+    known = {name: np.array([one[name] for one in figures if np.isfinite(one.get(name, np.nan))]) for name in names}
+    means = {name: float(values.mean()) for name, values in known.items() if values.size}
     return {
         "title": row.title,
-        "promise": row.promise,
-        "holds": None if row.holds is None else bool(row.holds(means, trials)),
+        "promise": row.promise.words(row.unit) if row.promise else "none",
+        "holds": row.promise.holds(means["ours"], trials) if row.promise else None,
         "trials": trials,
         "means": means,
-        "counts": {name: len(values) for name, values in known.items()},
+        "counts": {name: values.size for name, values in known.items()},
+        "ends": _ends(known["ours"]),
         "processor_seconds": sum(seconds for _, seconds in parts),
     }
+
+
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of the mean over trials: Wilson's where each is a yes or a no."""
+    if np.isin(values, (0.0, 1.0)).all():
+        low, high = wilson([values.sum()], [values.size])
+        return float(low[0]), float(high[0])
+    reach = 1.96 * values.std(ddof=1) / np.sqrt(values.size) if values.size > 1 else float("nan")
+    return float(values.mean() - reach), float(values.mean() + reach)
 
 
 def run(rows: Sequence[Row], options: argparse.Namespace) -> Iterator[tuple[Row, dict[str, Any]]]:
@@ -77,7 +89,10 @@ def run(rows: Sequence[Row], options: argparse.Namespace) -> Iterator[tuple[Row,
     labels = Labels.of_names(options.data) if options.data else Labels.of_counts()
     stored = _stored(options.out)
     for row in rows:
-        trials = options.trials or (row.quick_trials if options.quick else row.trials)
+        trials = row.quick_trials if options.quick else row.trials
+        trials = min(trials, options.trials or trials)
+        if not trials:
+            continue
         circumstances = {
             "seed": options.seed,
             "trials": trials,
@@ -100,21 +115,25 @@ def text_table(results: dict[str, dict[str, Any]]) -> str:
         lines += [f"## {part}", "", f"| row | promise | trials | agegender | | {' | '.join(others)} |"]
         lines += ["|---|---|---|---|---|" + "---|" * len(others)]
         for name, one in shown.items():
-            cells = [_share(one, other) for other in others]
-            head = [f"`{name}`: {one['title']}", one["promise"], str(one["trials"]), _share(one, "ours", has_ends=True)]
+            unit = rows[name].unit
+            cells = [_figure(one, other, unit) for other in others]
+            ours = _figure(one, "ours", unit, has_ends=True)
+            head = [f"`{name}`: {one['title']}", one["promise"], str(one["trials"]), ours]
             lines.append(f"| {' | '.join([*head, WORDS[one['holds']], *cells])} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def _share(one: dict[str, Any], name: str, *, has_ends: bool = False) -> str:
+def _figure(one: dict[str, Any], name: str, unit: str, *, has_ends: bool = False) -> str:
     if name not in one["means"]:
         return ""
     value, count = one["means"][name], one["counts"][name]
+    if name.endswith(")") or unit != "share":
+        return f"{value:,.1f}" if name.endswith(")") else f"{value:,.1f} {unit}"
     words = f"{100 * value:.1f} %"
     if has_ends:
-        low, high = wilson([value * count], [count])
-        words += f" ({100 * low[0]:.0f} to {100 * high[0]:.0f})"
+        low, high = (100 * min(max(end, 0.0), 1.0) for end in one["ends"])
+        words += f" ({low:.1f} to {high:.1f})" if high - low < 5 else f" ({low:.0f} to {high:.0f})"
     return words if count == one["trials"] else f"{words} of {count}"
 
 
@@ -142,15 +161,53 @@ def write(folder: Path, results: dict[str, dict[str, Any]], options: argparse.Na
     every = {row.name: together[row.name] for row in ROWS if row.name in together}
     with replaced_file(folder / "truth.json") as temporary:
         temporary.write_text(to_json(document_of(every, options)) + "\n", encoding="utf-8")
+    with replaced_file(folder / "truth.svg") as temporary:
+        draw(every, temporary)
     with replaced_file(folder / "truth.md") as temporary:
         temporary.write_text(f"{_HEAD}\n{text_table(every)}", encoding="utf-8")
+
+
+def draw(results: dict[str, dict[str, Any]], path: Path) -> None:
+    """Draw all shares: ours with its interval, the alternatives beside it, what is promised as a line."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    mpl.rcParams["svg.fonttype"] = "none"
+    import matplotlib.pyplot as plt
+
+    rows = [row for row in ROWS if row.name in results and row.unit == "share"]
+    rivals = list(dict.fromkeys(name for row in rows for name in results[row.name]["means"] if name in RIVAL_NAMES))
+    figure, axis = plt.subplots(figsize=(9, 1.2 + 0.27 * len(rows)), constrained_layout=True)
+    for place, row in enumerate(rows):
+        means, ends = results[row.name]["means"], results[row.name]["ends"]
+        color = {True: "#009e73", False: "#d55e00", None: "#777777"}[results[row.name]["holds"]]
+        axis.plot(ends, [place, place], color=color, linewidth=3, alpha=0.5)
+        axis.plot(means["ours"], place, "o", color=color)
+        for number, name in enumerate(rivals):
+            if name in means:
+                axis.plot(means[name], place, "s^vDPX"[number % 6], mfc="none", color="#0072b2", markersize=4)
+        for end in (row.promise.low, row.promise.high) if row.promise else ():
+            if np.isfinite(end):
+                axis.plot([end, end], [place - 0.4, place + 0.4], color="black", linewidth=1)
+    axis.plot([], [], "o", color="black", label="agegender: green keeps its promise, orange does not, grey has none")
+    for number, name in enumerate(rivals):
+        axis.plot([], [], "s^vDPX"[number % 6], mfc="none", color="#0072b2", markersize=4, linestyle="", label=name)
+    axis.set(yticks=range(len(rows)), yticklabels=[row.name for row in rows], xlim=(-0.02, 1.02), xlabel="share")
+    axis.invert_yaxis()
+    axis.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside upper left", fontsize=8, ncols=2, frameon=False)
+    figure.savefig(path, format="svg", metadata={"Date": None})
+    plt.close(figure)
 
 
 _HEAD = """# Is what the reports claim true?
 
 Written by `python benchmarks/truth.py`, which says what each row is; how they were measured stands in
 [experiments.md](experiments.md). Shares are of trials, with Wilson's 95 % interval. A share of false claims fails only
-where it exceeds what a true 5 % makes in 95 of 100 cases (27 of 400, 15 of 200, 9 of 100).
+where it exceeds what a true 5 % makes in 95 of 100 cases (27 of 400, 15 of 200, 9 of 100). Alternatives that claim too
+often where there is nothing are no valid tests; what they find is shown all the same.
+
+![Shares of every row, beside what is promised and the alternatives](truth.svg)
 """
 
 
@@ -171,7 +228,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a few trials of every row, within a minute")
     parser.add_argument("--data", type=Path, metavar="UTKFACE", help="take labels from the names of these photos")
     parser.add_argument("--only", nargs="+", choices=names, metavar="ROW", help=f"some of {', '.join(names)}")
-    parser.add_argument("--trials", type=int, help="of every row, instead of its own number")
+    parser.add_argument("--trials", type=int, help="at most so many of every row")
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2, help="processes (2)")
     parser.add_argument("--out", type=Path, help="where to write (docs in a full run, else nowhere)")
@@ -183,7 +240,7 @@ def main() -> int:
     results: dict[str, dict[str, Any]] = {}
     for row, found in run(chosen, options):
         results[row.name] = plain(found)
-        said = f"{row.name}: {100 * found['means']['ours']:.1f} % of {found['trials']}, {WORDS[found['holds']]}"
+        said = f"{row.name}: {_figure(found, 'ours', row.unit)}, {found['trials']} trials, {WORDS[found['holds']]}"
         print(f"{said} ({found['processor_seconds']:.0f} s)", file=sys.stderr)
         if options.out:
             write(options.out, results, options)

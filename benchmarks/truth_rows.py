@@ -6,24 +6,43 @@ names, and others that stand beside them. A row is judged by the means over its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
+from math import inf
 
 import numpy as np
-import pandas as pd
 from scipy.stats import binom
-from truth_rivals import rival_claims
-from truth_tables import Labels, by_age_alone, of_persons, of_twins, plant, true_null
+from truth_tables import Labels
 
-from agegender.audit.assessment import Assessment, assess
-from agegender.audit.findings import Finding
+Trial = Callable[[np.random.Generator, Labels, int], dict[str, float]]
 
-Figures = dict[str, float]
-Trial = Callable[[np.random.Generator, Labels, int], Figures]
-Means = Mapping[str, float]
-EVERY_FAIRLEARN = 20  # its bootstrap takes as long as several audits, and its answer is always the same
-_AGE = ("age_group",)
+
+@dataclass(frozen=True)
+class Promise:
+    """Between which ends the mean of `ours` stays; a rare event may also exceed its rate as chance does."""
+
+    low: float = -inf
+    high: float = inf
+    is_rare: bool = False
+
+    def holds(self, mean: float, trials: int) -> bool:
+        """Return whether a mean over so many trials keeps the promise."""
+        if self.is_rare:
+            return round(mean * trials) <= most_by_chance(trials, self.high)
+        return self.low - 1e-9 <= mean <= self.high + 1e-9
+
+    def words(self, unit: str) -> str:
+        """Return the promise as the table has it."""
+        factor, name = (100.0, "%") if unit == "share" else (1.0, unit)
+        low, high = (f"{factor * end:g}" for end in (self.low, self.high))
+        if self.low == -inf:
+            return f"at most {high} {name}"
+        return f"at least {low} {name}" if self.high == inf else f"{low} to {high} {name}"
+
+
+RARE = Promise(high=0.05, is_rare=True)
 
 
 @dataclass(frozen=True)
@@ -36,23 +55,24 @@ class Row:
         For `--only`.
     part : str
         The heading that it stands under.
-    title, promise : str
-        What is measured, and what is promised of it.
+    title : str
+        What is measured.
+    promise : Promise or None
     trials, quick_trials : int
     trial : callable
         (generator, labels, number) -> figures.
-    holds : callable or None
-        (means, trials) -> whether the promise is kept; None where none is made.
+    unit : str
+        Of `ours` and of every figure that names no unit of its own; shares are 0..1.
     """
 
     name: str
     part: str
     title: str
-    promise: str
+    promise: Promise | None
     trials: int
     quick_trials: int
     trial: Trial
-    holds: Callable[[Means, int], bool] | None
+    unit: str = "share"
 
 
 def most_by_chance(trials: int, rate: float = 0.05) -> int:
@@ -64,128 +84,96 @@ def most_by_chance(trials: int, rate: float = 0.05) -> int:
     return int(binom.ppf(0.95, trials, rate))
 
 
-def is_rare(means: Means, trials: int) -> bool:
-    """Return whether `ours` happened no more often than 5 % allow."""
-    return round(means["ours"] * trials) <= most_by_chance(trials)
+def _later(module: str, function: str, *arguments: object) -> Trial:
+    # torch and the audit are loaded by those rows alone that need them.
+    return partial(_call, module, function, arguments)
 
 
-def at_least(share: float) -> Callable[[Means, int], bool]:
-    """Return the judge of a figure that may not be smaller."""
-    return lambda means, _: means["ours"] >= share - 1e-9
-
-
-def at_most(share: float) -> Callable[[Means, int], bool]:
-    """Return the judge of a figure that may not be larger."""
-    return lambda means, _: means["ours"] <= share + 1e-9
-
-
-def gaps_of(table: pd.DataFrame, seed: int) -> list[Finding]:
-    """Return what the audit claims of a table."""
-    return [finding for finding in replace(assess(table), seed=seed).findings if finding.is_gap]
-
-
-def null_trial(
-    make: Callable[[np.random.Generator, Labels, int], pd.DataFrame],
+def _call(
+    module: str,
+    function: str,
+    arguments: tuple[object, ...],
     generator: np.random.Generator,
     labels: Labels,
     number: int,
-    *,
-    is_age_true: bool = False,
-    is_told: bool = True,
-) -> Figures:
-    """Return whether anything is claimed where there is nothing; where age truly matters, beyond age bands."""
-    table = make(generator, labels, number)
-    told = table if is_told else table.drop(columns=["subject_id", "twin_cluster"], errors="ignore")
-    found = {"ours": [(one.columns, one.values, one.metric) for one in gaps_of(told, number)]}
-    if is_told:
-        found |= rival_claims(table, generator, has_fairlearn=number % EVERY_FAIRLEARN == 0)
-    return {
-        name: float(any(not is_age_true or columns != _AGE for columns, _, _ in claims))
-        for name, claims in found.items()
+) -> dict[str, float]:
+    return getattr(import_module(module), function)(*arguments, generator, labels, number)
+
+
+def _audit_rows() -> Iterator[Row]:
+    part = "Claims where there is nothing"
+    trial = _later("truth_audits", "null_trial", "true_null")
+    yield Row("true_null", part, "errors look at no label", RARE, 400, 9, trial)
+    trial = _later("truth_audits", "null_trial", "any_size")
+    yield Row("conditional_null", part, "errors depend on age alone; claims beyond age", RARE, 200, 4, trial)
+    dependent = {
+        "four_photos": "4 photos a person, ICC 0.5",
+        "seven_photos": "7 photos a person, masks, ICC 0.6",
+        "twins": "20 % of the photos stand twice",
     }
+    for name, title in dependent.items():
+        yield Row(name, part, title, RARE, 100, 3, _later("truth_audits", "null_trial", name))
+    for name, title in dependent.items():
+        trial, words = _later("truth_audits", "untold_trial", name), f"{title}, and the table does not say so"
+        yield Row(f"{name}_untold", part, words, None, 100, 2, trial)
+    trial = _later("truth_audits", "compare_trial")
+    yield Row("compare", part, "two models, equally good; any group claimed", RARE, 100, 4, trial)
 
 
-def power_trial(what: str, generator: np.random.Generator, labels: Labels, number: int) -> Figures:
-    """Return whether what was planted is named."""
-    planted = plant(generator, labels, what)
-    found = {"ours": [(one.columns, one.values, one.metric) for one in gaps_of(planted.table, number)]}
-    found |= rival_claims(planted.table, generator, is_crossed=len(planted.group) > 1)
-    figures = {name: float(any(planted.is_named(*claim) for claim in claims)) for name, claims in found.items()}
-    ours = found["ours"]
-    return figures | {"first": float(bool(ours) and planted.is_named(*ours[0]))}
-
-
-def adjusted_trial(n: int, generator: np.random.Generator, labels: Labels, number: int) -> Figures:
-    """Return the share of 95 % intervals of gaps at equal ages that miss the truth, which is 0."""
-    table = by_age_alone(generator, labels, n, ("normal", "laplace")[number % 2])
-    # A few deals: p-values are not looked at here.
-    assessment = replace(assess(table), seed=number, deal_count=19, resample_count=20)
-    misses = {
-        metric: [miss for column in ("gender", "ethnicity") for miss in _misses(assessment, metric, column)]
-        for metric in ("age.mean_absolute_error", "age.mean_signed_error", "gender.accuracy")
+def _power_rows() -> Iterator[Row]:
+    planted = {
+        "shift": (0.70, "2 years too old, 100 of 1,200"),
+        "gender": (0.55, "10 points less accurate, 100 of 1,200"),
+        "scale": (0.88, "2 years more of absolute error, 100 of 1,200"),
+        "intersection": (0.70, "4 years more among 100 women over 60 of one ethnicity"),
     }
-    every = [miss for part in misses.values() for miss in part]
-    return {"ours": float(np.mean(every)), **{name: float(np.mean(part)) for name, part in misses.items() if part}}
+    for what, (share, title) in planted.items():
+        trial = _later("truth_audits", "power_trial", what)
+        yield Row(what, "Planted gaps that are found", title, Promise(low=share), 100, 3, trial)
 
 
-def _misses(assessment: Assessment, metric: str, column: str) -> list[bool]:
-    gaps = [group.standardised_gap for group in assessment.compare(metric, (column,)).groups if group.is_ranked]
-    # The two genders' gaps are one number with two signs.
-    return [gap.is_off_zero for gap in (gaps[:1] if column == "gender" else gaps)]
-
-
-def _any_size(generator: np.random.Generator, labels: Labels, number: int) -> pd.DataFrame:
-    n = int(np.exp(generator.uniform(np.log(1_000), np.log(10_000))))
-    return by_age_alone(generator, labels, n, ("normal", "laplace")[number % 2])
-
-
-def _four_photos(generator: np.random.Generator, labels: Labels, _: int) -> pd.DataFrame:
-    return of_persons(generator, labels, persons=300, photos=4, icc=0.5)
-
-
-def _seven_photos(generator: np.random.Generator, labels: Labels, _: int) -> pd.DataFrame:
-    return of_persons(generator, labels, persons=300, photos=7, icc=0.6, is_masked=True)
-
-
-def _twins(generator: np.random.Generator, labels: Labels, _: int) -> pd.DataFrame:
-    return of_twins(generator, labels)
-
-
-FALSE = "Claims where there is nothing"
-POWER = "Gaps that were planted"
-ADJUSTED = "Intervals of gaps at equal ages"
-RARE = "at most 5 %"
-DEPENDENT = {
-    "four_photos": ("4 photos a person, ICC 0.5", _four_photos),
-    "seven_photos": ("7 photos a person, masks, ICC 0.6", _seven_photos),
-    "twins": ("20 % of the photos stand twice", _twins),
-}
-
-
-def _audit_rows() -> Sequence[Row]:
-    yield Row("true_null", FALSE, "errors look at no label", RARE, 400, 9, partial(null_trial, true_null), is_rare)
-    yield Row(
-        "conditional_null", FALSE, "errors depend on age alone; claims beyond age", RARE, 200, 6,
-        partial(null_trial, _any_size, is_age_true=True), is_rare,
-    )  # fmt: skip
-    for name, (title, make) in DEPENDENT.items():
-        yield Row(name, FALSE, title, RARE, 100, 4, partial(null_trial, make), is_rare)
-    for name, (title, make) in DEPENDENT.items():
-        untold = partial(null_trial, make, is_told=False)
-        yield Row(f"{name}_untold", FALSE, f"{title}, and the table does not say so", "none", 100, 2, untold, None)
-    for what, share, title in (
-        ("shift", 0.70, "2 years too old, 100 of 1,200"),
-        ("gender", 0.55, "10 points less accurate, 100 of 1,200"),
-        ("scale", 0.88, "2 years more of absolute error, 100 of 1,200"),
-        ("intersection", 0.70, "4 years more among 100 women over 60 of one ethnicity"),
-    ):
-        promise = f"found in at least {100 * share:.0f} %"
-        yield Row(what, POWER, title, promise, 100, 4, partial(power_trial, what), at_least(share))
+def _interval_rows() -> Iterator[Row]:
+    part, promise = "95 % intervals that miss the truth", Promise(high=0.065)
     for n in (1_000, 3_000, 10_000):
-        yield Row(
-            f"adjusted_{n}", ADJUSTED, f"{n:,} rows, errors depend on age alone", "misses at most 6.5 %", 400, 4,
-            partial(adjusted_trial, n), at_most(0.065),
-        )  # fmt: skip
+        title = f"gaps at equal ages, {n:,} rows, errors depend on age alone"
+        yield Row(f"adjusted_{n}", part, title, promise, 400, 3, _later("truth_audits", "adjusted_trial", n))
+    for n in (10, 30, 100):
+        trial = _later("truth_audits", "level_trial", n)
+        yield Row(f"means_{n}", part, f"means of {n} rows", promise if n >= 30 else None, 80, 4, trial)
 
 
-ROWS = tuple(_audit_rows())
+def _map_rows() -> Iterator[Row]:
+    part = "Weights inside their 95 % intervals, in maps whose truth is known"
+    families = {
+        "linear": "sums, and a little roughness",
+        "product": "pairs of regions as well",
+        "relu": "a hidden layer with thresholds",
+        "sigmoid": "a sum, bent by a sigmoid",
+        "three_way": "a dominant effect of three regions",
+    }
+    for name, title in families.items():
+        yield Row(f"map_{name}", part, title, Promise(0.93, 0.97), 500, 3, _later("truth_maps", "coverage_trial", name))
+    part, trial = "Maps that are rightly believed or doubted", "trust_trial"
+    true = _later("truth_maps", trial, True, "linear", "product", "relu", "corner", "equal")
+    yield Row("true_maps", part, "true maps", Promise(low=0.95), 500, 5, true)
+    gate = _later("truth_maps", trial, False, "only_when_covered")
+    yield Row("adversarial_maps", part, "regions that count only once much is covered", Promise(low=0.95), 200, 3, gate)
+    for name, title in (
+        ("pair_trigger", "a leap when two regions alone are covered"),
+        ("detector", "perturbed photos are recognised and answered innocently"),
+    ):
+        yield Row(name, part, title, None, 100, 2, _later("truth_maps", trial, False, name))
+
+
+def _cost_rows() -> Iterator[Row]:
+    part, trial = "Costs", _later("truth_maps", "evaluations_trial")
+    title = "a map: evaluations beyond those of version 0.1"
+    yield Row("map_evaluations", part, title, Promise(high=10.0), 20, 2, trial, "evaluations")
+    title, trial = "intervals of 20 groups of 20,000 rows", _later("truth_costs", "intervals_trial")
+    yield Row("cost_intervals", part, title, None, 3, 1, trial, "s")
+    for n, seconds in ((20_000, 10.0), (100_000, 20.0), (1_000_000, 120.0)):
+        title, trial = f"an audit of {n:,} rows with its page, one core", _later("truth_costs", "cost_trial", n)
+        yield Row(f"cost_{n}", part, title, Promise(high=seconds), 1, int(n == 20_000), trial, "s")
+
+
+ROWS = (*_audit_rows(), *_power_rows(), *_interval_rows(), *_map_rows(), *_cost_rows())

@@ -69,8 +69,9 @@ class Labels:
         return cls(np.concatenate(faces))
 
     def draw(self, generator: np.random.Generator, n: int) -> pd.DataFrame:
-        """Return the labels of `n` faces, none drawn twice."""
-        ages, genders, ethnicities = self.faces[generator.choice(len(self.faces), n, replace=False)].T
+        """Return the labels of `n` faces, none drawn twice where there are enough."""
+        chosen = generator.choice(len(self.faces), n, replace=n > len(self.faces))
+        ages, genders, ethnicities = self.faces[chosen].T
         table = pd.DataFrame({"path": [f"{number:07d}.jpg" for number in range(n)]})
         table["age_years"] = ages.astype(np.float64)
         table["gender"] = np.array(GENDERS)[genders]
@@ -228,3 +229,17 @@ def _with_cell(generator: np.random.Generator, labels: Labels, n: int) -> pd.Dat
     made = pd.DataFrame({"path": [f"cell {number}.jpg" for number in range(PLANTED_ROWS)]})
     made["age_years"], made["gender"], made["ethnicity"] = cell[:, 0].astype(np.float64), "female", "Indian"
     return pd.concat([others, made]).sample(frac=1.0, random_state=generator).reset_index(drop=True)
+
+
+def two_models(generator: np.random.Generator, labels: Labels, n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the predictions of two equally good models on the same photos; what is hard for one is for the other."""
+    table = labels.draw(generator, n)
+    spread = (2.0 + 0.1 * table["age_years"].to_numpy()) * np.sqrt(2.0 / np.pi)
+    shared, hard = noise(generator, n), generator.normal(size=n)
+
+    def model() -> pd.DataFrame:
+        error = spread * (np.sqrt(0.6) * shared + np.sqrt(0.4) * noise(generator, n))
+        is_right = np.sqrt(0.6) * hard + np.sqrt(0.4) * generator.normal(size=n) < ndtri(ACCURACY)
+        return predicted(generator, table, error, is_right)
+
+    return model(), model()

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 # What a docstring cannot say, because it is no Python.
 NOTES = {
-    "benchmarks": "claims about speed, measured side by side with what people use today",
+    "benchmarks": "claims about speed and about truth, measured side by side with what people use today",
     "docs": "a notebook, decisions, experiments (failures included), and the script that keeps this page true",
     "models": "what training writes (ignored by git)",
     "reports": "what reports write (ignored by git), and one example from drawn faces",

@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 from truth_rivals import Contrasts, holm, max_t, regression_holm, welch_holm
-from truth_rows import ROWS, is_rare, most_by_chance
+from truth_rows import RARE, ROWS, Promise, most_by_chance
 from truth_tables import Labels, by_age_alone, of_persons, of_twins, plant, true_null
 
 LABELS = Labels.of_counts()
@@ -100,13 +100,20 @@ def test_the_planted_intersection_has_100_rows_and_is_named_by_itself_or_a_part_
 
 def test_rates_are_judged_by_what_chance_makes_of_five_per_cent():
     assert [most_by_chance(trials) for trials in (400, 200, 100)] == [27, 15, 9]
-    assert is_rare({"ours": 27 / 400}, 400)
-    assert not is_rare({"ours": 28 / 400}, 400)
+    assert RARE.holds(27 / 400, 400)
+    assert not RARE.holds(28 / 400, 400)
+
+
+def test_a_promise_says_in_words_what_it_judges_by():
+    assert (RARE.words("share"), Promise(low=0.7).words("share")) == ("at most 5 %", "at least 70 %")
+    assert Promise(0.93, 0.97).words("share") == "93 to 97 %"
+    assert Promise(high=10.0).words("s") == "at most 10 s"
+    assert [Promise(0.93, 0.97).holds(mean, 500) for mean in (0.929, 0.93, 0.97, 0.971)] == [False, True, True, False]
 
 
 def test_rows_have_names_of_their_own_and_say_what_they_promise():
     assert len({row.name for row in ROWS}) == len(ROWS)
-    assert all(row.promise and row.title for row in ROWS)
+    assert all(row.title and row.trials >= row.quick_trials for row in ROWS)
 
 
 def test_rivals_find_what_is_plain_and_the_regression_is_not_taken_in_by_age():

@@ -25,7 +25,7 @@ def underestimate_the_old(table, years=6.0):
 
 
 def test_few_audits_without_a_gap_claim_one():
-    # 40 audits at 5 %: more than 6 claims happen once in a thousand times. benchmarks/false_alarms.py does 200 of each.
+    # 40 audits at 5 %: more than 6 claims happen once in a thousand times. benchmarks/truth.py does 400.
     claimed = sum(bool(gaps(simulated_predictions(500, seed=seed), seed=seed)) for seed in range(40))
     assert claimed <= 6
 
@@ -39,7 +39,7 @@ def test_two_years_in_a_group_of_a_hundred_are_found():
         worse = table["age_years"] + error * 7.2 / 5.2
         table.loc[:99, "predicted_age_years"] = worse[:100]
         found += any(finding.values == ("planted",) for finding in gaps(table, seed=seed))
-    # benchmarks/false_alarms.py finds 95 of 100 in tables of 3,000; below 8 of 12 would be another test altogether.
+    # benchmarks/truth.py has the rates; below 8 of 12 would be another test altogether.
     assert found >= 8
 
 

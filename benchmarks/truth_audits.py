@@ -1,0 +1,139 @@
+"""Trials of the audit: a table is made, audit and rivals are asked, and what they claim is held to the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from truth_rivals import rival_claims
+from truth_tables import Labels, by_age_alone, noise, of_persons, of_twins, plant, true_null, two_models
+
+from agegender.audit.assessment import Assessment, assess
+from agegender.audit.estimates import gap_intervals, mean_intervals, resample_groups
+from agegender.audit.findings import Finding
+from agegender.audit.models_compared import compare_pair
+
+Figures = dict[str, float]
+Make = Callable[[np.random.Generator, Labels, int], pd.DataFrame]
+EVERY_FAIRLEARN = 20  # its bootstrap takes as long as several audits, and its answer is always the same
+_AGE = ("age_group",)
+
+
+def gaps_of(table: pd.DataFrame, seed: int) -> list[Finding]:
+    """Return what the audit claims of a table."""
+    return [finding for finding in replace(assess(table), seed=seed).findings if finding.is_gap]
+
+
+def null_trial(name: str, generator: np.random.Generator, labels: Labels, number: int) -> Figures:
+    """Return whether anything is claimed where there is nothing; where age truly matters, beyond age bands."""
+    table = NULLS[name](generator, labels, number)
+    found = {"ours": [(one.columns, one.values, one.metric) for one in gaps_of(table, number)]}
+    found |= rival_claims(table, generator, has_fairlearn=number % EVERY_FAIRLEARN == 0)
+    is_age_true = name == "any_size"
+    return {
+        rival: float(any(not is_age_true or columns != _AGE for columns, _, _ in claims))
+        for rival, claims in found.items()
+    }
+
+
+def untold_trial(name: str, generator: np.random.Generator, labels: Labels, number: int) -> Figures:
+    """Return whether anything is claimed where nobody says which rows belong together, and whether a notice warns."""
+    table = NULLS[name](generator, labels, number).drop(columns=["subject_id", "twin_cluster"], errors="ignore")
+    assessment = replace(assess(table), seed=number)
+    return {
+        "ours": float(any(finding.is_gap for finding in assessment.findings)),
+        "warned": float(any("too narrow" in notice for notice in assessment.notices)),
+    }
+
+
+def power_trial(what: str, generator: np.random.Generator, labels: Labels, number: int) -> Figures:
+    """Return whether what was planted is named."""
+    planted = plant(generator, labels, what)
+    found = {"ours": [(one.columns, one.values, one.metric) for one in gaps_of(planted.table, number)]}
+    found |= rival_claims(planted.table, generator, is_crossed=len(planted.group) > 1)
+    figures = {name: float(any(planted.is_named(*claim) for claim in claims)) for name, claims in found.items()}
+    ours = found["ours"]
+    return figures | {"first": float(bool(ours) and planted.is_named(*ours[0]))}
+
+
+def adjusted_trial(n: int, generator: np.random.Generator, labels: Labels, number: int) -> Figures:
+    """Return the share of 95 % intervals of gaps at equal ages that miss the truth, which is 0."""
+    table = by_age_alone(generator, labels, n, ("normal", "laplace")[number % 2])
+    # A few deals: p-values are not looked at here.
+    assessment = replace(assess(table), seed=number, deal_count=19, resample_count=20)
+    misses = {
+        metric: [miss for column in ("gender", "ethnicity") for miss in _misses(assessment, metric, column)]
+        for metric in ("age.mean_absolute_error", "age.mean_signed_error", "gender.accuracy")
+    }
+    every = [miss for part in misses.values() for miss in part]
+    return {"ours": float(np.mean(every)), **{name: float(np.mean(part)) for name, part in misses.items() if part}}
+
+
+def _misses(assessment: Assessment, metric: str, column: str) -> list[bool]:
+    gaps = [group.standardised_gap for group in assessment.compare(metric, (column,)).groups if group.is_ranked]
+    # The two genders' gaps are one number with two signs.
+    return [gap.is_off_zero for gap in (gaps[:1] if column == "gender" else gaps)]
+
+
+def any_size(generator: np.random.Generator, labels: Labels, number: int) -> pd.DataFrame:
+    n = int(np.exp(generator.uniform(np.log(1_000), np.log(10_000))))
+    return by_age_alone(generator, labels, n, ("normal", "laplace")[number % 2])
+
+
+def four_photos(generator: np.random.Generator, labels: Labels, _: int) -> pd.DataFrame:
+    return of_persons(generator, labels, persons=300, photos=4, icc=0.5)
+
+
+def seven_photos(generator: np.random.Generator, labels: Labels, _: int) -> pd.DataFrame:
+    return of_persons(generator, labels, persons=300, photos=7, icc=0.6, is_masked=True)
+
+
+def twins(generator: np.random.Generator, labels: Labels, _: int) -> pd.DataFrame:
+    return of_twins(generator, labels)
+
+
+NULLS: dict[str, Make] = {
+    "true_null": true_null,
+    "any_size": any_size,
+    "four_photos": four_photos,
+    "seven_photos": seven_photos,
+    "twins": twins,
+}
+
+
+def compare_trial(generator: np.random.Generator, labels: Labels, number: int) -> Figures:
+    """Return whether any group is said to gain or lose between two models that are equally good."""
+    pair = compare_pair(*two_models(generator, labels, 1500), seed=number)
+    uncorrected = [
+        (one.get("error_difference_low", -1.0) > 0.0)
+        or (one.get("error_difference_high", 1.0) < 0.0)
+        or (one.get("mcnemar_p_value", 1.0) < 0.05)
+        for change in pair.changes.values()
+        for one in change.by_group.to_dict(orient="records")
+    ]
+    return {"ours": float(any(uncorrected)), "uncorrected": float(any(uncorrected))}
+
+
+# Absolute and signed errors with the mean that an interval should hold.
+SHAPES: dict[str, tuple[Callable[[np.random.Generator, int], np.ndarray], float]] = {
+    "half-normal": (lambda generator, n: 5.2 * np.abs(noise(generator, n)), 5.2),
+    "exponential": (lambda generator, n: generator.exponential(5.2, n), 5.2),
+    "normal": (lambda generator, n: 5.2 * noise(generator, n), 0.0),
+    "laplace": (lambda generator, n: 5.2 * noise(generator, n, "laplace"), 0.0),
+}
+
+
+def level_trial(n: int, generator: np.random.Generator, _: Labels, number: int) -> Figures:
+    """Return the shares of 95 % intervals of 100 groups' means, and of gaps to the rest, that miss the truth."""
+    draw, truth = list(SHAPES.values())[number % len(SHAPES)]
+    grouped = resample_groups(draw(generator, 100 * n), np.repeat(np.arange(100), n), 100, resample_count=1000)
+    low, high = mean_intervals(grouped)
+    _, gap_low, gap_high = gap_intervals(grouped)
+    percentiles = np.quantile(grouped.resampled_means, [0.025, 0.975], axis=0)
+    return {
+        "ours": float(np.mean((low > truth) | (high < truth))),
+        "gaps to the rest": float(np.mean((gap_low > 0) | (gap_high < 0))),
+        "bootstrap percentiles": float(np.mean((percentiles[0] > truth) | (percentiles[1] < truth))),
+    }
