@@ -95,6 +95,7 @@ def run(options: argparse.Namespace) -> Result:
     from agegender.api.model import Model
     from agegender.explanation.choosing_faces import Choice
     from agegender.explanation.lime_explainer import LimeSettings
+    from agegender.pages.report_set import is_hiding_faces
     from agegender.photos.finding import named_photos, printable
     from agegender.writing import check_space, check_writable
 
@@ -110,7 +111,10 @@ def run(options: argparse.Namespace) -> Result:
     photos = [PhotoToExplain(photo, printable(photo)) for photo in named_photos(options.photos)] or chosen_photos(
         model, folder, choice, faces_file=options.faces, images=options.images, split=options.split
     )
-    explanations = explain_photos(model, photos, settings, out, has_second_opinions=options.second_opinions)
+    hides = is_hiding_faces(reports) if options.hide_faces is None else options.hide_faces
+    explanations = explain_photos(
+        model, photos, settings, out, has_second_opinions=options.second_opinions, hide_faces=hides
+    )
     page = _write_page(model, reports, explanations.faces, options.hide_faces) if options.report else None
     return Result(_document(explanations), _text(explanations, out, page))
 

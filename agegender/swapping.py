@@ -38,6 +38,10 @@ class Swap:
         self._moves.append((stage, place.name, True))
         return stage / _NEW / place.name
 
+    def has(self, place: Path) -> bool:
+        """Return whether `place` is to change."""
+        return any((stage.parent / name) == place.absolute() for stage, name, _ in self._moves)
+
     def remove(self, place: Path) -> None:
         """Have `place` go when the rest comes."""
         self._moves.append((self._stage_beside(place), place.name, False))

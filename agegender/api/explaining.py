@@ -15,7 +15,7 @@ from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import FacesTable, read_faces
 from agegender.errors import PhotoError, TableError
 from agegender.explanation.choosing_faces import REPORT_CHOICE, Choice, choose_faces, label_columns, of_group
-from agegender.explanation.face_explanation import FaceExplanation, clear_explanations, write_explanation
+from agegender.explanation.face_explanation import FaceExplanation, clear_explanations, without_face, write_explanation
 from agegender.explanation.lime_explainer import SMALLEST_SIDE_PIXELS, LimeExplainer, LimeSettings, small_photo
 from agegender.explanation.second_opinions import SecondOpinions, last_spatial_layer
 from agegender.explanation.trust import untrained_copy
@@ -124,8 +124,9 @@ def explain_photos(
     folder: Path | None,
     *,
     has_second_opinions: bool = False,
+    hide_faces: bool = False,
 ) -> Explanations:
-    """Explain photos one after the other, writing each as it is done.
+    """Explain photos one after the other, writing each as it is done, blurred and nameless with `hide_faces`.
 
     An interrupt says how many are kept, and goes on up.
 
@@ -148,7 +149,7 @@ def explain_photos(
         ):
             results.append((one.name, result))
             if folder is not None and not isinstance(result, str):
-                write_explanation(result, folder, number)
+                write_explanation(without_face(result, number) if hide_faces else result, folder, number)
     except KeyboardInterrupt:
         kept = len(Explanations(results).faces)
         say(f"interrupted: {kept} of {len(photos)} explanations are done" + (f", kept in {folder}" if folder else ""))

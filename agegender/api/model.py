@@ -408,16 +408,17 @@ class Model(Predictor):
         OutputError
             The folder cannot be written to.
         """
-        from agegender.pages.report_set import stage_report_set
+        from agegender.pages.report_set import is_hiding_faces, stage_report_set
 
         place = Path(folder)
         finish_swaps(place.absolute().parent, place)
         with replaced_set() as swap:
-            explanations = self._explanations(place, swap if explains else None)
+            hides = is_hiding_faces(place) if hide_faces is None else hide_faces
+            explanations = self._explanations(place, swap if explains else None, hide_faces=hides)
             content = replace(self.report_content(title=title), explanations=explanations or None)
             return stage_report_set(swap, place, content, hide_faces=hide_faces).pages
 
-    def _explanations(self, reports: Path, swap: Swap | None) -> list[FaceExplanation]:
+    def _explanations(self, reports: Path, swap: Swap | None, *, hide_faces: bool) -> list[FaceExplanation]:
         """Explain the faces worth a look and leave that to be swapped in; without a swap, read what lies there."""
         from agegender.api.explaining import explain_photos, faces_to_explain
         from agegender.explanation.face_explanation import read_explanations
@@ -429,7 +430,8 @@ class Model(Predictor):
         settings = LimeSettings(seed=int(self.card.get("seed", 0)), device=str(self.device))
         if not photos:
             return []
-        return explain_photos(self, photos, settings, swap.stage(reports / EXPLANATIONS_FOLDER)).faces
+        place = swap.stage(reports / EXPLANATIONS_FOLDER)
+        return explain_photos(self, photos, settings, place, hide_faces=hide_faces).faces
 
     def report_content(self, *, title: str | None = None) -> ReportContent:
         """Return what the pages are made of, explanations aside.
@@ -482,7 +484,7 @@ class Model(Predictor):
         """
         from agegender.model.learner import check_storable
         from agegender.model.training import write_model
-        from agegender.pages.report_set import stage_report_set
+        from agegender.pages.report_set import is_hiding_faces, stage_report_set
 
         place = Path(folder)
         check_storable(self.network)  # before faces are explained
@@ -492,7 +494,9 @@ class Model(Predictor):
                 if reports is not None:  # first: pages are looked at as they are, and every command mends the model
                     pages = Path(reports)
                     finish_swaps(pages)
-                    content = replace(self.report_content(), explanations=self._explanations(pages, swap) or None)
+                    hides = is_hiding_faces(pages) if hide_faces is None else hide_faces
+                    explanations = self._explanations(pages, swap, hide_faces=hides)
+                    content = replace(self.report_content(), explanations=explanations or None)
                     stage_report_set(swap, pages, content, hide_faces=hide_faces, replaces_all=True)
                 parts = {"faces": self.faces, "predictions": self.predictions, "history": self.history}
                 learner = self.learner if "learner" in self.__dict__ or self._folder is not None else None

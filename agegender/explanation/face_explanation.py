@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 from agegender.errors import TableError
 from agegender.explanation.maps import address_of, figure_of, scales_of, weight_picture
 from agegender.heads import KNOWN_HEADS, Target
+from agegender.photos.warping import hidden
 from agegender.progress import say
+from agegender.swapping import Swap
 from agegender.writing import replaced_file, write_json
 
 if TYPE_CHECKING:
@@ -216,6 +218,8 @@ class FaceExplanation:
         Columns of the predictions and of the faces table, where known (`predicted_age_years`, `age_years`, …).
     reason : str
         Why this photo was chosen ("worst over-estimate"), empty when it was named by the caller.
+    is_hidden : bool
+        Faces were hidden when it was stored: the photo is blurred and has lost its name.
 
     Examples
     --------
@@ -243,6 +247,7 @@ class FaceExplanation:
     labels: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
     duration_seconds: float = 0.0
+    is_hidden: bool = False
 
     @property
     def region_count(self) -> int:
@@ -303,10 +308,35 @@ def to_document(face: FaceExplanation, *, has_curves: bool = False) -> dict[str,
     }
 
 
+def without_face(face: FaceExplanation, number: int) -> FaceExplanation:
+    """Return an explanation that shows and names nobody; a file's name may be a person's."""
+    return face if face.is_hidden else replace(face, photo=hidden(face.photo), path=f"photo {number}", is_hidden=True)
+
+
+def hide_explanations(swap: Swap, folder: Path) -> None:
+    """Have those of a folder that still show somebody replaced by such as do not."""
+    for path in sorted(folder.glob(f"[0-9]*{SUFFIX}.json")):
+        face = _read_explanation(path)
+        if face.is_hidden:
+            continue
+        number = int(re.findall(r"^\d+", path.name)[0])
+        new = file_of(without_face(face, number), folder, number)
+        staged = swap.stage(new.with_suffix(".npz"))
+        swap.stage(new)
+        write_explanation(without_face(face, number), staged.parent, number)
+        for old in {path, path.with_suffix(".npz")} - {new, new.with_suffix(".npz")}:
+            swap.remove(old)
+
+
+def file_of(face: FaceExplanation, folder: Path, number: int) -> Path:
+    """Return where an explanation's JSON stands."""
+    stem = re.sub(r"[^A-Za-z0-9_.-]", "_", Path(face.path).stem)[:80]
+    return folder / f"{number:04d}-{stem}{SUFFIX}.json"
+
+
 def write_explanation(face: FaceExplanation, folder: Path, number: int) -> Path:
     """Write one explanation, each file whole or not at all, and return the JSON's place."""
-    stem = re.sub(r"[^A-Za-z0-9_.-]", "_", Path(face.path).stem)[:80]
-    path = folder / f"{number:04d}-{stem}{SUFFIX}.json"
+    path = file_of(face, folder, number)
     with replaced_file(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, photo=face.photo, region_map=face.region_map.astype(np.uint16))
     # The JSON comes last: where it stands, its pixels stand too.

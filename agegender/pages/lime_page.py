@@ -29,8 +29,9 @@ from agegender.pages.charts import line_chart
 from agegender.pages.group_map_section import group_sections
 from agegender.pages.page_writing import write_page
 from agegender.pages.tables import Column, Row, Table
-from agegender.pages.thumbnails import hidden, webp
+from agegender.pages.thumbnails import webp
 from agegender.pages.words import interval, listing, number
+from agegender.photos.warping import hidden
 
 MOST_FACES = 60  # four pictures each: about 1.5 MB
 _STRONGEST = 5
@@ -246,9 +247,10 @@ def _map(face: FaceExplanation, one: TargetMap, scale: Scale, photo: NDArray[np.
 
 
 def _sampling_words(face: FaceExplanation) -> str:
+    stored = " Its photo was stored blurred; `agegender explain --show-faces` shows it." if face.is_hidden else ""
     if face.stopped_because:
-        return f"{face.stopped_because[0].upper()}{face.stopped_because[1:]}."
-    return f"{face.sample_count:,} samples." if face.sample_count else ""
+        return f"{face.stopped_because[0].upper()}{face.stopped_because[1:]}.{stored}"
+    return f"{face.sample_count:,} samples.{stored}" if face.sample_count else stored.strip()
 
 
 def region_words(region: RegionWeight, scale: Scale) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agegender.errors import UsageError
+from agegender.explanation import EXPLANATIONS_FOLDER
 from agegender.pages.bias_page import write_bias
 from agegender.pages.card_page import MARKDOWN_FILE, write_card
 from agegender.pages.index_page import write_index
@@ -61,6 +62,11 @@ def stage_report_set(
     """Write the pages where they wait for their swap; with `replaces_all`, older ones that are not written go."""
     hides = is_hiding_faces(folder) or content.hide_faces if hide_faces is None else hide_faces
     content = replace(content, hide_faces=hides)
+    stored = folder / EXPLANATIONS_FOLDER
+    if hides and stored.is_dir() and not swap.has(stored):
+        from agegender.explanation.face_explanation import hide_explanations
+
+        hide_explanations(swap, stored)
     writers = _writers(content)
     missing = sorted(set(only or ()) - set(writers))
     if missing:

@@ -16,7 +16,6 @@ from agegender.errors import PhotoError
 
 SIZE_PIXELS = 104
 _QUALITY = 62
-_HIDDEN_PIXELS = 6  # a face of 6 × 6 pixels shows its light and nothing else
 
 
 def thumbnail(path: Path | None, *, hide_faces: bool = False, size: int = SIZE_PIXELS) -> str:
@@ -24,6 +23,7 @@ def thumbnail(path: Path | None, *, hide_faces: bool = False, size: int = SIZE_P
     if path is None:
         return ""
     from agegender.photos.reading import read_photo
+    from agegender.photos.warping import hidden
 
     try:
         photo = read_photo(path)
@@ -41,14 +41,6 @@ def square(photo: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     top, left = (height - side) // 2, (width - side) // 2
     middle = np.ascontiguousarray(photo[top : top + side, left : left + side])
     return cv2.resize(middle, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)
-
-
-def hidden(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the photo with so little detail that nobody can be recognised."""
-    import cv2
-
-    few = cv2.resize(photo, (_HIDDEN_PIXELS, _HIDDEN_PIXELS), interpolation=cv2.INTER_AREA)
-    return cv2.resize(few, photo.shape[1::-1], interpolation=cv2.INTER_CUBIC).astype(np.uint8)
 
 
 def webp(photo: NDArray[np.uint8], quality: int = _QUALITY) -> str:

@@ -20,6 +20,7 @@ Turn = tuple[tuple[float, float], tuple[float, float]]
 _UNTURNED: Turn = ((1.0, 0.0), (0.0, 1.0))
 # Bilinear sampling skips pixels when it shrinks; above this ratio they are averaged first.
 _SMOOTHED_FROM = 1.2
+_HIDDEN_PIXELS = 6  # a face of 6 × 6 pixels shows its light and nothing else
 _DARKEST = 1 / 1024  # the logarithm of black itself is infinite
 
 
@@ -169,3 +170,9 @@ def _pixel_matrix(turn: Turn, ratio: float, size: int, across: float, down: floa
     a, b, c, d = a * ratio, b * ratio, c * ratio, d * ratio
     middle = (size - 1) / 2
     return np.array([[a, b, across - 0.5 - (a + b) * middle], [c, d, down - 0.5 - (c + d) * middle]])
+
+
+def hidden(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a photo (H, W, 3) with so little detail that nobody can be recognised."""
+    few = cv2.resize(photo, (_HIDDEN_PIXELS, _HIDDEN_PIXELS), interpolation=cv2.INTER_AREA)
+    return cv2.resize(few, photo.shape[1::-1], interpolation=cv2.INTER_CUBIC).astype(np.uint8)

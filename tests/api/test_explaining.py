@@ -225,6 +225,8 @@ def test_report_hides_faces_when_asked_or_when_the_other_pages_do(model, model_f
     page = (tmp_path / "toy" / "lime.html").read_text(encoding="utf-8")
     assert photos[0].name not in page
     assert "photo 1: label" in page
+    (stored,) = read_explanations(tmp_path / "toy" / "explanations")
+    assert (stored.is_hidden, stored.path) == (True, "photo 1")
     if not asked:
         assert (tmp_path / "toy" / "bias.html").read_text() == "as it was"
         assert 'href="lime.html"' in (tmp_path / "toy" / "index.html").read_text(encoding="utf-8")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from agegender.audit.assessment import assess
 from agegender.audit.models_compared import compare_pair, leaderboard
 from agegender.errors import UsageError
+from agegender.explanation.face_explanation import read_explanations, write_explanation
 from agegender.pages.compare_page import write_comparison
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.report_set import is_hiding_faces, write_page_alone, write_report_set
+from agegender.photos.warping import hidden as blurred
 from pages.report_inputs import make_explanations, make_photos, make_predictions
 
 
@@ -76,6 +80,40 @@ def test_page_written_alone_is_led_to_by_the_others_and_changes_nothing_else(con
     navigation = re.compile(r"<!-- pages -->.*?<!-- /pages -->", re.S)
     assert navigation.sub("", before) == navigation.sub("", after)
     assert "Explanations</a>: which parts of a face" in (tmp_path / "index.html").read_text()
+
+
+@pytest.fixture
+def explained(tmp_path, content):
+    """A report with clear faces, its explanations beside it, and a file of somebody's own among them."""
+    write_report_set(tmp_path, content, hide_faces=False)
+    for number, face in enumerate(make_explanations(2, path="anna.jpg"), start=1):
+        write_explanation(face, tmp_path / "explanations", number)
+    (tmp_path / "explanations" / "notes.txt").write_text("mine")
+    return tmp_path
+
+
+def test_explanations_beside_hidden_pages_show_and_name_nobody(content, explained):
+    before = read_explanations(explained / "explanations")
+    write_report_set(explained, content, hide_faces=True)
+    after = read_explanations(explained / "explanations")
+    for number, (old, new) in enumerate(zip(before, after, strict=True), start=1):
+        assert (new.is_hidden, new.path) == (True, f"photo {number}")
+        np.testing.assert_array_equal(new.photo, blurred(old.photo))
+        np.testing.assert_array_equal(new.region_map, old.region_map)
+        assert new.maps == old.maps
+    names = sorted(path.name for path in (explained / "explanations").iterdir())
+    assert names == [f"000{n}-photo_{n}.explanation.{kind}" for n in (1, 2) for kind in ("json", "npz")] + ["notes.txt"]
+    assert "anna" not in "".join(path.read_text() for path in explained.rglob("*.json"))
+
+
+def test_hidden_explanations_are_hidden_once_and_say_so_when_faces_are_shown_again(content, explained):
+    write_report_set(explained, content, hide_faces=True)
+    before = {path: path.read_bytes() for path in (explained / "explanations").iterdir()}
+    write_report_set(explained, content, hide_faces=True)
+    assert before == {path: path.read_bytes() for path in (explained / "explanations").iterdir()}
+    faces = read_explanations(explained / "explanations")
+    write_report_set(explained, replace(content, explanations=faces), hide_faces=False)
+    assert (explained / "lime.html").read_text().count("Its photo was stored blurred") == 2
 
 
 def test_page_that_cannot_be_made_is_refused(content, tmp_path):
