@@ -18,13 +18,15 @@ from agegender.audit.dependence import clusters_of
 from agegender.audit.findings import Finding, find, too_many_values, untold
 from agegender.audit.grouping import Grouping
 from agegender.audit.groups import Group, GroupResult, compare_groups
+from agegender.audit.held_equal import HeldEqual
 from agegender.audit.predictions_table import complete_predictions, unjudgeable, with_errors
 from agegender.errors import TableError, UsageError
-from agegender.heads import Head, Regression, RowMetric
+from agegender.heads import AGE, Head, Regression, RowMetric
 from agegender.settings import SPLIT_CHOICES, SPLITS
 
 _MANY_ROWS = 20_000  # above it intervals are narrow, and resampling takes long
 ALL_ROWS = "all rows"
+BY_DEFAULT = "the labels that have bands"
 Columns = tuple[str, ...]
 
 
@@ -63,6 +65,8 @@ class Assessment:
         Whether the faces are drawn, and no photos.
     split : str or None
         Which split is judged; by default test, else valid, else all rows.
+    adjust_for : tuple of str
+        Label columns that are held equal when groups are compared.
     columns : tuple of str or None
         By what to group; by default every label column and other short text columns.
     resample_count, deal_count, seed : int
@@ -76,6 +80,7 @@ class Assessment:
     notices: tuple[str, ...] = ()
     is_drawn: bool = False
     split: str | None = None
+    adjust_for: tuple[str, ...] = ()
     columns: tuple[str, ...] | None = None
     resample_count: int = 2000
     deal_count: int = 2000
@@ -123,6 +128,11 @@ class Assessment:
         return {columns: grouping.make(self.judged, columns) for columns in wanted}
 
     @cached_property
+    def held(self) -> HeldEqual:
+        """What is held equal between the judged rows of any two groups."""
+        return HeldEqual.of_table(self.judged, self.adjust_for)
+
+    @cached_property
     def ledger(self) -> Ledger:
         """What chance does to every gap."""
         values = {metric: self._values(metric.name) for metric in self.metrics.values()}
@@ -130,7 +140,9 @@ class Assessment:
             [one for columns, one in self.groupings.items() if (len(columns) > 1) is crossed]
             for crossed in (False, True)
         ]
-        return Ledger(values, *parts, deal_count=self.deal_count, seed=self.seed)
+        return Ledger(
+            values, *parts, held=self.held, clusters=self.clusters, deal_count=self.deal_count, seed=self.seed
+        )
 
     @cached_property
     def comparisons(self) -> Comparisons:
@@ -292,6 +304,7 @@ def assess(
     heads: Sequence[Head] | None = None,
     title: str = "",
     split: str | None = None,
+    adjust_for: str | Sequence[str] | None = BY_DEFAULT,
     is_drawn: bool = False,
 ) -> Assessment:
     """Return the assessment of a predictions table, its columns completed, its oddities counted and said.
@@ -304,6 +317,9 @@ def assess(
         By default those of the table.
     split : str, optional
         "train", "valid", "test" or "all"; by default test where there is one, else valid, else all rows.
+    adjust_for : str or sequence of str, optional
+        Label columns that are held equal when groups are compared: by default the one that has age bands, where any
+        row knows it; None or () holds nothing equal.
     is_drawn : bool
         Also told by a `source` of "drawn_faces" in every row.
     """
@@ -313,10 +329,25 @@ def assess(
     if not len(rows):
         raise TableError("the predictions table has no rows, so there is nothing to report on.")
     is_drawn = is_drawn or bool((rows["source"] == "drawn_faces").all())
-    made = Assessment(with_errors(rows, known), known, (), title, notices, is_drawn, split)
+    held = _held_columns(rows, known, adjust_for)
+    made = Assessment(with_errors(rows, known), known, (), title, notices, is_drawn, split, held)
     if split in SPLITS and split not in made.splits:
         raise TableError(f"the predictions table has no row in the split {split!r}; judge another, or all rows.")
     judged = tuple(head for head in known if head.metrics[0].is_known(made.judged))
     if not judged:
         raise TableError(unjudgeable(predictions, known))
     return replace(made, heads=judged, unjudged=tuple(head for head in known if head not in judged))
+
+
+def _held_columns(rows: pd.DataFrame, heads: Sequence[Head], wanted: str | Sequence[str] | None) -> tuple[str, ...]:
+    if wanted == BY_DEFAULT:
+        banded = [head.column for head in (*heads, AGE) if isinstance(head, Regression) and head.has_bands]
+        return tuple(name for name in banded[:1] if name in rows and rows[name].notna().any())
+    columns = (wanted,) if isinstance(wanted, str) else tuple(wanted or ())
+    missing = [name for name in columns if name not in rows]
+    if missing:
+        raise TableError(
+            f"cannot hold {', '.join(missing)} equal: the table has {', '.join(map(str, rows.columns))}. Name a label "
+            f"column, or hold nothing equal."
+        )
+    return columns

@@ -1,12 +1,13 @@
-"""What chance alone does: rows dealt to the groups at random, and one ledger of which gaps are more than that.
+"""What chance does: rows dealt to the groups at random, and one ledger of which gaps are more than that.
 
-Where no group differs, rows are exchangeable and the observed deal is one among its permutations: the p-value holds
-whatever the shape of the errors. The statistics are studentised, so that it also nearly holds for a group that is
-right when another one differs. Every group of every column is compared with its rest in the metrics of
-`FAMILY_SHARES`, and so are intersections. The chance of any false claim in the whole audit is held at 5 %: that share
-is dealt out to families (a head's metric × single columns or intersections), and within a family the largest statistic
-is compared with the largest of every random deal, which loses little for groups that overlap.
-See docs/decisions/0030-how-false-alarms-are-controlled.md.
+Where groups differ in nothing but what is held equal (by default age), rows of the same age are exchangeable and the
+observed deal is one among its permutations: the p-value holds whatever the shape of the errors. The statistics are
+studentised, so that it also nearly holds for a group that is right when another one differs. Every group of every
+column is compared with its rest in the metrics of `FAMILY_SHARES`, and so are intersections; bands of age, which cannot
+be compared at equal ages, are dealt freely. The chance of any false claim in the whole audit is held at 5 %: that share
+is dealt out to families (a head's metric × single columns, intersections or bands), and within a family the largest
+statistic is compared with the largest of every random deal, which loses little for groups that overlap.
+See docs/decisions/0030-how-false-alarms-are-controlled.md and 0100-age-held-equal.md.
 
 References
 ----------
@@ -15,32 +16,40 @@ Westfall and Young: Resampling-based multiple testing, 1993. Chung and Romano, A
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agegender.audit.dealing import Dealer, DealtSums, cluster_strata, deal
 from agegender.audit.grouping import SMALLEST_RANKED_GROUP, Grouping
+from agegender.audit.held_equal import HeldEqual
 from agegender.heads import RowMetric
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 FALSE_ALARM_RATE = 0.05
-# The share of the 5 % of each metric, over single columns and over intersections, divided among the heads that have it:
-# errors of numbers are the hardest to tell from chance and get the most.
-FAMILY_SHARES = {"mean_absolute_error": (0.7, 0.06), "mean_signed_error": (0.1, 0.03), "accuracy": (0.08, 0.03)}
-# Of these no gap is claimed, but the largest stands beside what chance makes; only over single columns.
-_UNTESTED = ("interval_coverage",)
+# The share of the 5 % of each metric, over single columns, over intersections and over bands of what is held equal,
+# divided among the heads that have it: errors of numbers are the hardest to tell from chance and get the most.
+FAMILY_SHARES = {
+    "mean_absolute_error": (0.25, 0.04, 0.03),
+    "mean_signed_error": (0.13, 0.03, 0.02),
+    "accuracy": (0.38, 0.03, 0.02),
+    "recall": (0.02, 0.0, 0.01),
+    "interval_coverage": (0.02, 0.0, 0.02),
+}
+_SINGLE, _CROSSED, _BANDS = range(3)
+# A class of many has few rows and a share of nearly nothing: then its recall is shown and not tested.
+_MOST_TESTED_RECALLS = 6
 # A group that is better off than its rest must be this much farther out: the claims are about who is worse off.
 _BETTER_OFF_WEIGHT = 0.8
 # A group's own spread counts as much as this many rows of the common one. Of absolute errors more is borrowed: with the
 # spread of 100 skewed values the test would rather see the outliers than the gap (power 0.88 against 0.94, simulated).
 _SHRINKING_ROWS = {"signed": 10.0, "positive": 200.0}
+_FEWEST_CLUSTERS = 10  # with fewer persons in a group or its rest, nothing is known about either
 _MOST_DEALT_VALUES = 100_000_000
 _FEWEST_DEALS = 999
-_CHUNK_VALUES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -73,33 +82,6 @@ class GroupChances:
     mean_gap_null_95: float
 
 
-@dataclass(frozen=True)
-class DealtSums:
-    """Sums over the observed deal (first row) and random ones, of the groups of one column.
-
-    Attributes
-    ----------
-    counts : array, shape (groups,)
-    known_count : float
-        Rows whose group is known.
-    sums, squares : array, shape (deals, groups)
-        Of the values and of their squares in each group.
-    known_sums, known_squares : array, shape (deals, 1)
-        The same over all rows whose group is known.
-    """
-
-    counts: Floats
-    known_count: float
-    sums: Floats
-    squares: Floats
-    known_sums: Floats
-    known_squares: Floats
-
-    def means(self) -> Floats:
-        """Return the mean of every group in every deal."""
-        return self.sums / np.maximum(self.counts, 1.0)
-
-
 class Ledger:
     """All gaps of an audit, dealt together once.
 
@@ -109,6 +91,10 @@ class Ledger:
         NaN where a row does not count. What is not tested is not dealt.
     single, crossed : sequence of Grouping
         Of all rows.
+    held : HeldEqual
+        What rows must have alike to be dealt one another's place.
+    clusters : array, shape (rows,), int, optional
+        Which rows belong together and are dealt whole.
     deal_count : int
         Random deals; fewer for tables of more than 50,000 rows.
     """
@@ -119,82 +105,64 @@ class Ledger:
         single: Sequence[Grouping],
         crossed: Sequence[Grouping],
         *,
+        held: HeldEqual,
+        clusters: Codes | None = None,
         deal_count: int = 2000,
         seed: int = 7,
     ) -> None:
-        values = {metric: one for metric, one in values.items() if metric.key in (*FAMILY_SHARES, *_UNTESTED)}
-        self.values, self.single, self.crossed = values, tuple(single), tuple(crossed)
+        keys = family_keys(list(values))
+        self.values = {metric: one for metric, one in values.items() if metric.name in keys}
+        self.single, self.crossed = tuple(single), tuple(crossed)
+        self._held, self._clusters, self._deal_count, self._seed = held, clusters, deal_count, seed
         self._chances: dict[tuple[str, tuple[str, ...]], GroupChances] = {}
-        shares = _shares(list(values), has_crossed=bool(crossed))
-        families = ((False, slice(len(single))), (True, slice(len(single), None)))
-        for metrics in _with_same_rows(values) if single or crossed else ():
-            known = np.isfinite(values[metrics[0]])
-            counted = [one.of_rows(known) for one in (*single, *crossed)]
-            dealt = _deal_groupings({metric: values[metric][known] for metric in metrics}, counted, len(single),
-                                    deal_count=deal_count, seed=seed)  # fmt: skip
-            for metric, sums in zip(metrics, dealt, strict=True):
-                for is_crossed, family in families:
-                    groupings = counted[: len(sums)][family]
-                    judged = _judge(metric, groupings, sums[family], shares.get((metric.name, is_crossed)))
-                    self._chances |= {
-                        (metric.name, one.columns): made for one, made in zip(groupings, judged, strict=True)
-                    }
+        self._has_bands = any(held.tells(one.codes) for one in single)
+        self._shares = _shares(keys, has_crossed=bool(crossed), has_bands=self._has_bands)
+        for metrics in _with_same_rows(self.values) if single or crossed else ():
+            self._deal(metrics)
 
     def get(self, metric: str, columns: tuple[str, ...]) -> GroupChances | None:
         """Return the chances of one metric over one grouping, or None where it was not dealt."""
         return self._chances.get((metric, columns))
 
+    def _deal(self, metrics: Sequence[RowMetric]) -> None:
+        """Deal metrics that count the same rows: bands of what is held equal freely, all others among rows alike."""
+        known = np.isfinite(self.values[metrics[0]])
+        values = {metric: self.values[metric][known] for metric in metrics}
+        held, row_count = self._held.of_rows(known), int(known.sum())
+        clusters = None if self._clusters is None else self._clusters[known]
+        single, crossed = ([one.of_rows(known) for one in part] for part in (self.single, self.crossed))
+        bands = [one for one in single if held.tells(one.codes)]
+        others = [one for one in single if not held.tells(one.codes)]
+        strata = cluster_strata(held, row_count, clusters)
+        levelled = {metric: held.levelled(one, _kind(metric), strata) for metric, one in values.items()}
+        self._judge(values, levelled, (others, crossed), (_SINGLE, _CROSSED), Dealer(row_count, strata, clusters))
+        if bands:
+            self._judge(values, values, (bands, []), (_BANDS, _CROSSED), Dealer(row_count, None, clusters))
 
-def deal(
-    values: Sequence[tuple[Floats, int]],
-    partitions: Sequence[Codes],
-    group_counts: Sequence[int],
-    *,
-    deal_count: int,
-    seed: int,
-) -> list[list[DealtSums]]:
-    """Return, for each array of values and each column, the sums of groups over the observed and random deals.
-
-    Parameters
-    ----------
-    values : sequence of (array of shape (rows,), int)
-        Without NaN, and over how many of the columns, from the first, it is summed. All are dealt alike, because
-        shuffling costs more than summing.
-    partitions : sequence of arrays, shape (rows,)
-        For each column the group of each row, 0.., or -1 where it is unknown.
-    group_counts : sequence of int
-        Groups in each column.
-    deal_count : int
-        Random deals, beside the observed one.
-    """
-    edges = np.cumsum([0, *(count + 1 for count in group_counts)])
-    member = _membership(partitions, edges)
-    rows = [one.astype(np.float32) for one, _ in values]
-    widths = [int(edges[count]) for _, count in values]
-    sums = [np.empty((deal_count + 1, width)) for width in widths]
-    # Zeros and ones are their own squares.
-    is_own_square = [bool(((one == 0.0) | (one == 1.0)).all()) for one in rows]
-    squares = [one if is_same else np.empty_like(one) for one, is_same in zip(sums, is_own_square, strict=True)]
-    for deals, order in _orders(len(member), deal_count, seed):
-        for number, (one, width) in enumerate(zip(rows, widths, strict=True)):
-            block = one[order]
-            sums[number][deals] = block @ member[:, :width]
-            if not is_own_square[number]:
-                squares[number][deals] = np.square(block, out=block) @ member[:, :width]
-    counts = member.sum(axis=0, dtype=np.float64)
-    return [_by_column(counts, one, square, edges[: count + 1])
-            for (_, count), one, square in zip(values, sums, squares, strict=True)]  # fmt: skip
-
-
-def _by_column(counts: Floats, sums: Floats, squares: Floats, edges: Codes) -> list[DealtSums]:
-    """Cut sums over all columns side by side into those of each; a column's last one is over all its groups."""
-    parts = [(slice(start, stop - 1), slice(stop - 1, stop)) for start, stop in itertools.pairwise(edges)]
-    return [
-        DealtSums(
-            counts[own], float(counts[known][0]), sums[:, own], squares[:, own], sums[:, known], squares[:, known]
-        )
-        for own, known in parts
-    ]
+    def _judge(
+        self,
+        values: Mapping[RowMetric, Floats],
+        levelled: Mapping[RowMetric, Floats],
+        groupings: tuple[Sequence[Grouping], Sequence[Grouping]],
+        scopes: tuple[int, int],
+        dealer: Dealer,
+    ) -> None:
+        together = [*groupings[0], *groupings[1]]
+        wanted: list[tuple[Floats, int, bool]] = []
+        for metric, one in values.items():
+            reach = len(together) if self._shares.get((metric.name, _CROSSED)) else len(groupings[0])
+            wanted += [(levelled[metric], reach, not metric.is_rate), (one, reach, False)]
+        row_count = len(next(iter(values.values())))
+        count = min(self._deal_count, max(_MOST_DEALT_VALUES // max(row_count, 1), _FEWEST_DEALS))
+        codes, sizes = [one.codes for one in together], [one.size for one in together]
+        dealt = deal(wanted, codes, sizes, dealer, deal_count=count, seed=self._seed)
+        for metric, (sums, raw) in zip(values, zip(dealt[::2], dealt[1::2], strict=True), strict=True):
+            families = (slice(len(groupings[0])), slice(len(groupings[0]), None))
+            for family, scope in zip(families, scopes, strict=True):
+                share = self._shares.get((metric.name, scope))
+                judged = _judge(metric, together[family], sums[family], raw[family], share)
+                for grouping, chances in zip(together[family], judged, strict=False):
+                    self._chances[metric.name, grouping.columns] = chances
 
 
 def studentised_gaps(sums: DealtSums, kind: str) -> Floats:
@@ -214,18 +182,28 @@ def studentised_gaps(sums: DealtSums, kind: str) -> Floats:
     """
     n, others = np.maximum(sums.counts, 1.0), np.maximum(sums.known_count - sums.counts, 1.0)
     mean, rest = sums.sums / n, (sums.known_sums - sums.sums) / others
-    common = sums.known_sums / max(sums.known_count, 1.0)
-    spread = np.maximum(sums.known_squares / max(sums.known_count, 1.0) - common**2, 0.0)
     if kind == "rate":
-        return _ratio(mean - rest, np.sqrt(spread * (1.0 / n + 1.0 / others)))
-    own = _shrunk(sums.squares / n - mean**2, n, spread, _SHRINKING_ROWS[kind])
-    other = _shrunk((sums.known_squares - sums.squares) / others - rest**2, others, spread, _SHRINKING_ROWS[kind])
+        # Of values 0 and 1 the spread in a deal is no more than their mean: what deals make is the better measure.
+        return _ratio(mean - rest, (mean - rest).std(axis=0))
+    common = sums.known_sums / max(sums.known_count, 1.0)
+    every = _spread(sums.known_squares, sums.known_weighted, sums.known_squared_sizes, common, sums.known_count)
+    parts, other_parts = sums.cluster_counts, sums.known_cluster_count - sums.cluster_counts
+    borrowed = _SHRINKING_ROWS[kind]
+    own = _spread(sums.squares, sums.weighted, sums.squared_sizes, mean, n)
+    other = _spread(
+        sums.known_squares - sums.squares, sums.known_weighted - sums.weighted,
+        sums.known_squared_sizes - sums.squared_sizes, rest, others,
+    )  # fmt: skip
+    own, other = _shrunk(own, parts, every, borrowed), _shrunk(other, other_parts, every, borrowed)
     if kind == "signed":
-        return _ratio(mean - rest, np.sqrt(own / n + other / others))
-    relative = np.sqrt(_ratio(own, mean**2) / n + _ratio(other, rest**2) / others)
-    # The larger over the smaller: symmetric, and as sensitive to twice as to half the error.
-    larger = _ratio(np.maximum(mean, rest), np.minimum(mean, rest)) - 1.0
-    return _ratio(np.sign(mean - rest) * larger, relative)
+        t = _ratio(mean - rest, np.sqrt(own / n + other / others))
+    else:
+        relative = np.sqrt(_ratio(own, mean**2) / n + _ratio(other, rest**2) / others)
+        # The larger over the smaller: symmetric, and as sensitive to twice as to half the error.
+        larger = _ratio(np.maximum(mean, rest), np.minimum(mean, rest)) - 1.0
+        t = _ratio(np.sign(mean - rest) * larger, relative)
+    # A group that cuts through clusters shares them with its rest, so that its statistic is narrower than others.
+    return _ratio(t, t.std(axis=0)) if sums.known_cluster_count < sums.known_count else t
 
 
 def family_p_values(t: Floats) -> Floats:
@@ -242,47 +220,45 @@ def family_p_values(t: Floats) -> Floats:
     order = np.argsort(-t[0], kind="stable")
     farthest = np.maximum.accumulate(t[:, order[::-1]], axis=1)[:, ::-1]
     p_values = np.empty(t.shape[1])
-    p_values[order] = np.maximum.accumulate(np.mean(farthest >= farthest[0] * (1.0 - 1e-6), axis=0))
+    p_values[order] = np.maximum.accumulate(np.mean(farthest >= farthest[0] * (1.0 - 1e-4), axis=0))
     return p_values
 
 
-def _orders(row_count: int, deal_count: int, seed: int) -> Iterator[tuple[slice, Codes]]:
-    """Yield the rows' orders in a few deals at a time, the first one as it is: the one place that says who is dealt."""
-    generator = np.random.Generator(np.random.SFC64(seed))
-    step = max(1, _CHUNK_VALUES // max(row_count, 1))
-    for start in range(0, deal_count + 1, step):
-        stop = min(start + step, deal_count + 1)
-        order = np.tile(np.arange(row_count), (stop - start, 1))
-        dealt = order[1:] if start == 0 else order
-        generator.permuted(dealt, axis=1, out=dealt)
-        yield slice(start, stop), order
-
-
-def _deal_groupings(
-    values: Mapping[RowMetric, Floats], groupings: Sequence[Grouping], single_count: int, *, deal_count: int, seed: int
-) -> list[list[DealtSums]]:
-    row_count = len(groupings[0].codes)
-    count = min(deal_count, max(_MOST_DEALT_VALUES // max(row_count, 1), _FEWEST_DEALS))
-    reach = [len(groupings) if metric.key in FAMILY_SHARES else single_count for metric in values]
-    codes, sizes = [one.codes for one in groupings], [one.size for one in groupings]
-    return deal(list(zip(values.values(), reach, strict=True)), codes, sizes, deal_count=count, seed=seed)
+def family_keys(metrics: Sequence[RowMetric]) -> dict[str, str]:
+    """Return, of each metric that is tested, by its full name, the key of its families' shares."""
+    recalls = [metric for metric in metrics if metric.key.startswith("recall_")]
+    heads = {
+        head
+        for head in {one.head for one in recalls}
+        if sum(one.head == head for one in recalls) > _MOST_TESTED_RECALLS
+    }
+    keys = {metric.name: metric.key for metric in metrics if metric.key in FAMILY_SHARES}
+    return keys | {metric.name: "recall" for metric in recalls if metric.head not in heads}
 
 
 def _judge(
-    metric: RowMetric, groupings: Sequence[Grouping], dealt: Sequence[DealtSums], share: float | None
+    metric: RowMetric,
+    groupings: Sequence[Grouping],
+    dealt: Sequence[DealtSums],
+    raw: Sequence[DealtSums],
+    share: float | None,
 ) -> list[GroupChances]:
     """Return the chances of one family: a metric over groupings, tested together where they have a share."""
-    kind = "rate" if metric.is_rate else "signed" if metric.better == "zero" else "positive"
-    t = [studentised_gaps(one, kind) for one in dealt]
+    groupings = groupings[: len(dealt)]
+    t = [studentised_gaps(one, _kind(metric)) for one in dealt]
     p_values = [np.full(one.size, np.nan) for one in groupings]
     tested = [_is_tested(groups, sums) for groups, sums in zip(groupings, dealt, strict=True)]
-    if share is not None and any(one.any() for one in tested):
+    if share and any(one.any() for one in tested):
         sizes = [_weighted(one, metric.better)[:, chosen] for one, chosen in zip(t, tested, strict=True)]
         together = np.minimum(family_p_values(np.concatenate(sizes, axis=1)) / share, 1.0)
         parts = np.split(together, np.cumsum([chosen.sum() for chosen in tested])[:-1])
         for one, chosen, part in zip(p_values, tested, parts, strict=True):
             one[chosen] = part
-    return [_chances(*parts) for parts in zip(groupings, dealt, t, p_values, strict=True)]
+    return [_chances(*parts) for parts in zip(groupings, raw, t, p_values, strict=True)]
+
+
+def _kind(metric: RowMetric) -> str:
+    return "rate" if metric.is_rate else "signed" if metric.better == "zero" else "positive"
 
 
 def _chances(groups: Grouping, sums: DealtSums, t: Floats, p_corrected: Floats) -> GroupChances:
@@ -290,7 +266,7 @@ def _chances(groups: Grouping, sums: DealtSums, t: Floats, p_corrected: Floats) 
     largest, lowest, highest = (float("nan"),) * 3, -1, -1
     if ranked.sum() > 1:
         spans = np.ptp(means[:, ranked], axis=1)
-        is_as_far = spans >= spans[0] * (1 - 1e-6)
+        is_as_far = spans >= spans[0] * (1 - 1e-4)
         largest = float(spans[0]), float(np.quantile(spans[1:], 0.95)), float(np.mean(is_as_far))
         numbers = np.flatnonzero(ranked)
         lowest, highest = int(numbers[means[0, ranked].argmin()]), int(numbers[means[0, ranked].argmax()])
@@ -314,7 +290,9 @@ def _is_ranked(groups: Grouping, sums: DealtSums) -> NDArray[np.bool_]:
 
 
 def _is_tested(groups: Grouping, sums: DealtSums) -> NDArray[np.bool_]:
-    return _is_ranked(groups, sums) & (sums.known_count - sums.counts >= SMALLEST_RANKED_GROUP)
+    has_rest = sums.known_count - sums.counts >= SMALLEST_RANKED_GROUP
+    clusters = np.minimum(sums.cluster_counts, sums.known_cluster_count - sums.cluster_counts)
+    return _is_ranked(groups, sums) & has_rest & (clusters >= _FEWEST_CLUSTERS)
 
 
 def _weighted(t: Floats, better: str) -> Floats:
@@ -324,14 +302,15 @@ def _weighted(t: Floats, better: str) -> Floats:
     return np.where(worse >= 0.0, worse, -_BETTER_OFF_WEIGHT * worse)
 
 
-def _shares(metrics: Sequence[RowMetric], *, has_crossed: bool) -> dict[tuple[str, bool], float]:
-    """Return the share of each family, (metric, whether crossed), summing to 1 over those that there are."""
-    keys = [metric.key for metric in metrics]
+def _shares(keys: Mapping[str, str], *, has_crossed: bool, has_bands: bool) -> dict[tuple[str, int], float]:
+    """Return the share of each family, (metric, scope), summing to 1 over those that there are."""
+    there = {_SINGLE: True, _CROSSED: has_crossed, _BANDS: has_bands}
+    counts = list(keys.values())
     shares = {
-        (metric.name, is_crossed): FAMILY_SHARES[metric.key][is_crossed] / keys.count(metric.key)
-        for metric in metrics
-        for is_crossed in (False, True)
-        if metric.key in FAMILY_SHARES and has_crossed >= is_crossed
+        (name, scope): FAMILY_SHARES[key][scope] / counts.count(key)
+        for name, key in keys.items()
+        for scope in (_SINGLE, _CROSSED, _BANDS)
+        if there[scope] and FAMILY_SHARES[key][scope]
     }
     total = sum(shares.values())
     return {family: share / total for family, share in shares.items()}
@@ -345,13 +324,11 @@ def _with_same_rows(values: Mapping[RowMetric, Floats]) -> list[list[RowMetric]]
     return list(alike.values())
 
 
-def _membership(partitions: Sequence[Codes], edges: Codes) -> NDArray[np.float32]:
-    """Return for each column who is in which of its groups, and then who is in any."""
-    member = np.zeros((len(partitions[0]) if partitions else 0, int(edges[-1])), dtype=np.float32)
-    for codes, start, stop in zip(partitions, edges[:-1], edges[1:], strict=True):
-        member[:, start : stop - 1] = codes[:, None] == np.arange(stop - 1 - start)
-        member[:, stop - 1] = codes >= 0
-    return member
+def _spread(
+    squares: Floats, weighted: Floats, squared_sizes: Floats | float, mean: Floats, n: Floats | float
+) -> Floats:
+    """Return the variance of the sum of n rows about their mean, from that of clusters, per row."""
+    return np.maximum(squares - 2.0 * mean * weighted + mean**2 * squared_sizes, 0.0) / np.maximum(n, 1.0)
 
 
 def _shrunk(variance: Floats, n: Floats, common: Floats, rows: float) -> Floats:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from agegender.audit import grouping, sentences
-from agegender.audit.chance import FALSE_ALARM_RATE, FAMILY_SHARES, GroupChances, Ledger
+from agegender.audit.chance import FALSE_ALARM_RATE, GroupChances, Ledger
 from agegender.audit.estimates import Estimate
 from agegender.audit.grouping import SMALLEST_RANKED_GROUP, Grouping
 from agegender.audit.groups import GroupResult
@@ -180,7 +180,7 @@ def untold(head: Head, columns: Sequence[str], rows: int, reason: str) -> Findin
 
 
 def _comparisons(ledger: Ledger, heads: Mapping[str, Head]) -> list[_Comparison]:
-    tested = [(metric, values) for metric, values in ledger.values.items() if metric.key in FAMILY_SHARES]
+    tested = [(metric, values) for metric, values in ledger.values.items() if metric.key in KINDS]
     return [
         _Comparison(
             heads[metric.head], metric, groups.of_rows(np.isfinite(values)), values[np.isfinite(values)], chances
