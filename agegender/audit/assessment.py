@@ -219,6 +219,7 @@ class Assessment:
                 self._values(wanted.name),
                 groups,
                 self._bands(names),
+                clusters=self.clusters,
                 chances=self.ledger.get(*key) if names in self.groupings else None,
                 resample_count=few,
                 seed=self.seed,
@@ -228,12 +229,14 @@ class Assessment:
     def by(self, metric: str, *columns: str) -> pd.DataFrame:
         """Return a metric by group, or overall without columns: `value`, `low`, `high`, `n` and `persons`.
 
-        Persons are told apart by `subject_id` where it is known; else every photo counts as one.
+        Persons are told apart by `subject_id`, and twins and photos named twice count once; see `dependence`.
         """
         wanted = self.metric(metric)
         if not columns:
             everyone = Grouping((), ((),), np.zeros(len(self.judged), dtype=np.int64))
-            groups: tuple[Group, ...] = (compare_groups(wanted, self._values(wanted.name), everyone).overall,)
+            groups: tuple[Group, ...] = (
+                compare_groups(wanted, self._values(wanted.name), everyone, clusters=self.clusters).overall,
+            )
         else:
             everyone = grouping.make(self.judged, columns)
             groups = self.compare(metric, columns).groups
@@ -292,10 +295,7 @@ class Assessment:
         return len(columns) == 1 and labels[metric.head] not in columns
 
     def _person_count(self, chosen: NDArray[np.bool_]) -> int:
-        if "subject_id" not in self.judged:
-            return int(chosen.sum())
-        persons = self.judged["subject_id"][chosen]
-        return int(persons.nunique() + persons.isna().sum())
+        return int(chosen.sum()) if self.clusters is None else len(np.unique(self.clusters[chosen]))
 
 
 def assess(

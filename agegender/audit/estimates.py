@@ -13,15 +13,20 @@ Medicine 1998, method 10.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from agegender.audit.cluster_sums import ClusterSums, sum_clusters
+
 Floats = NDArray[np.float64]
+Codes = NDArray[np.int64]
 LEVEL = 0.95
 _SMALLEST_BOOTSTRAP = 8  # with fewer rows a resample often holds one value only, and Student's t is the better guess
 _LARGEST_BOOTSTRAP = 3000  # with more rows the mean of a resample is normal to far less than the noise of resampling
+_MOST_CLUSTERS = 1500  # the same for clusters, whose drawing takes longer
 _FARTHEST = 2.5  # Student quantiles
 _CHUNK_VALUES = 2_000_000
 
@@ -67,36 +72,64 @@ class GroupedMeans:
     Attributes
     ----------
     counts : array, shape (groups,), int
-    means, variances : array, shape (groups,)
-        Of the rows; the variance divides by n. NaN in an empty group.
-    resampled_means, resampled_variances : array, shape (resamples, groups)
+    means, errors : array, shape (groups,)
+        Means of the rows, and their standard errors. NaN in an empty group.
+    resampled_means, resampled_errors : array, shape (resamples, groups)
     is_positive : bool
         No value is negative, so that intervals of means are made on a logarithmic scale.
+    units : array, shape (groups,)
+        What was drawn: rows, or clusters of them.
+    gap_errors : array, shape (groups,), optional
+        Standard error of each gap to the rest, where clusters may stand on both sides.
     """
 
-    counts: NDArray[np.int64]
+    counts: Codes
     means: Floats
-    variances: Floats
+    errors: Floats
     resampled_means: Floats
-    resampled_variances: Floats
+    resampled_errors: Floats
     is_positive: bool
+    units: Floats | Codes
+    gap_errors: Floats | None = None
 
 
-def mean_of(values: Floats, *, is_rate: bool, resample_count: int = 2000, seed: int = 7) -> Estimate:
+def mean_of(
+    values: Floats, *, is_rate: bool, clusters: Codes | None = None, resample_count: int = 2000, seed: int = 7
+) -> Estimate:
     """Return the mean of the values that are no NaN, with its interval."""
-    known = values[np.isfinite(values)]
-    if not known.size:
+    is_known = np.isfinite(values)
+    if not is_known.any():
         return UNKNOWN
-    codes = np.zeros(known.size, dtype=np.int64)
-    return measure_groups(known, codes, 1, is_rate=is_rate, resample_count=resample_count, seed=seed)[0].of(0)
+    own = None if clusters is None else clusters[is_known]
+    codes = np.zeros(int(is_known.sum()), dtype=np.int64)
+    return measure_groups(
+        values[is_known], codes, 1, is_rate=is_rate, clusters=own, resample_count=resample_count, seed=seed
+    )[0].of(0)
 
 
 def measure_groups(
-    values: Floats, codes: NDArray[np.int64], group_count: int, *, is_rate: bool, resample_count: int, seed: int
+    values: Floats,
+    codes: Codes,
+    group_count: int,
+    *,
+    is_rate: bool,
+    clusters: Codes | None = None,
+    resample_count: int,
+    seed: int,
 ) -> tuple[Estimates, Estimates]:
-    """Return every group's mean and its gap to all other rows whose group is known (code 0 or above)."""
+    """Return every group's mean and its gap to all other rows whose group is known (code 0 or above).
+
+    Rows of one cluster are drawn together, and count as their likeness makes them; without clusters each row is alone.
+    """
     known = codes >= 0
     values, codes = values[known], codes[known]
+    sums = None if clusters is None else _sums_of(values, codes, group_count, clusters[known])
+    if sums is not None and is_rate:
+        own, rest, correlation = sums.effective_rates()
+        rate, rest_rate = sums.means, sums.rest_means
+        ends = wilson(rate * own, own)
+        gap_ends = newcombe(rate * own, own, rest_rate * rest, rest, correlation=correlation)
+        return Estimates(rate, *ends), Estimates(rate - rest_rate, *gap_ends)
     if is_rate:
         counts = np.bincount(codes, minlength=group_count)
         hits = np.bincount(codes, weights=values, minlength=group_count).astype(np.float64)
@@ -105,8 +138,19 @@ def measure_groups(
         gap = rate - _rate(rest_hits, rest_counts)
         own_ends, gap_ends = wilson(hits, counts), newcombe(hits, counts, rest_hits, rest_counts)
         return Estimates(rate, *own_ends), Estimates(gap, *gap_ends)
-    grouped = resample_groups(values, codes, group_count, resample_count=resample_count, seed=seed)
+    grouped = (
+        resample_groups(values, codes, group_count, resample_count=resample_count, seed=seed)
+        if sums is None
+        else resample_clusters(sums, resample_count=resample_count, seed=seed, is_positive=bool((values >= 0.0).all()))
+    )
     return Estimates(grouped.means, *mean_intervals(grouped)), Estimates(*gap_intervals(grouped))
+
+
+def _sums_of(values: Floats, codes: Codes, group_count: int, clusters: Codes) -> ClusterSums | None:
+    """Return the sums of clusters, or None where each row is one: then the quicker ways give the same."""
+    if clusters.size == 0 or np.bincount(clusters).max() < 2:
+        return None
+    return sum_clusters(values, codes, group_count, clusters)
 
 
 def wilson(successes: ArrayLike, counts: ArrayLike, *, level: float = LEVEL) -> tuple[Floats, Floats]:
@@ -126,17 +170,26 @@ def wilson(successes: ArrayLike, counts: ArrayLike, *, level: float = LEVEL) -> 
 
 
 def newcombe(
-    successes: ArrayLike, counts: ArrayLike, other_successes: ArrayLike, other_counts: ArrayLike
+    successes: ArrayLike,
+    counts: ArrayLike,
+    other_successes: ArrayLike,
+    other_counts: ArrayLike,
+    *,
+    correlation: Floats | float = 0.0,
 ) -> tuple[Floats, Floats]:
-    """Return Newcombe's interval of the difference of two independent rates, first minus other; NaN without rows."""
+    """Return Newcombe's interval of the difference of two rates, first minus other; NaN without rows."""
     hits, n = (np.atleast_1d(np.asarray(value, np.float64)) for value in (successes, counts))
     other_hits, other_n = (np.atleast_1d(np.asarray(value, np.float64)) for value in (other_successes, other_counts))
     low, high = wilson(hits, n)
     other_low, other_high = wilson(other_hits, other_n)
     rate, other = _rate(hits, n), _rate(other_hits, other_n)
-    below = np.sqrt((rate - low) ** 2 + (other_high - other) ** 2)
-    above = np.sqrt((high - rate) ** 2 + (other - other_low) ** 2)
+    below = _reach(rate - low, other_high - other, correlation)
+    above = _reach(high - rate, other - other_low, correlation)
     return rate - other - below, rate - other + above
+
+
+def _reach(own: Floats, other: Floats, correlation: Floats | float) -> Floats:
+    return np.sqrt(own**2 + other**2 - 2.0 * correlation * own * other)
 
 
 def normal_quantile(level: float) -> float:
@@ -171,7 +224,25 @@ def resample_groups(
             shifts, resampled_variances[:, group] = _resample(part - means[group], resample_count, generator)
             resampled_means[:, group] = means[group] + shifts
     is_positive = bool(numbers.size) and bool(numbers.min() >= 0.0)
-    return GroupedMeans(counts, means, variances, resampled_means, resampled_variances, is_positive)
+    errors, resampled_errors = _standard_error(variances, counts), _standard_error(resampled_variances, counts)
+    return GroupedMeans(counts, means, errors, resampled_means, resampled_errors, is_positive, counts)
+
+
+def resample_clusters(sums: ClusterSums, *, resample_count: int, seed: int, is_positive: bool) -> GroupedMeans:
+    """Return the means of groups and those of bootstrap resamples of the clusters of each."""
+    generator = np.random.Generator(np.random.SFC64(seed))
+    shape = (resample_count, sums.group_count)
+    means, errors = np.full(shape, np.nan), np.full(shape, np.nan)
+    edges = np.searchsorted(sums.groups, np.arange(sums.group_count + 1))
+    for group, (start, stop) in enumerate(itertools.pairwise(edges)):
+        if stop - start > 1:
+            shifts, errors[:, group] = _resample_sums(
+                sums.deviations[start:stop], sums.rows[start:stop], resample_count, generator
+            )
+            means[:, group] = sums.means[group] + shifts
+    return GroupedMeans(
+        sums.counts.astype(np.int64), sums.means, sums.errors, means, errors, is_positive, sums.units, sums.gap_errors()
+    )
 
 
 def mean_intervals(grouped: GroupedMeans) -> tuple[Floats, Floats]:
@@ -179,24 +250,23 @@ def mean_intervals(grouped: GroupedMeans) -> tuple[Floats, Floats]:
 
     Groups of 2 to 7 rows get Student's interval, one of a single row none (NaN).
     """
-    error = _standard_error(grouped.variances, grouped.counts)
+    error, resampled_error = grouped.errors, grouped.resampled_errors
     if not grouped.is_positive:
         return _difference(grouped, _Side(np.zeros(1), np.zeros(1), np.zeros((1, 1)), np.zeros((1, 1))))
-    resampled_error = _standard_error(grouped.resampled_variances, grouped.counts)
     mean, resampled_mean = _above_zero(grouped.means), _above_zero(grouped.resampled_means)
     relative = error / mean
     t = _in_errors(np.log(resampled_mean) - np.log(mean), resampled_error / resampled_mean, relative)
-    lower, upper = _ends(t, grouped.counts, LEVEL)
+    lower, upper = _ends(t, grouped.units, LEVEL)
     low, high = mean * np.exp(-upper * relative), mean * np.exp(-lower * relative)
-    low, high = _mended_where_small(grouped.counts, grouped.means, error, (low, high))
-    return np.where(grouped.counts < _SMALLEST_BOOTSTRAP, np.maximum(low, 0.0), low), high
+    low, high = _mended_where_small(grouped.units, grouped.means, error, (low, high))
+    return np.where(grouped.units < _SMALLEST_BOOTSTRAP, np.maximum(low, 0.0), low), high
 
 
 def gap_intervals(grouped: GroupedMeans) -> tuple[Floats, Floats, Floats]:
     """Return each group's mean minus the mean of all other rows, and the ends of its bootstrap-t interval."""
-    means, errors = _rest(grouped.counts, grouped.means, grouped.variances)
-    rest = _Side(means, errors, *_rest(grouped.counts, grouped.resampled_means, grouped.resampled_variances))
-    return (grouped.means - means, *_difference(grouped, rest))
+    means, errors = _rest(grouped.counts, grouped.means, grouped.errors)
+    rest = _Side(means, errors, *_rest(grouped.counts, grouped.resampled_means, grouped.resampled_errors))
+    return (grouped.means - means, *_difference(grouped, rest, grouped.gap_errors))
 
 
 @dataclass(frozen=True)
@@ -209,22 +279,23 @@ class _Side:
     resampled_errors: Floats
 
 
-def _difference(grouped: GroupedMeans, side: _Side) -> tuple[Floats, Floats]:
-    error = np.hypot(_standard_error(grouped.variances, grouped.counts), side.errors)
-    resampled = np.hypot(_standard_error(grouped.resampled_variances, grouped.counts), side.resampled_errors)
+def _difference(grouped: GroupedMeans, side: _Side, errors: Floats | None = None) -> tuple[Floats, Floats]:
+    error = np.hypot(grouped.errors, side.errors)
+    resampled = np.hypot(grouped.resampled_errors, side.resampled_errors)
     gap = grouped.means - side.means
     t = _in_errors(grouped.resampled_means - side.resampled_means - gap, resampled, error)
     # Both sides alike: with errors of either sign this covers better than two tails of their own.
-    reach = _ends(np.abs(t), grouped.counts, 2.0 * LEVEL - 1.0)[1] * error
-    return _mended_where_small(grouped.counts, gap, error, (gap - reach, gap + reach))
+    error = error if errors is None else errors
+    reach = _ends(np.abs(t), grouped.units, 2.0 * LEVEL - 1.0)[1] * error
+    return _mended_where_small(grouped.units, gap, error, (gap - reach, gap + reach))
 
 
-def _rest(counts: NDArray[np.int64], means: Floats, variances: Floats) -> tuple[Floats, Floats]:
+def _rest(counts: Codes, means: Floats, errors: Floats) -> tuple[Floats, Floats]:
     """Return mean and standard error of all rows outside each group; the last axis is the group."""
     n = counts.astype(np.float64)
     others = np.where(n.sum() > n, n.sum() - n, np.nan)
     total = np.where(n > 0, n * means, 0.0)
-    squared = np.where(n > 0, (n * _standard_error(variances, counts)) ** 2, 0.0)
+    squared = np.where(n > 0, (n * errors) ** 2, 0.0)
     mean = (total.sum(axis=-1, keepdims=True) - total) / others
     # Rounding can leave a sum of squares a hair below zero.
     return mean, np.sqrt(np.maximum(squared.sum(axis=-1, keepdims=True) - squared, 0.0)) / others
@@ -247,11 +318,34 @@ def _resample(centred: Floats, resample_count: int, generator: np.random.Generat
     return means, np.maximum(variances, 0.0)
 
 
-def _rate(hits: Floats, counts: Floats | NDArray[np.int64]) -> Floats:
+def _resample_sums(
+    deviations: Floats, rows: Floats, resample_count: int, generator: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Return means and standard errors of resamples of one group's clusters, shape (resamples,) each."""
+    units, total = rows.size, float(rows.sum())
+    few = units / (units - 1.0)
+    if units > _MOST_CLUSTERS:
+        error = float(np.sqrt(np.sum(deviations**2) * few)) / total
+        return generator.standard_normal(resample_count) * error, np.full(resample_count, error)
+    parts = np.stack([deviations, rows, deviations**2, deviations * rows, rows**2], axis=1)
+    drawn = np.empty((resample_count, 5))
+    step = max(1, _CHUNK_VALUES // units)
+    for start in range(0, resample_count, step):
+        stop = min(start + step, resample_count)
+        numbers = generator.integers(0, units, size=(stop - start, units))
+        numbers += units * np.arange(stop - start)[:, None]  # a row of counts for each resample
+        times = np.bincount(numbers.ravel(), minlength=units * (stop - start)).reshape(stop - start, units)
+        drawn[start:stop] = times.astype(np.float64) @ parts
+    shifts = drawn[:, 0] / drawn[:, 1]
+    squares = drawn[:, 2] - 2.0 * shifts * drawn[:, 3] + shifts**2 * drawn[:, 4]
+    return shifts, np.sqrt(np.maximum(squares, 0.0) * few) / drawn[:, 1]
+
+
+def _rate(hits: Floats, counts: Floats | Codes) -> Floats:
     return hits / np.where(counts > 0, counts, np.nan)
 
 
-def _standard_error(variances: Floats, counts: NDArray[np.int64]) -> Floats:
+def _standard_error(variances: Floats, counts: Codes) -> Floats:
     return np.sqrt(variances / np.maximum(counts - 1, 1))
 
 
@@ -265,7 +359,7 @@ def _in_errors(shift: Floats, resampled_error: Floats, error: Floats) -> Floats:
     return shift / np.maximum(resampled_error, floor)
 
 
-def _ends(t: Floats, counts: NDArray[np.int64], level: float) -> tuple[Floats, Floats]:
+def _ends(t: Floats, counts: Floats | Codes, level: float) -> tuple[Floats, Floats]:
     tail = (1.0 - level) / 2.0
     lower, upper = np.quantile(t, [tail, 1.0 - tail], axis=0)
     # Ten rows with one far out make resamples whose own error is nearly nothing, and an interval without end.
@@ -274,7 +368,7 @@ def _ends(t: Floats, counts: NDArray[np.int64], level: float) -> tuple[Floats, F
 
 
 def _mended_where_small(
-    counts: NDArray[np.int64], middle: Floats, error: Floats, ends: tuple[Floats, Floats]
+    counts: Floats | Codes, middle: Floats, error: Floats, ends: tuple[Floats, Floats]
 ) -> tuple[Floats, Floats]:
     """Return Student's interval in place of the bootstrap's in small groups, and none in a group of one row."""
     reach = _student(counts, LEVEL) * error
@@ -283,7 +377,7 @@ def _mended_where_small(
     return np.where(is_single, np.nan, low), np.where(is_single, np.nan, high)
 
 
-def _student(counts: NDArray[np.int64], level: float) -> Floats:
+def _student(counts: Floats | Codes, level: float) -> Floats:
     from scipy.special import stdtrit
 
     return np.asarray(stdtrit(np.maximum(counts - 1, 1), 0.5 + level / 2.0))

@@ -134,12 +134,13 @@ class GroupResult:
         return asdict(self)
 
 
-def compare_groups(
+def compare_groups(  # noqa: PLR0913 (what is measured, and how)
     metric: RowMetric,
     values: Floats,
     groups: Grouping,
     bands: NDArray[np.int64] | None = None,
     *,
+    clusters: NDArray[np.int64] | None = None,
     chances: GroupChances | None = None,
     resample_count: int = 2000,
     seed: int = 7,
@@ -154,18 +155,20 @@ def compare_groups(
         Of the same rows.
     bands : array, shape (rows,), int, optional
         Age band of each row, -1 where unknown; without it nothing is told at equal ages.
+    clusters : array, shape (rows,), int, optional
+        Rows that hang together; see `dependence`. Without it each row stands alone.
     chances : GroupChances, optional
         What the ledger says of this metric and grouping; without it p-values are unknown.
     """
     known = np.isfinite(values)
     counted, own_values = groups.of_rows(known), values[known]
     own_bands = np.full(own_values.size, -1) if bands is None else bands[known]
-    own, gaps = measure_groups(
-        own_values, counted.codes, counted.size, is_rate=metric.is_rate, resample_count=resample_count, seed=seed
-    )
+    own_clusters = None if clusters is None else clusters[known]
+    how: dict[str, Any] = {"is_rate": metric.is_rate, "clusters": own_clusters, "resample_count": resample_count}
+    own, gaps = measure_groups(own_values, counted.codes, counted.size, **how, seed=seed)
     adjusted = standardise(own_values, counted.codes, counted.size, own_bands, is_rate=metric.is_rate)
     made = _make_groups(counted, (own, gaps), adjusted, chances)
-    mean = mean_of(own_values, is_rate=metric.is_rate, resample_count=resample_count, seed=seed)
+    mean = mean_of(own_values, **how, seed=seed)
     return GroupResult(
         metric=metric.name,
         title=metric.title,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from agegender.audit.cluster_sums import sum_clusters
 from agegender.audit.estimates import wilson
 from agegender.heads.calibration import probability_bins
 
 
-def reliability_bins(is_it: ArrayLike, probability: ArrayLike, *, bin_count: int = 10) -> pd.DataFrame:
+def reliability_bins(
+    is_it: ArrayLike, probability: ArrayLike, *, clusters: NDArray[np.int64] | None = None, bin_count: int = 10
+) -> pd.DataFrame:
     """Return, for equal bins of the probability of a class, how often it was the class.
 
     Parameters
@@ -19,6 +22,8 @@ def reliability_bins(is_it: ArrayLike, probability: ArrayLike, *, bin_count: int
         Whether the label is the class.
     probability : array, shape (rows,)
         0..1, NaN where unknown.
+    clusters : array, shape (rows,), int, optional
+        Rows that hang together; see `dependence`.
 
     Returns
     -------
@@ -33,7 +38,10 @@ def reliability_bins(is_it: ArrayLike, probability: ArrayLike, *, bin_count: int
     counts = np.bincount(bins, minlength=bin_count)
     hits = np.bincount(bins, weights=truth, minlength=bin_count)
     filled = np.where(counts > 0, counts, np.nan)
-    low, high = wilson(hits, counts)
+    worth = counts.astype(np.float64)
+    if clusters is not None and np.bincount(clusters[known], minlength=1).max() > 1:
+        worth = sum_clusters(truth, bins, bin_count, clusters[known]).effective_rates()[0]
+    low, high = wilson(hits / filled * worth, worth) if clusters is not None else wilson(hits, counts)
     return pd.DataFrame(
         {
             "probability_low": np.arange(bin_count) / bin_count,

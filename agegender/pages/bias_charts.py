@@ -7,6 +7,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from agegender.audit import grouping
+from agegender.audit.dependence import clusters_of
 from agegender.audit.estimates import Estimate
 from agegender.audit.groups import Group, GroupResult
 from agegender.audit.reliability import reliability_bins
@@ -206,7 +207,7 @@ def _reliability(head: Classification, name: str, rows: pd.DataFrame) -> Markup:
     else:
         is_it, said = head.is_right(rows), chance.max(axis=1)
         x_label, y_label, what = "probability of the predicted class", "share predicted right", "its confidence"
-    bins = reliability_bins(is_it, said)
+    bins = reliability_bins(is_it, said, clusters=clusters_of(rows))
     bins = bins[bins["n"] > 0]
     return charts.reliability_chart(
         bins["mean_probability"],

@@ -9,6 +9,7 @@ import pandas as pd
 
 from agegender.audit import grouping
 from agegender.audit.assessment import ALL_ROWS
+from agegender.audit.dependence import clusters_of
 from agegender.audit.estimates import Estimate, mean_of
 from agegender.heads import Head, Regression
 from agegender.pages.page_writing import ReportContent
@@ -182,7 +183,8 @@ def _estimate(head: Head, key: str, rows: pd.DataFrame) -> Estimate | None:
     metric = next(metric for metric in head.metrics if metric.key == key)
     if not metric.is_known(rows):
         return None
-    return mean_of(metric.values(rows), is_rate=metric.is_rate, resample_count=_RESAMPLE_COUNT)
+    clusters = clusters_of(rows)
+    return mean_of(metric.values(rows), is_rate=metric.is_rate, clusters=clusters, resample_count=_RESAMPLE_COUNT)
 
 
 def _key_names(content: ReportContent, head: Head) -> Iterator[tuple[str, str]]:

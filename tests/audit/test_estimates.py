@@ -6,11 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from agegender.audit.cluster_sums import sum_clusters
 from agegender.audit.estimates import (
     Estimate,
     gap_intervals,
     mean_intervals,
     mean_of,
+    measure_groups,
     newcombe,
     resample_groups,
     wilson,
@@ -97,3 +99,70 @@ def test_a_mean_leaves_out_what_is_unknown():
     low, high = wilson([2], [3])
     assert (rate.value, rate.low, rate.high) == pytest.approx((2 / 3, low[0], high[0]))
     assert np.isnan(mean_of(np.full(4, np.nan), is_rate=False).value)
+
+
+def persons_with_photos(generator, *, kind, spans, persons=200, photos=4):
+    """Return values, groups and persons of a table in which half of the variance is the person's, and the truth."""
+    clusters = np.repeat(np.arange(persons), photos)
+    z = np.sqrt(0.5) * (generator.normal(size=persons)[clusters] + generator.normal(size=clusters.size))
+    codes = generator.choice(3, clusters.size if spans else persons, p=[0.5, 0.3, 0.2])
+    codes = codes if spans else codes[clusters]
+    if kind == "rate":
+        return (z < stats.norm.ppf(0.93)).astype(float), codes, clusters, 0.93
+    return (
+        (6.5 * np.abs(z), codes, clusters, 6.5 * np.sqrt(2 / np.pi)) if kind == "positive" else (z, codes, clusters, 0)
+    )
+
+
+@pytest.mark.parametrize("kind", ["positive", "signed", "rate"])
+@pytest.mark.parametrize("spans", [False, True])
+def test_intervals_cover_where_persons_have_several_photos(kind, spans):
+    generator, hits = np.random.default_rng(3), []
+    for _ in range(100):
+        values, codes, clusters, truth = persons_with_photos(generator, kind=kind, spans=spans)
+        own, gaps = measure_groups(
+            values, codes, 3, is_rate=kind == "rate", clusters=clusters, resample_count=300, seed=1
+        )
+        hits += [*((own.low <= truth) & (truth <= own.high)), *((gaps.low <= 0) & (gaps.high >= 0))]
+    assert 0.925 <= np.mean(hits) <= 0.985
+
+
+@pytest.mark.parametrize("is_rate", [False, True])
+def test_clusters_of_one_row_change_nothing(is_rate):
+    generator = np.random.default_rng(0)
+    values, codes = generator.exponential(size=90), np.arange(90) % 3
+    values = (values < 1).astype(float) if is_rate else values
+    plain, alone = (
+        measure_groups(values, codes, 3, is_rate=is_rate, clusters=clusters, resample_count=50, seed=2)
+        for clusters in (None, np.arange(90))
+    )
+    for one, other in zip(plain, alone, strict=True):
+        assert (one.low.tolist(), one.high.tolist()) == (other.low.tolist(), other.high.tolist())
+
+
+def test_doubled_rows_have_the_standard_errors_of_single_ones():
+    generator = np.random.default_rng(0)
+    values, codes = generator.normal(size=60), np.arange(60) % 3
+    single = sum_clusters(values, codes, 3, np.arange(60))
+    double = sum_clusters(np.tile(values, 2), np.tile(codes, 2), 3, np.tile(np.arange(60), 2))
+    assert double.errors == pytest.approx(single.errors)
+    assert double.gap_errors() == pytest.approx(single.gap_errors())
+    expected = [values[codes == group].std(ddof=1) / np.sqrt(20) for group in range(3)]
+    assert single.errors == pytest.approx(expected)
+    rest = [values[codes != group].std(ddof=1) / np.sqrt(40) for group in range(3)]
+    assert single.gap_errors() == pytest.approx(np.hypot(expected, rest))
+
+
+def test_a_cluster_on_both_sides_lowers_the_error_of_the_gap():
+    # Each person once in each group: the gap is the mean of paired differences.
+    generator = np.random.default_rng(0)
+    first = generator.normal(size=50)
+    second = first + 0.1 * generator.normal(size=50)
+    sums = sum_clusters(np.r_[first, second], np.repeat([0, 1], 50), 2, np.tile(np.arange(50), 2))
+    assert sums.gap_errors() == pytest.approx(np.full(2, (first - second).std(ddof=1) / np.sqrt(50)))
+
+
+def test_one_person_has_no_interval():
+    for is_rate in (False, True):
+        mean = mean_of(np.array([1.0, 0.0, 1.0, 1.0]), is_rate=is_rate, clusters=np.zeros(4, dtype=np.int64))
+        assert (mean.value, np.isnan([mean.low, mean.high]).all()) == (0.75, True)

@@ -21,3 +21,13 @@ def test_the_calibration_error_is_the_mean_distance_of_the_bins():
     bins = reliability_bins(is_it, chance)
     expected = ((bins["mean_probability"] - bins["share"]).abs() * bins["n"]).sum() / 400
     assert expected_calibration_error(is_it, chance) == pytest.approx(expected)
+
+
+def test_bins_of_persons_have_wider_intervals_than_bins_of_rows():
+    generator = np.random.default_rng(1)
+    persons = np.repeat(np.arange(100), 4)
+    chance = generator.random(100)[persons]
+    is_it = (generator.random(100)[persons] < chance).astype(float)
+    rows, whole = reliability_bins(is_it, chance), reliability_bins(is_it, chance, clusters=persons)
+    assert whole["share"].tolist() == rows["share"].tolist()
+    assert ((whole["share_high"] - whole["share_low"]) > 1.2 * (rows["share_high"] - rows["share_low"])).all()
