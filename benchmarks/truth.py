@@ -37,7 +37,16 @@ from agegender.writing import plain, replaced_file, to_json
 
 ROOT = Path(__file__).parents[1]
 WORDS = {True: "holds", False: "**fails**", None: "no promise"}
-RIVAL_NAMES = {*RIVALS, FAIRLEARN, "stock LIME, score from ⅓", "bootstrap percentiles", "uncorrected"}
+RIVAL_NAMES = {
+    *RIVALS,
+    FAIRLEARN,
+    "stock LIME, score from ⅓",
+    "bootstrap percentiles",
+    "uncorrected",
+    "0.1",
+    "Mondrian",
+}
+RIVAL_NAMES |= {"CQR"}
 _CHUNKS = 4  # per process, so that both end at about the same time
 
 
@@ -66,7 +75,7 @@ def run_row(row: Row, labels: Labels, trials: int, seed: int, jobs: int) -> dict
     return {
         "title": row.title,
         "promise": row.promise.words(row.unit) if row.promise else "none",
-        "holds": row.promise.holds(means["ours"], trials) if row.promise else None,
+        "holds": row.promise.holds(means, trials) if row.promise else None,
         "trials": trials,
         "means": means,
         "counts": {name: values.size for name, values in known.items()},

@@ -100,15 +100,26 @@ def test_the_planted_intersection_has_100_rows_and_is_named_by_itself_or_a_part_
 
 def test_rates_are_judged_by_what_chance_makes_of_five_per_cent():
     assert [most_by_chance(trials) for trials in (400, 200, 100)] == [27, 15, 9]
-    assert RARE.holds(27 / 400, 400)
-    assert not RARE.holds(28 / 400, 400)
+    assert RARE.holds({"ours": 27 / 400}, 400)
+    assert not RARE.holds({"ours": 28 / 400}, 400)
 
 
 def test_a_promise_says_in_words_what_it_judges_by():
     assert (RARE.words("share"), Promise(low=0.7).words("share")) == ("at most 5 %", "at least 70 %")
     assert Promise(0.93, 0.97).words("share") == "93 to 97 %"
     assert Promise(high=10.0).words("s") == "at most 10 s"
-    assert [Promise(0.93, 0.97).holds(mean, 500) for mean in (0.929, 0.93, 0.97, 0.971)] == [False, True, True, False]
+    assert [Promise(0.93, 0.97).holds({"ours": mean}, 500) for mean in (0.929, 0.93, 0.97, 0.971)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_a_promise_can_have_a_second_end():
+    promise = Promise(0.9, most=("width", 1.05))
+    assert promise.holds({"ours": 0.9, "width": 1.05}, 100)
+    assert not promise.holds({"ours": 0.9, "width": 1.06}, 100)
 
 
 def test_rows_have_names_of_their_own_and_say_what_they_promise():
