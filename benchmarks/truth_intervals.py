@@ -12,12 +12,13 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from agegender.heads.interval_fitting import fit_intervals
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 from truth_marginal import marginal_intervals
 from truth_rows import WIDTH
 from truth_tables import ETHNICITIES, GENDERS, Labels
+
+from agegender.heads.interval_fitting import fit_intervals
 
 Floats = NDArray[np.float64]
 Ends = tuple[Floats, Floats]

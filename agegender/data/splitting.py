@@ -26,6 +26,7 @@ from agegender.errors import UsageError
 
 NOT_IN_SPLIT = "not in the official split"
 VALID_SHARE_OF_TRAIN = 0.15
+_HALVING_SEED = 0  # of no setting: the halves are a rule
 # Columns whose equal values bind photos together, and whether the values are only meant within one source.
 GROUPING_COLUMNS = {"file_sha512": False, "twin_cluster": False, "subject_id": True}
 
@@ -97,6 +98,35 @@ def keep_official_split(faces: FacesTable, *, seed: int = 7) -> FacesTable:
         table.loc[train.index[sides == 1], "split"] = "valid"
     note = {"kind": "official", "valid_was_set_apart_from_train": made_valid, "seed": seed}
     return replace(faces, table=table, notes={**faces.notes, "split": note})
+
+
+def calibration_rows(valid: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which validation rows calibrate; the others choose the model, its best epoch for one.
+
+    Half of the photos, persons and twins whole, strata balanced; it depends on the photos alone, so that whoever has
+    the table knows the halves again. Rows of one person, or of one photo, all choose.
+    """
+    if valid.empty:
+        return np.zeros(0, dtype=bool)
+    return assign_sides(valid, np.array([0.5, 0.5]), _HALVING_SEED) == 1
+
+
+def without_calibration_rows(faces: FacesTable) -> FacesTable:
+    """Return the faces as a fit may see them: the rows that calibrate are on no side."""
+    table, valid = faces.table.copy(), _valid_rows(faces)
+    table.loc[valid.index[calibration_rows(valid)], "split"] = None
+    return replace(faces, table=table)
+
+
+def validation_halves(faces: FacesTable) -> dict[str, int]:
+    """Return how many validation photos choose the model, and how many calibrate, for the card."""
+    is_calibrating = calibration_rows(_valid_rows(faces))
+    return {"selecting": int((~is_calibrating).sum()), "calibrating": int(is_calibrating.sum())}
+
+
+def _valid_rows(faces: FacesTable) -> pd.DataFrame:
+    kept = faces.kept()
+    return kept[kept["split"] == "valid"]
 
 
 def use_fold(faces: FacesTable, fold: int) -> FacesTable:

@@ -8,6 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 AGE_GROUPS = ("<20", "20–39", "40–59", "≥60")
 AGE_EDGES = (20.0, 40.0, 60.0)
+# Where a year is a longer step of life, bands are finer: 15–19 is where checks of ages are made.
+FINE_BANDS = ("0–4", "5–9", "10–14", "15–19", "20–29", "30–39", "40–49", "50–59", "60–69", "70–79", "80+")
+FINE_EDGES = (5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0)
 DECADES = (*(f"{ten}0–{ten}9" if ten else "0–9" for ten in range(9)), "90+")
 
 
@@ -17,9 +20,22 @@ def age_group(age_years: ArrayLike) -> NDArray[np.object_]:
     >>> age_group([19.9, 20, 60, float("nan")]).tolist()
     ['<20', '20–39', '≥60', None]
     """
+    return _banded(age_years, AGE_GROUPS, AGE_EDGES)
+
+
+def fine_age_band(age_years: ArrayLike) -> NDArray[np.object_]:
+    """Return the finer band of each age, None where it is unknown.
+
+    >>> fine_age_band([4.9, 17, 80]).tolist()
+    ['0–4', '15–19', '80+']
+    """
+    return _banded(age_years, FINE_BANDS, FINE_EDGES)
+
+
+def _banded(age_years: ArrayLike, bands: tuple[str, ...], edges: tuple[float, ...]) -> NDArray[np.object_]:
     years = np.asarray(age_years, dtype=np.float64).ravel()
-    names = np.array([*AGE_GROUPS, None], dtype=object)
-    return names[np.where(np.isfinite(years), np.digitize(years, AGE_EDGES), len(AGE_GROUPS))]
+    names = np.array([*bands, None], dtype=object)
+    return names[np.where(np.isfinite(years), np.digitize(years, edges), len(bands))]
 
 
 def age_decade(age_years: ArrayLike) -> NDArray[np.object_]:

@@ -64,6 +64,11 @@ class Classification:
         return len(self.classes)
 
     @property
+    def answer_shape(self) -> tuple[int, ...]:
+        """What `columns` takes of a photo: the logits."""
+        return (len(self.classes),)
+
+    @property
     def title(self) -> str:
         """What people call it: the name without underscores."""
         return self.name.replace("_", " ")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,14 +11,16 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from agegender.errors import TableError
-from agegender.heads.conformal import ConformalIntervals, fit_intervals
-from agegender.heads.row_metrics import RowMetric, figure, known_pairs, numbers
+from agegender.heads.age_bands import FINE_EDGES
+from agegender.heads.conformal import ConformalIntervals
+from agegender.heads.interval_fitting import fit_intervals
+from agegender.heads.label_intervals import fit_label_intervals, label_interval
+from agegender.heads.row_metrics import RowMetric, coverage_scores, figure, known_pairs, numbers
 from agegender.heads.target import Target
 
 Floats = NDArray[np.float64]
 UNKNOWN = float("nan")
 REGRESSION_LOSSES = ("soft-labels", "smooth-l1", "l1", "mse", "huber")
-LEAST_CALIBRATION_ROWS = 30  # with fewer, a 90 % interval would rest on three photos
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class Regression:
         return self.grid[1] - self.grid[0] + 1 if self.loss == "soft-labels" and self.grid else 1
 
     @property
+    def answer_shape(self) -> tuple[int, ...]:
+        """What `columns` takes of a photo: the number, or the mean and the spread of its distribution."""
+        return (2,) if self.output_count > 1 else ()
+
+    @property
     def title(self) -> str:
         """What people call it: the name without underscores."""
         return self.name.replace("_", " ")
@@ -83,6 +90,16 @@ class Regression:
         return self._with_unit(f"{self.name}_low"), self._with_unit(f"{self.name}_high")
 
     @property
+    def label_interval_columns(self) -> tuple[str, str]:
+        """Columns of labelled tables, `age_label_low_years` and `age_label_high_years`: they know the row's labels."""
+        return self._with_unit(f"{self.name}_label_low"), self._with_unit(f"{self.name}_label_high")
+
+    @property
+    def spread_column(self) -> str:
+        """Column of the standard deviation of the predicted distribution, `age_spread_years`; NaN without one."""
+        return self._with_unit(f"{self.name}_spread")
+
+    @property
     def error_column(self) -> str:
         """Derived column: predicted minus labelled, above 0 is an over-estimate."""
         return self._with_unit(f"{self.name}_error")
@@ -95,7 +112,7 @@ class Regression:
     @property
     def prediction_columns(self) -> tuple[str, ...]:
         """What the head fills in the predictions table, the prediction first."""
-        return (self.predicted, *self.interval_columns)
+        return (self.predicted, *self.interval_columns, self.spread_column)
 
     @property
     def number_columns(self) -> tuple[str, ...]:
@@ -158,38 +175,82 @@ class Regression:
             )
         return values
 
-    def columns(self, decoded: ArrayLike, calibration: Mapping[str, Any] | None = None) -> dict[str, Floats]:
-        """Return the prediction columns of decoded outputs, shape (rows,), in the unit.
+    def columns(
+        self,
+        answers: ArrayLike,
+        calibration: Mapping[str, Any] | None = None,  # noqa: ARG002 (every kind of head is called alike)
+    ) -> dict[str, Floats]:
+        """Return the prediction columns of answers, shape (rows, *answer_shape), in the unit.
+
+        Intervals are unknown here: they rest on the other heads' predictions too, see `intervals`.
+        """
+        given = np.asarray(answers, dtype=np.float64)
+        values, spread = given.T if given.ndim == 2 else (given, np.full(len(given), UNKNOWN))
+        unknown = np.full(len(values), UNKNOWN)
+        columns = (np.maximum(values, self.low), unknown, unknown.copy(), spread)
+        return dict(zip(self.prediction_columns, columns, strict=True))
+
+    def intervals(self, rows: pd.DataFrame, calibration: Mapping[str, Any] | None) -> dict[str, Floats]:
+        """Return the columns of the interval for rows with predictions, all heads' included.
 
         Parameters
         ----------
-        calibration : mapping, optional
-            The head's entry of the card's calibration: `ConformalIntervals` as a document.
+        calibration : mapping or None
+            The head's entry of the card's calibration, as `calibrate` makes it.
         """
-        values = np.maximum(np.asarray(decoded, dtype=np.float64), self.low)
-        low, high = np.full(len(values), UNKNOWN), np.full(len(values), UNKNOWN)
+        ends = np.full(len(rows), UNKNOWN), np.full(len(rows), UNKNOWN)
         if calibration:
-            low, high = ConformalIntervals.from_dict(calibration).interval(values, lowest=self.low)
-        return dict(zip(self.prediction_columns, (values, low, high), strict=True))
+            fitted = ConformalIntervals.from_dict(calibration)
+            spread = numbers(rows, self.spread_column) if self.spread_column in rows else None
+            groups = {name: rows[name].to_numpy(dtype=object) for name in fitted.groups if name in rows}
+            ends = fitted.interval(numbers(rows, self.predicted), spread=spread, groups=groups, lowest=self.low)
+        return dict(zip(self.interval_columns, ends, strict=True))
 
-    def calibrate(self, rows: pd.DataFrame) -> dict[str, Any]:
-        """Return what validation rows with label and prediction teach, for the card; {} where they are too few."""
-        known = rows[[self.column, self.predicted]].dropna()
-        if len(known) < LEAST_CALIBRATION_ROWS:
+    def label_intervals(self, rows: pd.DataFrame, calibration: Mapping[str, Any] | None) -> dict[str, Floats]:
+        """Return the columns of the interval that knows a row's labels; {} where none were fitted or none is known."""
+        fitted = (calibration or {}).get("labelled")
+        if not fitted or self.column not in rows or not np.isfinite(numbers(rows, self.column)).any():
             return {}
-        return fit_intervals(known[self.column], known[self.predicted]).to_dict()
+        ends = label_interval(rows, fitted, self.column, self.predicted, lowest=self.low)
+        return dict(zip(self.label_interval_columns, ends, strict=True))
+
+    def calibrate(
+        self,
+        rows: pd.DataFrame,
+        *,
+        known: Sequence[str] = (),
+        labelled: Sequence[str] = (),
+        clusters: ArrayLike | None = None,
+    ) -> dict[str, Any]:
+        """Return what rows that neither trained nor chose the model teach, for the card; {} where they are too few.
+
+        Parameters
+        ----------
+        known : sequence of str
+            Columns of classes that a new photo has as well: the other heads' predictions.
+        labelled : sequence of str
+            Columns of classes that labelled tables alone have.
+        clusters : array of int, shape (rows,), optional
+            Equal for rows that hang together.
+        """
+        true, predicted = numbers(rows, self.column), numbers(rows, self.predicted)
+        spread = numbers(rows, self.spread_column) if self.spread_column in rows else None
+        groups = {name: rows[name].to_numpy(dtype=object) for name in known if name in rows}
+        fitted = fit_intervals(true, predicted, spread=spread, groups=groups, clusters=clusters)
+        if not fitted.calibration_count:
+            return {}
+        groups = {name: rows[name].to_numpy(dtype=object) for name in labelled if name in rows}
+        edges = FINE_EDGES if self.has_bands else None
+        with_labels = fit_label_intervals(true, predicted, edges=edges, groups=groups, clusters=clusters)
+        return {**fitted.to_dict(), "labelled": with_labels}
 
     def scores(self, rows: pd.DataFrame) -> dict[str, Any]:
         """Return the overall scores of a predictions table's rows, JSON-able; see `regression_scores`."""
         scores = regression_scores(rows[self.column], rows[self.predicted], tolerances=self.tolerances)
-        covered, width = (metric for metric in self.metrics if metric.key.startswith("interval_"))
-        ends = dict.fromkeys(("coverage", "mean_width"), UNKNOWN) | {"n": 0}
-        if covered.is_known(rows):
-            inside = covered.values(rows)
-            known = np.isfinite(inside)
-            ends = {"n": int(known.sum()), "coverage": float(inside[known].mean()),
-                    "mean_width": float(width.values(rows)[known].mean())}  # fmt: skip
-        return {**scores, "interval": ends}
+        scores["interval"] = coverage_scores(rows, self.column, self.interval_columns)
+        if set(self.label_interval_columns) <= set(rows):
+            scores["label_interval"] = coverage_scores(rows, self.column, self.label_interval_columns)
+        return scores
 
     def label_words(self, value: Any) -> str:
         """Return a label or a prediction as a photo's caption has it; "" where it is missing."""

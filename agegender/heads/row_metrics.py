@@ -88,6 +88,19 @@ def known_pairs(true_values: ArrayLike, predicted_values: ArrayLike) -> tuple[Fl
     return true[known], predicted[known]
 
 
+def coverage_scores(rows: pd.DataFrame, label: str, ends: tuple[str, str]) -> dict[str, Any]:
+    """Return how often labels lie within the ends, below and above them, and the mean width; NaN where none can."""
+    names = ("coverage", "below", "above", "mean_width")
+    if not {label, *ends} <= set(rows):
+        return {"n": 0, **dict.fromkeys(names, float("nan"))}
+    true, low, high = (numbers(rows, name) for name in (label, *ends))
+    known = np.isfinite(low) & np.isfinite(high) & np.isfinite(true)
+    low, high, true = low[known], high[known], true[known]
+    parts = ((low <= true) & (true <= high), true < low, true > high, high - low)
+    means = [float(part.mean()) if known.any() else float("nan") for part in parts]
+    return {"n": int(known.sum()), **dict(zip(names, means, strict=True))}
+
+
 def figure(scores: Mapping[str, Any], name: str, form: str) -> str:
     """Return a score in a format, "unknown" where it is missing.
 

@@ -102,6 +102,7 @@ _SCHEMA: dict[str, tuple[Check, str]] = {
     "statistics": (_each(_is_object), "a mean and a std of each head"),
     "training_ages": _OBJECT,
     "calibration": (_each(_is_object), "an object for each head"),
+    "validation": (_each(_is_count), "a count for each half"),
     "metrics": (_each(_is_split_metrics), "an object for each split"),
     "weights_sha256": (_is_digest, "64 hexadecimal digits"),
     "created": _TEXT,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -131,8 +132,11 @@ def _check_calibration(card: Mapping[str, Any], heads: Sequence[Head]) -> None:
     """Ask every head for a row, so that a calibration that cannot be understood is found before photos are read."""
     for head in heads:
         entry = (card.get("calibration") or {}).get(head.name)
-        shape = (1,) if isinstance(head, Regression) else (1, len(head.classes))
-        head.columns(np.zeros(shape), entry)
+        row = head.columns(np.zeros((1, *head.answer_shape)), entry)
+        if isinstance(head, Regression):
+            table = pd.DataFrame({head.column: [0.0], **row})
+            head.intervals(table, entry)
+            head.label_intervals(table, entry)
 
 
 def _check_shapes(

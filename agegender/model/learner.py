@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from agegender.data.datablock import make_data_block, make_dataloaders
 from agegender.data.faces_table import read_faces
 from agegender.data.loading import FaceItem, NormalisePhotos, PhotoLoader
+from agegender.data.splitting import without_calibration_rows
 from agegender.errors import ModelError, UsageError
 from agegender.heads import Classification, Head, Regression, head_to_dict
 from agegender.model.checkpoint import card_statistics, load_network
@@ -279,7 +280,8 @@ def _loaders_of(folder: Path, card: dict[str, Any], photos_root: Path | None) ->
     photos = [] if faces is None else [faces.photo_path(name) for name in faces.kept()["path"]]
     if faces is not None and photos and all(photo.is_file() for photo in photos):
         batch_size, seed = settings.batch_size, settings.seed
-        return make_dataloaders(faces, heads, image, augmentation, batch_size=batch_size, seed=seed)
+        fitted = without_calibration_rows(faces)
+        return make_dataloaders(fitted, heads, image, augmentation, batch_size=batch_size, seed=seed)
     why = f"the photos of {path} are not all in {faces.root}" if faces is not None else f"there is no {path}"
     say(f"{why}, so this Learner has no batches: it predicts, and takes photos by dls.test_dl")
     nothing = tuple(float("nan") if isinstance(head, Regression) else -1 for head in heads)

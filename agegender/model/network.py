@@ -146,6 +146,22 @@ def decode(head: Head, raw: Tensor) -> Tensor:
     return raw.float().softmax(dim=1) @ grid_values(head.grid, raw.device)
 
 
+def spread_of(head: Head, raw: Tensor) -> Tensor | None:
+    """Return the standard deviation of a head's distribution, shape (N,), in its unit; None where it gives a number.
+
+    >>> from agegender.heads import AGE
+    >>> scores = torch.full((1, 121), -100.0)
+    >>> scores[0, [30, 40]] = 100.0
+    >>> spread_of(AGE, scores).tolist(), spread_of(AGE, torch.tensor([30.0]))
+    ([5.0], None)
+    """
+    if isinstance(head, Classification) or raw.ndim == 1 or head.grid is None:
+        return None
+    chances, values = raw.float().softmax(dim=1), grid_values(head.grid, raw.device)
+    away = values[None, :] - (chances @ values)[:, None]
+    return (chances * away**2).sum(dim=1).sqrt()
+
+
 def grid_values(grid: tuple[int, int], device: torch.device) -> Tensor:
     """Return the whole units of a grid, its ends included."""
     return torch.arange(grid[0], grid[1] + 1, dtype=torch.float32, device=device)

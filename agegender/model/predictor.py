@@ -17,8 +17,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from agegender.data.faces_table import FacesTable
+from agegender.data.splitting import calibration_rows, group_numbers
 from agegender.errors import FolderError, PhotoError
-from agegender.heads import head_to_dict
+from agegender.heads import Classification, Regression, head_to_dict
+from agegender.heads.label_intervals import LABELLED_GROUPS
 from agegender.model.model_folder import heads_of, image_of
 from agegender.photos.face_detection import FaceDetector, crop_largest_face, make_detector
 from agegender.photos.reading import as_photo
@@ -187,13 +189,14 @@ class Predictor:
         split : str
             "all", or one of train, valid, test.
         calibrates : bool
-            Fit intervals and temperatures on the validation rows first, and put them on the card.
+            First fit intervals and temperatures on the calibrating half of the validation rows, and put them on the
+            card.
 
         Returns
         -------
         DataFrame
-            The columns of the faces table and those of `columns`; rows whose photo could not be read are left out and
-            counted on stderr.
+            The columns of the faces table and those of `columns`, and where there are labels each regression's
+            `label_interval_columns`; rows whose photo could not be read are left out and counted on stderr.
 
         Raises
         ------
@@ -216,7 +219,7 @@ class Predictor:
             self.card["calibration"] = {}
             uncalibrated = pd.concat([rows, self._placed(answers, problems, len(rows))], axis=1)
             self.card["calibration"] = self._calibration(uncalibrated[uncalibrated["split"] == "valid"])
-        predictions = pd.concat([rows, self._placed(answers, problems, len(rows))], axis=1)
+        predictions = self._with_label_intervals(pd.concat([rows, self._placed(answers, problems, len(rows))], axis=1))
         predictions = predictions.drop(index=list(problems)).reset_index(drop=True)
         predictions.attrs["heads"] = [head_to_dict(head) for head in self.heads]  # what columns alone do not tell
         if self.card.get("run_id"):
@@ -229,12 +232,35 @@ class Predictor:
         filled: dict[str, Any] = {}
         for head, values in zip(self.heads, answers, strict=True):
             filled |= head.columns(values, calibration.get(head.name))
-        return pd.DataFrame(filled)
+        table = pd.DataFrame(filled)
+        for head in self.heads:
+            if isinstance(head, Regression):  # an interval rests on what the other heads say as well
+                table = table.assign(**head.intervals(table, calibration.get(head.name)))
+        return table
 
-    def _calibration(self, rows: pd.DataFrame) -> dict[str, Any]:
-        """Return what validation rows teach; a head without enough labels, or of one class only, has no entry."""
-        entries = {head.name: head.calibrate(rows) for head in self.heads if head.column in rows}
+    def _calibration(self, valid: pd.DataFrame) -> dict[str, Any]:
+        """Return what the calibrating half of validation rows teaches; a head without enough labels has no entry."""
+        rows = valid[calibration_rows(valid)]
+        classes = [head for head in self.heads if isinstance(head, Classification) and not head.is_sensitive]
+        known = [head.predicted for head in classes]
+        labelled = list(dict.fromkeys([*(head.column for head in classes), *LABELLED_GROUPS]))
+        entries: dict[str, Any] = {}
+        for head in self.heads:
+            if head.column not in rows:
+                continue
+            if isinstance(head, Classification):
+                entries[head.name] = head.calibrate(rows)
+            else:
+                entries[head.name] = head.calibrate(rows, known=known, labelled=labelled, clusters=group_numbers(rows))
         return {name: entry for name, entry in entries.items() if entry}
+
+    def _with_label_intervals(self, predictions: pd.DataFrame) -> pd.DataFrame:
+        """Return a labelled table with the columns of the intervals that know its labels."""
+        calibration = self.card.get("calibration") or {}
+        for head in self.heads:
+            if isinstance(head, Regression):
+                predictions = predictions.assign(**head.label_intervals(predictions, calibration.get(head.name)))
+        return predictions
 
     def _answers_of_photos(
         self, photos: Sequence[Any], *, crops: bool, label: str = "predicting"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from agegender.data.normalisation import Normalisation
 from agegender.heads import Classification, Head
 from agegender.model.folding import folded_copy, state_of
-from agegender.model.network import decode
+from agegender.model.network import decode, spread_of
 from agegender.model.precision import autocast, choose_device, choose_precision
 from agegender.settings import ImageSettings
 
@@ -55,7 +55,7 @@ class TorchRuntime:
         self._normalisation = Normalisation(image.mean, image.std).to(self.device)
 
     def answers(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
-        """Return what each head's `columns` takes: numbers in its unit, shape (N,), or logits, shape (N, classes)."""
+        """Return what each head's `columns` takes, shape (N, *head.answer_shape)."""
         channels_first = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
         raw = self.raw_outputs(channels_first, self.precision)
         return tuple(answer(head, values).cpu().numpy() for head, values in zip(self._heads, raw, strict=True))
@@ -83,8 +83,11 @@ class TorchRuntime:
 
 
 def answer(head: Head, raw: Tensor) -> Tensor:
-    """Return what a head's `columns` takes of its raw output: numbers decoded, logits as they are."""
-    return raw if isinstance(head, Classification) else decode(head, raw)
+    """Return what a head's `columns` takes of its raw output: numbers decoded, with a spread if any; logits."""
+    if isinstance(head, Classification):
+        return raw
+    value, spread = decode(head, raw), spread_of(head, raw)
+    return value if spread is None else torch.stack([value, spread], dim=1)
 
 
 def head_scores(head: Head, raw: Tensor) -> Tensor:

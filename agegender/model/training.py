@@ -6,7 +6,7 @@ Read from top to bottom: `train_network` is the whole run, `write_model` writes 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from agegender.audit.predictions_table import write_predictions
 from agegender.data.balancing import balancing_weights
 from agegender.data.datablock import make_dataloaders
 from agegender.data.faces_table import FacesTable, write_faces
+from agegender.data.splitting import validation_halves, without_calibration_rows
 from agegender.errors import DataError, DivergedError, TrainingStopped
 from agegender.heads import Classification, Head, choose_heads
 from agegender.heads.classification import as_names
@@ -79,7 +80,7 @@ class Trained:
 def train_network(
     faces: FacesTable, plan: Plan, *, run_folder: Path | None = None, run: UnfinishedRun | None = None
 ) -> Trained:
-    """Train, calibrate on the validation photos, and predict every kept photo.
+    """Train, choose the best epoch on one half of the validation photos, calibrate on the other, predict every photo.
 
     Nothing is written but TensorBoard's files and the state of each epoch.
     """
@@ -94,9 +95,10 @@ def train_network(
     if run is not None:
         _check_space(run.folder, network, len(faces.table))
     say(f"training {plan.body} ({plan.size}) at {plan.image.size} px in {precision} on {device.type}")
-    learner = _learner_on(_with_known_classes(faces, heads), plan, heads, network, device)
+    fitted = without_calibration_rows(faces)  # what calibrates chooses no epoch
+    learner = _learner_on(_with_known_classes(fitted, heads), plan, heads, network, device)
     settings = _hyper_parameters(plan, heads) | {"precision": precision}
-    valid_faces = _rows_of(faces, "valid")
+    valid_faces = _rows_of(fitted, "valid")
     also: list[Callback] = []
     if run_folder:
         also.append(TensorBoardRun(run_folder, hyper_parameters=settings, valid_faces=valid_faces))
@@ -112,7 +114,9 @@ def train_network(
     card |= {"run_id": new_run_id() if run is None else run.run_id}
     card |= {"precision": precision, "memory_layout": layout, "device": device.type, "best_epoch": result.best_epoch}
     predictor = Predictor.of_network(network, card, device=device)
+    card["validation"] = validation_halves(faces)
     predictions = predictor.predict_faces(faces, calibrates=True)
+    say(_calibration_words(card))
     metrics = evaluation_metrics(predictions, heads)
     card["metrics"] = {
         side: {key: value for key, value in figures.items() if key != "groups"} for side, figures in metrics.items()
@@ -174,6 +178,16 @@ def heads_to_train(faces: FacesTable, plan: Plan) -> tuple[Head, ...]:
     for note in notes:
         say(note)
     return heads
+
+
+def _calibration_words(card: Mapping[str, Any]) -> str:
+    """Say how the validation photos were used, and what they were too few for."""
+    halves, entries = card["validation"], card["calibration"]
+    said = f"{halves['selecting']} validation photos chose the epoch, {halves['calibrating']} others calibrate"
+    without = [head["name"] for head in card["heads"] if head["name"] not in entries]
+    if without:
+        said += f"; too few, or with too few labels, for {', '.join(without)}: no intervals or calibrated probabilities"
+    return said
 
 
 def _keeper(learner: FaceLearner, run: UnfinishedRun, state: RunState | None, processor: dict[str, Any]) -> KeepRun:

@@ -36,7 +36,8 @@ def test_coverage_and_width_of_intervals():
     table = simulated_predictions(100)
     table["age_low_years"], table["age_high_years"] = table["age_years"] - 1, table["age_years"] + 3
     table.loc[:9, "age_low_years"] = table["age_years"] + 1
-    assert document(table)["all"]["age"]["interval"] == {"n": 100, "coverage": 0.9, "mean_width": pytest.approx(3.8)}
+    shares = {"coverage": 0.9, "below": 0.1, "above": 0.0}
+    assert document(table)["all"]["age"]["interval"] == {"n": 100, **shares, "mean_width": pytest.approx(3.8)}
 
 
 def test_groups_without_labels_stand_with_null():

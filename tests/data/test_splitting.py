@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agegender.data.faces_table import FacesTable, make_table
-from agegender.data.splitting import fold_faces, split_faces, strata_numbers, use_fold
+from agegender.data.splitting import (
+    calibration_rows,
+    fold_faces,
+    split_faces,
+    strata_numbers,
+    use_fold,
+    validation_halves,
+    without_calibration_rows,
+)
 from agegender.errors import UsageError
 
 
@@ -139,3 +147,38 @@ def test_a_fold_that_is_not_there_is_refused():
         use_fold(split_faces(some_faces(50)), 0)
     with pytest.raises(UsageError, match="0 to 4"):
         use_fold(fold_faces(some_faces(50), folds=5), 5)
+
+
+def test_half_of_the_validation_photos_calibrate_in_whatever_order_they_stand():
+    valid = some_faces(2_001).table
+    halves = calibration_rows(valid)
+    assert halves.sum() == pytest.approx(1_000, abs=3)
+    order = np.random.default_rng(3).permutation(len(valid))
+    assert (calibration_rows(valid.iloc[order]) == halves[order]).all()
+    assert valid["age_years"][halves].mean() == pytest.approx(valid["age_years"][~halves].mean(), abs=1.0)
+
+
+def test_a_person_is_in_one_half():
+    people = [f"person {number // 3}" for number in range(600)]
+    valid = some_faces(600, subject_id=people).table
+    assert (valid.assign(half=calibration_rows(valid)).groupby("subject_id")["half"].nunique() == 1).all()
+
+
+@pytest.mark.parametrize(("count", "calibrating"), [(0, 0), (1, 0), (2, 1)])
+def test_the_first_of_few_chooses(count, calibrating):
+    assert calibration_rows(some_faces(count).table).sum() == calibrating
+
+
+def test_one_person_alone_chooses():
+    assert not calibration_rows(some_faces(50, subject_id=["one"] * 50).table).any()
+
+
+def test_the_rows_that_calibrate_are_on_no_side_of_a_fit():
+    faces = split_faces(some_faces(1_000))
+    halves = validation_halves(faces)
+    assert sum(halves.values()) == 150
+    assert without_calibration_rows(faces).table["split"].value_counts().to_dict() == {
+        "train": 700,
+        "valid": halves["selecting"],
+        "test": 150,
+    }

@@ -13,6 +13,7 @@ from coded_faces import TINY, store
 from PIL import Image
 
 from agegender.data.faces_table import FacesTable, make_table
+from agegender.data.splitting import calibration_rows
 from agegender.errors import DataError, UsageError
 from agegender.heads import AGE, GENDER
 from agegender.model.model_folder import heads_of
@@ -28,12 +29,12 @@ MOODS = ("happy", "neutral", "sad")
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> FacesTable:
-    """160 photos, enough to calibrate on, with four labels each."""
+    """320 photos, enough to calibrate on, with four labels each."""
     root = tmp_path_factory.mktemp("labelled")
     rows = []
-    for number in range(160):
-        Image.fromarray(np.full((32, 32, 3), number, np.uint8)).save(root / f"{number}.png")
-        row = {"path": f"{number}.png", "source": "coded", "age_years": number / 2, "height_cm": 100.0 + number}
+    for number in range(320):
+        Image.fromarray(np.full((32, 32, 3), number % 256, np.uint8)).save(root / f"{number}.png")
+        row = {"path": f"{number}.png", "source": "coded", "age_years": number / 4, "height_cm": 100.0 + number}
         row |= {"gender": ("male", "female")[number // 4 % 2], "expression": MOODS[number % 3]}
         rows.append(row | {"split": ("train", "train", "train", "valid")[number % 4] if number % 13 else "test"})
     return FacesTable(make_table(rows), root)
@@ -61,10 +62,38 @@ def test_four_heads_arrive_everywhere_and_nothing_is_written(
     assert {"valid_height_mae", "valid_expression_accuracy"} <= set(trained.history.columns)
     wanted = [name for head in trained.predictor.heads for name in head.prediction_columns]
     assert set(wanted) <= set(trained.predictions.columns)
-    assert {"height_low_cm", "expression_probability_happy"} <= set(wanted)
-    assert len(trained.predictions) == 160
+    assert {"height_low_cm", "height_spread_cm", "expression_probability_happy"} <= set(wanted)
+    assert {"age_label_low_years", "height_label_high_cm"} <= set(trained.predictions.columns)
+    assert trained.predictions["age_spread_years"].between(0.1, 60).all()
+    assert trained.predictions["height_spread_cm"].isna().all()  # it learns one number
+    assert len(trained.predictions) == 320
     assert set(card["calibration"]) == set(names)
     assert set(names) <= set(card["metrics"]["test"])
+
+
+def test_the_rows_that_calibrate_choose_no_epoch(faces: FacesTable, capsys: pytest.CaptureFixture[str]) -> None:
+    trained = train_network(faces, PLAN)
+    valid = faces.table[faces.table["split"] == "valid"]
+    calibrating = calibration_rows(valid)
+    halves = trained.predictor.card["validation"]
+    assert halves == {"selecting": int((~calibrating).sum()), "calibrating": int(calibrating.sum())}
+    assert f"{halves['calibrating']} others calibrate" in capsys.readouterr().err
+    chosen_on = {str(item.photo.name) for item in trained.learner.dls.valid.dataset.items}
+    assert chosen_on == set(valid["path"][~calibrating])
+    assert trained.predictor.card["calibration"]["age"]["calibration_count"] == halves["calibrating"]
+
+
+def test_few_validation_photos_train_all_the_same_and_it_is_said(
+    faces: FacesTable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = faces.table.copy()
+    valid = table.index[table["split"] == "valid"]
+    table.loc[valid[5:], "split"] = None
+    trained = train_network(replace(faces, table=table), PLAN)
+    assert trained.predictor.card["calibration"] == {}
+    assert "too few" in capsys.readouterr().err
+    assert trained.predictions["age_low_years"].isna().all()
+    assert "age_label_low_years" not in trained.predictions
 
 
 def test_a_head_without_training_labels_is_left_out_with_a_sentence(
