@@ -2,7 +2,9 @@
 
 A design is a table of zeros (covered) and ones (visible), one row per perturbed photo. Ours comes in antithetic pairs
 (z, 1 - z), drawn from randomised Hadamard blocks: each region is visible in half of the photos, independently of every
-other, so that effects of two regions together cancel and no weight is mistaken for another.
+other, so that effects of two regions together cancel and no weight is mistaken for another. Effects of three together
+do not cancel. The blocks are Paley's, which spread such an effect thinly over many regions, by chance in each block;
+Sylvester's would lay all of it on a single one.
 """
 
 from __future__ import annotations
@@ -10,22 +12,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import hadamard
 from torch import Tensor
 
 from agegender.errors import UsageError
 from agegender.explanation.superpixels import Regions
-from agegender.explanation.surrogate import Numbers, fit_targets, top_overlap
+from agegender.explanation.surrogate import PALEY_SIZE, Numbers, fit_targets, least_pairs, pair_block_size, top_overlap
 
 ScoreImages = Callable[[Tensor], Tensor | NDArray[np.floating]]
 Design = NDArray[np.uint8]
 
 LARGEST_AUTO_SAMPLES = 768
-SMALLEST_STEP_PAIRS = 64
 # Two sets of six that share five have a Jaccard index of 5/7: one change is let pass, for near-ties flip for ever.
 SETTLED_JACCARD = 5 / 7
 
@@ -36,27 +37,21 @@ def photo_generator(photo: NDArray[np.uint8], seed: int, purpose: str = "fit") -
     return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
 
 
-def pair_block_size(region_count: int) -> int:
-    """Return how many pairs an orthogonal block has: the smallest power of two above the regions, at least 16.
-
-    >>> [pair_block_size(count) for count in (1, 27, 32, 40)]
-    [16, 32, 64, 64]
-    """
-    return int(max(16, 2 ** int(np.ceil(np.log2(region_count + 1)))))
-
-
 def antithetic_design(region_count: int, pair_count: int, generator: np.random.Generator) -> Design:
     """Return `pair_count` antithetic pairs, shape (2 * pair_count, region_count): rows 2i and 2i + 1 are opposites.
 
     Whole blocks of `pair_block_size` pairs are orthogonal: the regions' columns, coded ±1, have no correlation at all.
     A block is a Hadamard matrix with its columns drawn at random, each with a random sign, and its rows shuffled, so
-    that an effect of three regions together falls on a random column instead of always the same.
+    that an effect of three regions together falls on other columns in each block.
 
     References
     ----------
     Plackett, Burman: The design of optimum multifactorial experiments, Biometrika 1946 (folded over).
+    Paley: On orthogonal matrices, Journal of Mathematics and Physics 1933.
     """
     size = pair_block_size(region_count)
+    if pair_count < size:
+        size = least_pairs(region_count)
     halves = [_hadamard_block(region_count, size, generator) for _ in range(-(-pair_count // size))]
     half = np.concatenate(halves)[:pair_count]
     design = np.empty((2 * len(half), region_count), dtype=np.uint8)
@@ -71,12 +66,37 @@ def independent_design(region_count: int, row_count: int, generator: np.random.G
 
 
 def _hadamard_block(region_count: int, size: int, generator: np.random.Generator) -> Design:
-    matrix = hadamard(size)
+    matrix = _hadamard(size, generator)
     # The first column is constant, and constant columns belong to the intercept.
     columns = generator.permutation(size - 1)[:region_count] + 1
     signs = generator.choice((-1, 1), size=region_count)
     block = matrix[generator.permutation(size)][:, columns] * signs
     return ((block + 1) // 2).astype(np.uint8)
+
+
+def _hadamard(size: int, generator: np.random.Generator) -> NDArray[np.int8]:
+    """Return a Hadamard matrix whose first column is constant: Paley's, doubled with shuffled rows until large enough.
+
+    Doubled twice without the shuffling, it would have products of three columns that are columns.
+    """
+    if size == PALEY_SIZE:
+        return _paley(size)
+    first, second = _hadamard(size // 2, generator), _hadamard(size // 2, generator)
+    second = second[generator.permutation(size // 2)]
+    return np.block([[first, second], [first, -second]])
+
+
+@lru_cache(maxsize=1)
+def _paley(size: int) -> NDArray[np.int8]:
+    """Return Paley's first Hadamard matrix, for a size whose predecessor is a prime of the form 4k + 3."""
+    prime = size - 1
+    numbers = np.arange(prime)
+    character = np.where(np.isin(numbers, numbers[1:] ** 2 % prime), 1, -1)
+    character[0] = 0
+    matrix = np.ones((size, size), dtype=np.int8)
+    matrix[1:, 0] = -1
+    matrix[1:, 1:] = character[(numbers[None, :] - numbers[:, None]) % prime] + np.eye(prime, dtype=np.int8)
+    return matrix * matrix[:, :1]
 
 
 @dataclass
@@ -162,11 +182,11 @@ def draw_pairs(evaluator: Evaluator, pair_count: int, generator: np.random.Gener
 def draw_until_settled(evaluator: Evaluator, generator: np.random.Generator) -> Sample:
     """Ask block by block until the strongest regions of every target hold still.
 
-    Starts with two steps, each of whole orthogonal blocks, so that intervals and independent halves can be had; ends
+    Starts with two orthogonal blocks, so that intervals and independent halves can be had, and goes on one by one; ends
     when a further step changes at most one of the strongest six, or at `LARGEST_AUTO_SAMPLES`, or at once where no
     target ever moves.
     """
-    block = max(SMALLEST_STEP_PAIRS, pair_block_size(evaluator.regions.count))
+    block = pair_block_size(evaluator.regions.count)
     sample = draw_pairs(evaluator, 2 * block, generator)
     if all(is_constant(scores) for scores in sample.scores.T):
         return replace(sample, stopped_because="no output moved, so that more samples could tell nothing")

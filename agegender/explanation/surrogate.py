@@ -18,6 +18,10 @@ Numbers = NDArray[np.float64]
 NAN = float("nan")
 TOP_COUNT = 6
 LEAST_RELATIVE_WEIGHT = 1 / 20
+PALEY_SIZE = 32
+SMALLEST_BLOCK_PAIRS = 64
+# How much the mean variance of all regions counts beside a region's own, in degrees of freedom.
+SHARED_FREEDOM = 10
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Surrogate:
     ----------
     intercept : float
     weights, low, high : array, shape (regions,)
-        In the target's unit; the 95 % interval is NaN where residuals leave no degree of freedom.
+        In the target's unit; the 95 % interval is NaN where there are too few samples for one.
     in_sample_r2 : float
         Flatters: the rows were fitted to.
     """
@@ -75,9 +79,8 @@ def fit_pairs(design: NDArray[np.uint8], scores: Numbers) -> Surrogate:
     Notes
     -----
     For whole pairs, least squares with an intercept equals least squares of the differences f(z) - f(1 - z) on 2z - 1
-    without one. The residuals of the differences therefore give the standard errors: homoscedastic, with as many
-    degrees of freedom as there are pairs more than regions. Because the design's columns are drawn at random, the
-    effects of three regions together that a block confounds with one weight count in these residuals too.
+    without one. Within a block the effects of three regions together look like weights, and only a comparison of blocks
+    can tell: the intervals are a jackknife over blocks. Where there is but one block, the residuals have to do.
     """
     whole = np.isfinite(scores.reshape(-1, 2)).all(axis=1)
     rows = np.repeat(whole, 2)
@@ -89,7 +92,11 @@ def fit_pairs(design: NDArray[np.uint8], scores: Numbers) -> Surrogate:
     regressor = LinearRegression() if whole.sum() > design.shape[1] else Ridge(alpha=1.0)
     intercept, weights, in_sample_r2 = _lime_fit(design, scores, regressor)
     signs = 2.0 * design[0::2] - 1
-    half_width = _half_width(signs, scores[0::2] - scores[1::2] - signs @ weights)
+    differences = scores[0::2] - scores[1::2]
+    blocks = _blocks(whole.size, design.shape[1])[whole]
+    half_width = _jackknife_half_width(signs, differences, weights, blocks)
+    if half_width is None:
+        half_width = _residual_half_width(signs, differences - signs @ weights)
     return Surrogate(intercept, weights, weights - half_width, weights + half_width, in_sample_r2)
 
 
@@ -114,6 +121,20 @@ def top_overlap(first: Numbers, second: Numbers, count: int = TOP_COUNT) -> floa
     """
     one, other = (set(np.argsort(-abs(weights), kind="stable")[:count].tolist()) for weights in (first, second))
     return len(one & other) / len(one | other)
+
+
+def likeness(first: Numbers, second: Numbers) -> float:
+    """Return how alike two maps are, in [-1, 1]: the cosine between their weights; NaN when either is all zero.
+
+    Weights count by their size, so that regions of nearly one weight may change places without a loss, and a map of
+    equal weights is like itself; maps of noise have a likeness of 0 on average. From 1/2 on, the halves have as much in
+    common as they have noise, and their mean more.
+
+    >>> likeness(np.array([1.0, 1.0, 1.0]), np.array([1.1, 0.9, 1.0])) > 0.99
+    True
+    """
+    sizes = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float(first @ second / sizes) if sizes > 0 else NAN
 
 
 def rank_correlation(first: Numbers, second: Numbers) -> float:
@@ -144,8 +165,62 @@ def _lime_fit(
     return float(intercept), weights, float(r2)
 
 
-def _half_width(signs: NDArray[np.floating], residuals: Numbers) -> Numbers:
-    """Return half the 95 % interval of each coefficient; NaN without a degree of freedom."""
+def pair_block_size(region_count: int) -> int:
+    """Return how many pairs an orthogonal block has: the smallest power of two above the regions, at least 64.
+
+    >>> [pair_block_size(count) for count in (1, 32, 64)]
+    [64, 64, 128]
+    """
+    return max(SMALLEST_BLOCK_PAIRS, least_pairs(region_count))
+
+
+def least_pairs(region_count: int) -> int:
+    """Return the fewest pairs that are orthogonal for so many regions: a power of two, at least 32.
+
+    >>> [least_pairs(count) for count in (1, 27, 32, 40)]
+    [32, 32, 64, 64]
+    """
+    return int(max(PALEY_SIZE, 2 ** int(np.ceil(np.log2(region_count + 1)))))
+
+
+def _blocks(pair_count: int, region_count: int) -> NDArray[np.intp]:
+    """Return the number of each pair's block; what is left over at the end counts with the last whole one."""
+    size = pair_block_size(region_count)
+    return np.minimum(np.arange(pair_count) // size, max(0, pair_count // size - 1))
+
+
+def _jackknife_half_width(
+    signs: NDArray[np.floating], differences: Numbers, weights: Numbers, blocks: NDArray[np.intp]
+) -> Numbers | None:
+    """Return half the 95 % interval of each weight from fits that leave out one block each; None with a single block.
+
+    A few blocks say little of each region's variance, and much of the mean over all regions: the two are averaged
+    by their degrees of freedom, the mean's held to `SHARED_FREEDOM` lest regions of unlike variance be thought alike.
+
+    References
+    ----------
+    Busing, Meijer, van der Leeden: Delete-m jackknife for unequal m, Statistics and Computing 1999.
+    Smyth: Linear models and empirical Bayes methods, Statistical Applications in Genetics 2004 (moderated variances).
+    """
+    numbers, sizes = np.unique(blocks, return_counts=True)
+    region_count, freedom = signs.shape[1], len(numbers) - 1
+    if not freedom or len(blocks) - sizes.max() < region_count:
+        return None
+    shares = (len(blocks) / sizes)[:, None]
+    without = np.stack([_least_squares(signs[blocks != one], differences[blocks != one]) for one in numbers])
+    pseudo = shares * weights - (shares - 1) * without
+    own = np.mean((pseudo - pseudo.mean(axis=0)) ** 2 / (shares - 1), axis=0)
+    shared = min(SHARED_FREEDOM, region_count * freedom)
+    variance = (shared * own.mean() + freedom * own) / (shared + freedom)
+    return np.asarray(student_t.ppf(0.975, shared + freedom) * np.sqrt(variance))
+
+
+def _least_squares(signs: NDArray[np.floating], differences: Numbers) -> Numbers:
+    return np.asarray(np.linalg.lstsq(signs, differences, rcond=None)[0])
+
+
+def _residual_half_width(signs: NDArray[np.floating], residuals: Numbers) -> Numbers:
+    """Return half the 95 % interval of each weight, all of one variance; NaN without a degree of freedom."""
     rows, columns = signs.shape
     freedom = rows - columns
     if freedom < 1:

@@ -6,17 +6,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
+from toy_models import linear, products, sigmoid, three_way, thresholds
 
 from agegender.errors import UsageError
 from agegender.explanation.perturbing import (
     Evaluator,
     antithetic_design,
     independent_design,
-    pair_block_size,
     photo_generator,
 )
 from agegender.explanation.superpixels import Regions
-from agegender.explanation.surrogate import fit_pairs
+from agegender.explanation.surrogate import fit_pairs, least_pairs, pair_block_size
 
 STRIPES = Regions(np.repeat(np.arange(4), 16)[:, None].repeat(64, axis=1), ("a", "b", "c", "d"))
 
@@ -29,10 +29,11 @@ def test_pairs_are_opposites(region_count, pair_count, seed):
     assert np.all(design[0::2] + design[1::2] == 1)
 
 
-@given(st.integers(1, 70), st.integers(1, 3), st.integers(0, 2**32 - 1))
+@given(st.integers(1, 70), st.integers(0, 3), st.integers(0, 2**32 - 1))
 @settings(max_examples=25, deadline=None)
 def test_whole_blocks_are_orthogonal_and_balanced(region_count, blocks, seed):
-    pairs = blocks * pair_block_size(region_count)
+    # Fewer pairs than a block has come from a smaller one.
+    pairs = blocks * pair_block_size(region_count) if blocks else least_pairs(region_count)
     signs = 2.0 * antithetic_design(region_count, pairs, np.random.default_rng(seed))[0::2] - 1
     assert np.array_equal(signs.T @ signs, pairs * np.eye(region_count))
     assert np.array_equal(signs.sum(axis=0), np.zeros(region_count))
@@ -131,3 +132,46 @@ def test_intervals_keep_their_promise_with_effects_of_three_regions_together():
         found = fit_pairs(design, function(design))
         covered += ((found.low <= truth) & (truth <= found.high)).tolist()
     assert 0.92 <= np.mean(covered) <= 0.98
+
+
+ALL_ROWS = (np.arange(2**14)[:, None] >> np.arange(14)) % 2
+
+
+@pytest.mark.parametrize("kind", [thresholds, sigmoid, three_way])
+def test_intervals_hold_the_weights_of_infinitely_many_samples_19_times_in_20(kind):
+    covered = []
+    for model in range(6):
+        answer = kind(np.random.default_rng(model), 14)
+        truth = 2 * ((2 * ALL_ROWS - 1) * answer(ALL_ROWS)[:, None]).mean(axis=0)
+        for seed in range(40):
+            design = antithetic_design(14, 128, np.random.default_rng(seed))
+            found = fit_pairs(design, answer(design))
+            covered += ((found.low <= truth) & (truth <= found.high)).tolist()
+    assert 0.93 <= np.mean(covered) <= 0.97
+
+
+@pytest.mark.parametrize("kind", [linear, products])
+def test_where_regions_add_up_or_work_in_twos_there_is_no_sampling_error(kind):
+    answer = kind(np.random.default_rng(0), 14)
+    truth = 2 * ((2 * ALL_ROWS - 1) * answer(ALL_ROWS)[:, None]).mean(axis=0)
+    design = antithetic_design(14, 128, np.random.default_rng(0))
+    found = fit_pairs(design, answer(design))
+    assert np.allclose(found.weights, truth)
+    assert np.allclose(found.high, found.low)
+
+
+@given(st.integers(4, 63), st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_no_block_lays_an_effect_of_three_regions_on_a_single_one(region_count, seed):
+    pairs = pair_block_size(region_count)
+    signs = 2.0 * antithetic_design(region_count, pairs, np.random.default_rng(seed))[0::2] - 1
+    three = signs[:, :3].prod(axis=1)
+    assert np.abs(three @ signs[:, 3:] / pairs).max() <= 0.5
+
+
+def test_blocks_that_are_not_whole_and_too_few_samples_still_tell_their_error():
+    answer = thresholds(np.random.default_rng(0), 14)
+    for pairs, has_interval in ((8, False), (20, True), (64, True), (130, True), (190, True)):
+        design = antithetic_design(14, pairs, np.random.default_rng(1))
+        found = fit_pairs(design, answer(design))
+        assert np.isfinite(found.low).all() == has_interval
