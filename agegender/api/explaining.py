@@ -13,9 +13,13 @@ from numpy.typing import NDArray
 
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import FacesTable, read_faces
+from agegender.data.sources import is_aligned
+from agegender.data.sources.drawn_faces import read_causes
+from agegender.drawing.causes import FEATURES
 from agegender.errors import PhotoError, TableError
 from agegender.explanation.choosing_faces import REPORT_CHOICE, Choice, choose_faces, label_columns, of_group
 from agegender.explanation.face_explanation import FaceExplanation, clear_explanations, without_face, write_explanation
+from agegender.explanation.face_parts import FaceParts, aligned_parts, drawn_parts, found_parts
 from agegender.explanation.lime_explainer import SMALLEST_SIDE_PIXELS, LimeExplainer, LimeSettings, small_photo
 from agegender.explanation.second_opinions import SecondOpinions, last_spatial_layer
 from agegender.explanation.trust import untrained_copy
@@ -23,7 +27,7 @@ from agegender.heads import Head, Target
 from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE
 from agegender.model.predictor import Predictor
 from agegender.model.torch_runtime import TorchRuntime, head_scores
-from agegender.photos.face_detection import HaarDetector
+from agegender.photos.face_detection import HaarDetector, centre_square
 from agegender.photos.reading import read_photo
 from agegender.progress import say, track
 
@@ -32,13 +36,17 @@ AskOthers = Callable[[FaceExplanation], FaceExplanation]
 
 @dataclass(frozen=True)
 class PhotoToExplain:
-    """One photo: its file, the name that the result gets, what is known of it, and why it was chosen."""
+    """One photo: its file, the name that the result gets, what is known of it, and why it was chosen.
+
+    `is_aligned` says that its source promises the parts of the face at the places of an aligned photo.
+    """
 
     photo: Path
     name: str
     labels: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
     is_from_table: bool = False
+    is_aligned: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,9 @@ def faces_to_explain(faces: FacesTable, predictions: pd.DataFrame, heads: Sequen
 def photos_of_rows(faces: FacesTable, rows: pd.DataFrame, heads: Sequence[Head]) -> list[PhotoToExplain]:
     """Return rows of a table, with a column `reason`, as photos to explain; none whose path may not be opened."""
     columns = label_columns(rows, heads)
+    # Crops of ours show another square than the source cut out.
+    is_uncut = faces.notes.get("crop", "none") == "none"
+    sources = dict(zip(faces.table["path"], faces.table["source"], strict=True)) if is_uncut else {}
     places = [faces.photo_place(path) for path in rows["path"]]
     if None in places:
         say(f"{places.count(None)} of {len(places)} chosen photos are not opened: their paths lead out of {faces.root}")
@@ -111,6 +122,7 @@ def photos_of_rows(faces: FacesTable, rows: pd.DataFrame, heads: Sequence[Head])
             {name: row[name] for name in columns if pd.notna(row[name])},
             row["reason"],
             is_from_table=True,
+            is_aligned=is_aligned(str(sources.get(row["path"], "")), row["path"]),
         )
         for place, (_, row) in zip(places, rows.iterrows(), strict=True)
         if place is not None
@@ -215,8 +227,40 @@ def _explain_photo(
     # Faces of a table were looked for when it was prepared; the detector misses about one in forty real faces.
     if not one.is_from_table and not problems and not HaarDetector().detect(photo):
         problems.append("no face was found in the photo: what the model says of it means nothing")
-    photo = photo if one.is_from_table else model.crop_photo(photo)
-    fitted = model.fit_photo(photo)
-    face = explainer.explain(fitted, one.name, known_problems=problems, reason=one.reason)
+    cut = photo if one.is_from_table else model.crop_photo(photo)
+    fitted = model.fit_photo(cut)
+    parts = find_parts(cut, len(fitted), is_aligned=one.is_aligned, file=one.photo if cut is photo else None)
+    face = explainer.explain(fitted, one.name, parts=parts, known_problems=problems, reason=one.reason)
     predictions = {str(name): values.iloc[0] for name, values in model.predict_images(fitted[None]).items()}
     return replace(face, predictions=predictions, labels=one.labels)
+
+
+def find_parts(
+    photo: NDArray[np.uint8], side: int, *, is_aligned: bool = False, file: Path | None = None
+) -> FaceParts | None:
+    """Return where the parts of the face are once a photo is fitted to `side` pixels; None where nothing tells.
+
+    A drawn face knows from the files beside it, an aligned photo from its source, any other from the detector's box.
+    """
+    try:
+        if file is not None:
+            return _parts_of_drawing(file, side)
+    except PhotoError:
+        pass  # no drawing of ours, as most photos
+    if is_aligned:
+        return aligned_parts(side)
+    found = HaarDetector().detect(photo)
+    if not found:
+        return None
+    box, square = found[0], centre_square(photo)
+    corner = ((box.x - square.left) / square.side, (box.y - square.top) / square.side)
+    return found_parts(side, (*corner, box.width / square.side, box.height / square.side))
+
+
+def _parts_of_drawing(file: Path, side: int) -> FaceParts:
+    masks = read_causes(file).masks
+    numbers = np.argmax(np.stack([masks[feature] for feature in FEATURES]), axis=0).astype(np.uint8)
+    square = centre_square(numbers[..., None])
+    inside = numbers[square.top : square.top + square.side, square.left : square.left + square.side]
+    chosen = (np.arange(side) + 0.5) * square.side // side  # the nearest pixel: thin features keep their share
+    return drawn_parts(inside[np.ix_(chosen.astype(int), chosen.astype(int))], FEATURES)

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.errors import TableError
+from agegender.explanation.face_parts import FaceParts, name_regions
 from agegender.explanation.maps import address_of, figure_of, scales_of, weight_picture
 from agegender.heads import KNOWN_HEADS, Target
 from agegender.photos.warping import hidden
@@ -52,8 +53,8 @@ class RegionWeight:
     region : int
         Its number in the region map, 0..K-1.
     name : str
-        Part of the face, exact on the face grid; for other superpixels the part that holds most of its pixels,
-        numbered where there are several ("nose 2"). Empty where unknown.
+        The part of the face that it holds, numbered where several do ("nose 2"), or its place in the photo where the
+        parts of the face are not known ("upper middle, 3rd of 5").
     weight, low, high : float
         Unit of the target; `low` and `high` end the 95 % interval (NaN where the samples are too few for one).
     pixel_share : float
@@ -95,10 +96,19 @@ class Trust:
         should be low; insertion shows it first and should be high.
     random_deletion_auc, random_insertion_auc : float
         Means of the same over random orders.
+    expects_gain : bool
+        Whether the map says of itself that its order beats random ones; regions of one weight have no order.
+    agreement : float
+        Likeness of the maps of independent halves of the samples, in [-1, 1]; see `surrogate.likeness`.
     top_jaccard : float
-        Overlap of the strongest regions between independent halves of the samples: shared / all, 1 is the same set.
+        Overlap of the strongest regions between these halves: shared / all, 1 is the same set. Told, but no check:
+        between regions of nearly one weight it is a matter of chance.
+    photo_share : float
+        What the answer on the photo itself loses when each of the strongest regions alone is covered, in the direction
+        that its weight says, as a share of these weights: 1 where the map says it right, 0 where nothing moves.
     background_share : float
-        Share of the absolute weights that lies outside the head, regions counted by their pixels there.
+        Share of the absolute weights that lies outside the head, regions counted by their pixels there; NaN where the
+        place of the head is not known.
     background_pixel_share : float
         Share of the pixels that lies outside the head: what a map without preference would have.
     untrained_correlation : float
@@ -114,11 +124,14 @@ class Trust:
     insertion_auc: float = NAN
     random_deletion_auc: float = NAN
     random_insertion_auc: float = NAN
+    expects_gain: bool = True
     deletion: Curve | None = None
     insertion: Curve | None = None
     random_deletions: tuple[Curve, ...] = ()
+    agreement: float = NAN
     top_jaccard: float = NAN
     top_count: int = 0
+    photo_share: float = NAN
     background_share: float = NAN
     background_pixel_share: float = NAN
     untrained_correlation: float = NAN
@@ -153,7 +166,7 @@ class TargetMap:
     value : float
         The model's answer on the photo as it is.
     intercept : float
-        The surrogate's answer with every region covered: intercept + sum of weights is its value for the whole photo.
+        The base value: the surrogate's answer with every region covered. See `parts_sum`.
     regions : tuple of RegionWeight
         One per region, in the order of the region map.
     trust : Trust or None
@@ -162,6 +175,10 @@ class TargetMap:
         One sentence: whether to believe the map, and why not.
     problems : tuple of str
         In words, what is wrong with the model's answers; empty when nothing is.
+    covered_value : float
+        The model's answer with every region covered; NaN where an earlier version did not keep it.
+    finding : str
+        One sentence: what a map that can be believed says of where the model looks; empty for any other map.
     """
 
     target: Target
@@ -172,11 +189,18 @@ class TargetMap:
     verdict: str
     second_opinions: tuple[SecondOpinion, ...] = ()
     problems: tuple[str, ...] = ()
+    covered_value: float = NAN
+    finding: str = ""
 
     @property
     def is_believable(self) -> bool:
         """Whether no check failed; a map that was not checked is taken at its word."""
         return self.trust is None or self.trust.is_believable
+
+    @property
+    def parts_sum(self) -> float:
+        """What the map makes of the whole photo: the base value and the weights of all regions."""
+        return self.intercept + float(self.weights().sum())
 
     def strongest(self, count: int = 6) -> tuple[RegionWeight, ...]:
         """Return the regions with the largest absolute weights, largest first."""
@@ -220,6 +244,8 @@ class FaceExplanation:
         Why this photo was chosen ("worst over-estimate"), empty when it was named by the caller.
     is_hidden : bool
         Faces were hidden when it was stored: the photo is blurred and has lost its name.
+    parts : FaceParts or None
+        Where the parts of this face are, after which the regions are called; None where that is not known.
 
     Examples
     --------
@@ -248,6 +274,7 @@ class FaceExplanation:
     reason: str = ""
     duration_seconds: float = 0.0
     is_hidden: bool = False
+    parts: FaceParts | None = None
 
     @property
     def region_count(self) -> int:
@@ -299,8 +326,12 @@ def to_document(face: FaceExplanation, *, has_curves: bool = False) -> dict[str,
     plain = {one.name: getattr(face, one.name) for one in fields(face)}
     for name in ("photo", "region_map", "maps", "predictions"):
         del plain[name]
+    parts = face.parts and {one.name: getattr(face.parts, one.name) for one in fields(face.parts)}
+    if parts:
+        del parts["part_map"]
     return {
         **plain,
+        "parts": parts,
         **face.predictions,
         "problems": list(face.all_problems),
         "region_count": face.region_count,
@@ -338,7 +369,10 @@ def write_explanation(face: FaceExplanation, folder: Path, number: int) -> Path:
     """Write one explanation, each file whole or not at all, and return the JSON's place."""
     path = file_of(face, folder, number)
     with replaced_file(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, photo=face.photo, region_map=face.region_map.astype(np.uint16))
+        arrays: dict[str, Any] = {"photo": face.photo, "region_map": face.region_map.astype(np.uint16)}
+        if face.parts is not None:
+            arrays["part_map"] = face.parts.part_map
+        np.savez_compressed(file, **arrays)
     # The JSON comes last: where it stands, its pixels stand too.
     document = to_document(face, has_curves=True)
     write_json(path, document | {"prediction_columns": list(face.predictions)})
@@ -396,20 +430,30 @@ def _read_explanation(path: Path) -> FaceExplanation:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         pixels = _read_pixels(path.with_suffix(".npz"))
+        part_map = {"part_map": pixels.pop("part_map", None)}
         maps = tuple(_read_map(key, head) for key, head in document["heads"].items())
         of_answers = {words for one in maps for words in one.problems}
         known = {
             **document,
             **pixels,
+            "parts": document["parts"] and {**document["parts"], **part_map} if "parts" in document else None,
             "maps": (),
             "problems": [words for words in document["problems"] if words not in of_answers],
             "predictions": {name: document[name] for name in document["prediction_columns"]},
         }
         face: FaceExplanation = replace(_read(FaceExplanation, known), maps=maps)
         _check_parts(face)
+        if "parts" not in document:  # version 0.1 called regions after an aligned face, whatever the photo
+            names = name_regions(face.region_map)
+            face = replace(face, maps=tuple(_renamed(one, names) for one in maps))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise TableError(f"{path} is no whole explanation: {error}. `agegender explain` writes them.") from error
     return face
+
+
+def _renamed(one: TargetMap, names: Sequence[str]) -> TargetMap:
+    regions = tuple(replace(region, name=name) for region, name in zip(one.regions, names, strict=True))
+    return replace(one, regions=regions)
 
 
 def _read_pixels(path: Path) -> dict[str, NDArray[Any]]:
@@ -419,7 +463,8 @@ def _read_pixels(path: Path) -> dict[str, NDArray[Any]]:
         if size > _MOST_PIXEL_BYTES:
             raise ValueError(f"{path.name} would unpack to {size:,} bytes")
         with np.load(path, allow_pickle=False) as arrays:
-            return {"photo": arrays["photo"], "region_map": arrays["region_map"].astype(np.int64)}
+            found = {name: arrays[name] for name in arrays.files}
+            return {**found, "region_map": found["region_map"].astype(np.int64)}
     except OSError:
         raise
     except Exception as error:  # numpy and zipfile raise some ten unrelated types on damaged files
@@ -433,6 +478,12 @@ def _check_parts(face: FaceExplanation) -> None:
         raise ValueError(f"its photo has the shape {photo.shape}, and its region map {regions.shape}")
     if not regions.size or regions.min() < 0 or regions.max() >= regions.size:
         raise ValueError("its region map holds no regions")
+    if face.parts is not None:
+        numbers = face.parts.part_map
+        if not isinstance(numbers, np.ndarray) or numbers.dtype != np.uint8 or numbers.shape != regions.shape:
+            raise ValueError("its map of the parts of the face does not fit its photo")
+        if numbers.max() >= len(face.parts.names):
+            raise ValueError(f"its map of the parts of the face has more than {len(face.parts.names)} parts")
     for one in face.maps:
         counts = [len(one.regions), *(len(opinion.weights) for opinion in one.second_opinions)]
         if set(counts) != {face.region_count} or [region.region for region in one.regions] != [*range(counts[0])]:
@@ -449,6 +500,8 @@ def _read_map(key: str, head: Mapping[str, Any]) -> TargetMap:
     known = {target.key: asdict(target) for one in KNOWN_HEADS for target in one.targets}
     trust = {**head, **head["curves"]} if head["has_trust"] else None
     target = {"key": key, **known.get(key, {}), **head}
+    if "covered_value" not in head and trust and trust["deletion"]:
+        head = {**head, "covered_value": trust["deletion"]["values"][-1]}  # where a curve of deletion ends
     one: TargetMap = _read(TargetMap, {**head, "target": target, "trust": trust})
     return one
 

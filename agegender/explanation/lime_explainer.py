@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from agegender.errors import UsageError
 from agegender.explanation import FILLS, SEGMENTS
 from agegender.explanation.face_explanation import FaceExplanation, RegionWeight, TargetMap, Trust, direction
+from agegender.explanation.face_parts import FaceParts
 from agegender.explanation.perturbing import (
     Evaluator,
     Sample,
@@ -22,12 +23,11 @@ from agegender.explanation.perturbing import (
     draw_pairs,
     draw_until_settled,
     is_constant,
-    pair_block_size,
     photo_generator,
 )
 from agegender.explanation.superpixels import Regions, cover, find_regions
-from agegender.explanation.surrogate import Numbers, Surrogate, fit_targets
-from agegender.explanation.trust import failures, faithfulness, verdict, with_agreement
+from agegender.explanation.surrogate import Numbers, Surrogate, fit_targets, least_pairs
+from agegender.explanation.trust import failures, faithfulness, finding, verdict, with_agreement
 from agegender.heads import Target
 
 HARDLY_CHANGES = 1e-3  # of the answer: of 40 years half a month, which a map would only dress up
@@ -45,7 +45,7 @@ class LimeSettings:
     segments, region_count, fill
         See `superpixels.find_regions` and `superpixels.cover`.
     has_trust : bool
-        Whether to spend further evaluations, about 140 a photo, on the trust figures.
+        Whether to spend further evaluations, about 150 a photo, on the trust figures.
     device : str
         Where perturbed photos are composed: the model's device.
     batch_size : int
@@ -100,7 +100,13 @@ class LimeExplainer:
     untrained_scores: ScoreImages | None = None
 
     def explain(
-        self, photo: NDArray[np.uint8], path: str = "", *, known_problems: Sequence[str] = (), reason: str = ""
+        self,
+        photo: NDArray[np.uint8],
+        path: str = "",
+        *,
+        parts: FaceParts | None = None,
+        known_problems: Sequence[str] = (),
+        reason: str = "",
     ) -> FaceExplanation:
         """Explain one photo.
 
@@ -110,6 +116,9 @@ class LimeExplainer:
             Already fitted to the model's size.
         path : str
             Its name, for the result.
+        parts : FaceParts, optional
+            Where the parts of the face are in it, where that is known: regions are called after them, and the share of
+            the weight outside the head is told.
         known_problems : sequence of str
             What the caller knows to be wrong with it, in words.
         reason : str
@@ -117,7 +126,7 @@ class LimeExplainer:
         """
         started = time.perf_counter()
         _check_photo(photo)
-        regions = find_regions(photo, self.settings.segments, self.settings.region_count)
+        regions = find_regions(photo, self.settings.segments, self.settings.region_count, parts)
         evaluator = self._evaluator(self.score_images, photo, regions)
         ends = self._ends(evaluator)
         sample = self._sample(evaluator)
@@ -126,7 +135,7 @@ class LimeExplainer:
             *problems_of_photo(photo, evaluator.covered, regions),
             *problems_of_sample(regions.count, len(sample.design) // 2),
         )
-        maps = self._maps(evaluator, sample, ends, problems)
+        maps = self._maps(evaluator, sample, ends, problems, parts)
         return FaceExplanation(
             path=path,
             photo=photo,
@@ -140,6 +149,7 @@ class LimeExplainer:
             stopped_because=sample.stopped_because,
             problems=problems,
             reason=reason,
+            parts=parts,
             duration_seconds=time.perf_counter() - started,
         )
 
@@ -165,10 +175,15 @@ class LimeExplainer:
         return draw_pairs(evaluator, int(self.settings.samples) // 2, generator)
 
     def _maps(
-        self, evaluator: Evaluator, sample: Sample, ends: Numbers, problems: Sequence[str]
+        self,
+        evaluator: Evaluator,
+        sample: Sample,
+        ends: Numbers,
+        problems: Sequence[str],
+        parts: FaceParts | None,
     ) -> tuple[TargetMap, ...]:
         surrogates = fit_targets(sample.design, sample.scores)
-        trusts = self._trusts(evaluator, sample, surrogates, ends)
+        trusts = self._trusts(evaluator, sample, surrogates, ends, parts)
         maps = []
         for i, (target, surrogate, figures) in enumerate(zip(self.targets, surrogates, trusts, strict=True)):
             value = float(ends[0, i])
@@ -176,11 +191,30 @@ class LimeExplainer:
             trust = figures and replace(figures, failures=(*problems, *wrong, *failures(figures)))
             said = verdict(trust, (*problems, *wrong))
             weights = region_weights(surrogate, evaluator.regions)
-            maps.append(TargetMap(target, value, surrogate.intercept, weights, trust, said, problems=wrong))
+            found = "" if trust is None else finding(trust)
+            covered_value = float(ends[1, i])
+            maps.append(
+                TargetMap(
+                    target,
+                    value,
+                    surrogate.intercept,
+                    weights,
+                    trust,
+                    said,
+                    problems=wrong,
+                    covered_value=covered_value,
+                    finding=found,
+                )
+            )
         return tuple(maps)
 
     def _trusts(
-        self, evaluator: Evaluator, sample: Sample, surrogates: Sequence[Surrogate], ends: Numbers
+        self,
+        evaluator: Evaluator,
+        sample: Sample,
+        surrogates: Sequence[Surrogate],
+        ends: Numbers,
+        parts: FaceParts | None,
     ) -> Sequence[Trust | None]:
         if not self.settings.has_trust:
             return [None] * len(self.targets)
@@ -190,7 +224,14 @@ class LimeExplainer:
         generator = photo_generator(evaluator.photo, self.settings.seed, "trust")
         trusts = faithfulness(evaluator, surrogates, ends, signs, generator)
         return [
-            with_agreement(trust, surrogates[i], (first[i], second[i]), evaluator.regions, untrained[i])
+            with_agreement(
+                trust,
+                surrogates[i],
+                (first[i], second[i]),
+                regions=evaluator.regions,
+                parts=parts,
+                untrained=untrained[i],
+            )
             for i, trust in enumerate(trusts)
         ]
 
@@ -199,7 +240,7 @@ class LimeExplainer:
             return [None] * len(self.targets)
         other = self._evaluator(self.untrained_scores, evaluator.photo, evaluator.regions)
         generator = photo_generator(evaluator.photo, self.settings.seed, "untrained")
-        sample = draw_pairs(other, pair_block_size(evaluator.regions.count), generator)
+        sample = draw_pairs(other, least_pairs(evaluator.regions.count), generator)
         evaluator.evaluation_count += other.evaluation_count
         return [surrogate.weights for surrogate in fit_targets(sample.design, sample.scores)]
 

@@ -7,38 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agegender.errors import UsageError
 from agegender.explanation import FILLS, SEGMENTS
+from agegender.explanation.face_parts import FACE_PARTS, FaceParts, RegionMap, face_grid, name_regions
 
 Photo = NDArray[np.uint8]
-RegionMap = NDArray[np.int64]
-
-# Parts of an aligned face, seen from the viewer, in the order of their numbers on the face grid.
-FACE_PARTS = (
-    "hair",
-    "left side hair",
-    "right side hair",
-    "forehead",
-    "left eye",
-    "right eye",
-    "nose",
-    "left cheek",
-    "right cheek",
-    "mouth",
-    "left jaw",
-    "right jaw",
-    "chin",
-    "upper left background",
-    "upper right background",
-    "lower left background",
-    "lower right background",
-)
-BACKGROUND_PARTS = tuple(name for name in FACE_PARTS if name.endswith("background"))
 
 
 @dataclass(frozen=True)
@@ -49,7 +26,7 @@ class Regions:
     ----------
     region_map : array, shape (S, S), int64, 0..K-1
     names : tuple of str, K of them
-        The part of an aligned face that holds most of the region's pixels; "nose 1", "nose 2" where several do.
+        The part of the face that each holds, or its place in the photo where no part is known; see `name_regions`.
     """
 
     region_map: RegionMap
@@ -71,29 +48,34 @@ class Regions:
         return inside / np.bincount(self.region_map.ravel(), minlength=self.count)
 
 
-def find_regions(photo: Photo, segments: str = "slic", region_count: int = 30) -> Regions:
+def find_regions(
+    photo: Photo, segments: str = "slic", region_count: int = 30, parts: FaceParts | None = None
+) -> Regions:
     """Cut a photo into regions.
 
     Parameters
     ----------
     photo : array, shape (S, S, 3), uint8
     segments : str
-        "slic" and "quickshift" (scikit-image) follow the photo; "face-grid" is the same on every aligned face.
+        "slic" and "quickshift" (scikit-image) follow the photo; "face-grid" is the same on every face whose parts are
+        known, and where they are not, the same on every photo.
     region_count : int
         About how many SLIC makes; quickshift finds its own number, the face grid has always the same. A photo of one
         colour is one region.
+    parts : FaceParts, optional
+        Where the parts of the face are, for the names.
     """
-    if segments == "face-grid":
-        grid = face_grid(photo.shape[0], photo.shape[1])
-        region_map = contiguous(grid)
-        return Regions(region_map, tuple(FACE_PARTS[part] for part in np.unique(grid)))
     if segments not in SEGMENTS:
         raise UsageError(f"no kind of regions is called {segments!r}; there are {', '.join(SEGMENTS)}.")
-    if np.ptp(photo.reshape(-1, photo.shape[-1]), axis=0).max() == 0:
+    if segments == "face-grid":
+        region_map = contiguous(
+            parts.part_map if parts is not None and parts.names == FACE_PARTS else face_grid(*photo.shape[:2])
+        )
+    elif np.ptp(photo.reshape(-1, photo.shape[-1]), axis=0).max() == 0:
         region_map = np.zeros(photo.shape[:2], dtype=np.int64)
     else:
         region_map = _slic(photo, region_count) if segments == "slic" else _quickshift(photo)
-    return Regions(region_map, name_regions(region_map))
+    return Regions(region_map, name_regions(region_map, parts))
 
 
 def contiguous(region_map: NDArray[np.integer]) -> RegionMap:
@@ -104,59 +86,6 @@ def contiguous(region_map: NDArray[np.integer]) -> RegionMap:
     """
     _, numbers = np.unique(region_map, return_inverse=True)
     return numbers.reshape(region_map.shape).astype(np.int64)
-
-
-def name_regions(region_map: RegionMap) -> tuple[str, ...]:
-    """Name each region after the part of the face grid that holds most of its pixels, numbered where there are several.
-
-    >>> name_regions(np.arange(4).repeat(25).reshape(10, 10))
-    ('hair', 'right eye', 'mouth', 'chin')
-    """
-    grid = face_grid(*region_map.shape)
-    counts = np.zeros((int(region_map.max()) + 1, len(FACE_PARTS)), dtype=np.int64)
-    np.add.at(counts, (region_map.ravel(), grid.ravel()), 1)
-    parts = counts.argmax(axis=1)
-    alike = np.bincount(parts, minlength=len(FACE_PARTS))
-    seen = [int((parts[: region + 1] == part).sum()) for region, part in enumerate(parts)]
-    return tuple(
-        FACE_PARTS[part] + (f" {number}" if alike[part] > 1 else "") for part, number in zip(parts, seen, strict=True)
-    )
-
-
-@lru_cache(maxsize=8)
-def face_grid(height: int, width: int) -> RegionMap:
-    """Return the face grid: the number in `FACE_PARTS` of each pixel's part, shape (height, width).
-
-    Measured on the mean of 600 aligned and cropped UTKFace photos: eyes at 0.30 of the height and 0.28 and 0.72 of the
-    width, mouth at 0.70. On very small photos a part can have no pixel.
-    """
-    y, x = np.meshgrid((np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width, indexing="ij")
-    parts = {
-        "hair": y < 0.13,
-        "forehead": y < 0.23,
-        "nose": ((abs(x - 0.5) < 0.07) & (y < 0.40)) | ((abs(x - 0.5) < 0.14) & (y >= 0.40) & (y < 0.60)),
-        "left eye": (y < 0.38) & (x < 0.5),
-        "right eye": y < 0.38,
-        "mouth": (abs(x - 0.5) < 0.22) & (y >= 0.60) & (y < 0.79),
-        "left cheek": (y < 0.66) & (x < 0.5),
-        "right cheek": y < 0.66,
-        "chin": abs(x - 0.5) < 0.22,
-        "left jaw": x < 0.5,
-        "right jaw": x >= 0.5,
-    }
-    inner = np.select(list(parts.values()), [FACE_PARTS.index(name) for name in parts])
-    in_face = ((x - 0.5) / 0.40) ** 2 + ((y - 0.50) / 0.58) ** 2 < 1
-    in_hair = (((x - 0.5) / 0.50) ** 2 + ((y - 0.42) / 0.56) ** 2 < 1) & (y < 0.55)
-    sides = np.where(x < 0.5, FACE_PARTS.index("left side hair"), FACE_PARTS.index("right side hair"))
-    corner = FACE_PARTS.index("upper left background") + 2 * (y >= 0.55) + (x >= 0.5)
-    grid: RegionMap = np.where(in_face, inner, np.where(in_hair, sides, corner)).astype(np.int64)
-    grid.setflags(write=False)
-    return grid
-
-
-def background_mask(height: int, width: int) -> NDArray[np.bool_]:
-    """Return which pixels of an aligned face lie outside head and hair, shape (height, width)."""
-    return face_grid(height, width) >= FACE_PARTS.index(BACKGROUND_PARTS[0])
 
 
 def cover(photo: Photo, region_map: RegionMap, fill: str = "mean") -> Photo:

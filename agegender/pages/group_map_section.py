@@ -12,16 +12,14 @@ from agegender.audit.estimates import Estimate
 from agegender.audit.grouping import group_columns, title
 from agegender.errors import UsageError
 from agegender.explanation.face_explanation import FaceExplanation
-from agegender.explanation.group_maps import GridMean, GroupDifference, GroupMap, GroupMaps, group_maps
+from agegender.explanation.group_maps import GroupDifference, GroupMap, GroupMaps, PartMeans, group_maps
 from agegender.explanation.maps import Scale, largest_weight, weight_picture
-from agegender.explanation.superpixels import face_grid
 from agegender.heads.age_bands import with_age_group
 from agegender.pages.tables import Column, Row, Table
 from agegender.pages.thumbnails import webp
 from agegender.pages.words import interval, number
 
 _MOST_SENTENCES = 6
-_GRID_PIXELS = 120
 _PICTURE_QUALITY = 72
 
 
@@ -57,9 +55,10 @@ def _section(column: str, found: GroupMaps, scale: Scale) -> dict[str, Any]:
 
 
 def _picture(group: GroupMap, found: GroupMaps, scale: Scale) -> dict[str, str]:
-    blank = np.full((_GRID_PIXELS, _GRID_PIXELS, 3), 225, np.uint8)
-    picture = weight_picture(blank, face_grid(_GRID_PIXELS, _GRID_PIXELS), group.weights.mean, scale)
-    strongest = found.parts[int(np.argmax(np.abs(group.weights.mean)))]
+    places = found.parts.part_map
+    blank = np.full((*places.shape, 3), 225, np.uint8)
+    picture = weight_picture(blank, places.astype(np.int64), group.weights.mean, scale)
+    strongest = found.parts.names[int(np.argmax(np.abs(group.weights.mean)))]
     return {
         "name": f"{group.group} ({group.face_count} faces)",
         "picture": webp(picture, _PICTURE_QUALITY),
@@ -70,7 +69,7 @@ def _picture(group: GroupMap, found: GroupMaps, scale: Scale) -> dict[str, str]:
 def _sentences(found: GroupMaps, scale: Scale) -> list[str]:
     """Return the clear differences, largest first."""
     clear = [
-        (abs(difference.weights.mean[place]), _sentence(found.parts[place], difference, int(place), scale))
+        (abs(difference.weights.mean[place]), _sentence(found.parts.names[place], difference, int(place), scale))
         for difference in found.differences
         for place in np.flatnonzero(difference.is_clear)
     ]
@@ -92,11 +91,11 @@ def _table(identifier: str, found: GroupMaps, scale: Scale) -> Table:
     ]
     rows = [
         Row({"part": part} | {f"group_{i}": _interval(group.weights, place) for i, group in enumerate(found.groups)})
-        for place, part in enumerate(found.parts)
+        for place, part in enumerate(found.parts.names)
     ]
     caption = ", ".join(part for part in ("Mean weight of each part", scale.target.unit) if part)
     return Table(identifier, caption, columns, rows, "Brackets: 95 % interval between faces.")
 
 
-def _interval(values: GridMean, place: int) -> Estimate:
+def _interval(values: PartMeans, place: int) -> Estimate:
     return Estimate(float(values.mean[place]), float(values.low[place]), float(values.high[place]))

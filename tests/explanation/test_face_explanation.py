@@ -17,6 +17,7 @@ from agegender.explanation.face_explanation import (
     to_document,
     write_explanation,
 )
+from agegender.explanation.face_parts import aligned_parts
 from agegender.explanation.lime_explainer import LimeExplainer, LimeSettings
 from agegender.writing import to_json
 
@@ -43,6 +44,30 @@ def test_written_explanations_come_back_whole_and_in_order(explanation, tmp_path
     for field in fields(FaceExplanation):
         found, expected = getattr(second, field.name), getattr(explanation, field.name)
         assert np.array_equal(found, expected) if isinstance(expected, np.ndarray) else found == expected, field.name
+
+
+def test_where_the_parts_of_the_face_are_comes_back_too(explanation, tmp_path):
+    parts = aligned_parts(64)
+    write_explanation(replace(explanation, parts=parts), tmp_path, 1)
+    (face,) = read_explanations(tmp_path)
+    assert np.array_equal(face.parts.part_map, parts.part_map)
+    assert (face.parts.names, face.parts.background, face.parts.known_from) == (
+        *(parts.names, parts.background, parts.known_from),
+    )
+
+
+def test_parts_that_do_not_fit_the_photo_are_refused(explanation, tmp_path):
+    write_explanation(replace(explanation, parts=aligned_parts(32)), tmp_path, 1)
+    with pytest.raises(TableError, match="map of the parts of the face does not fit"):
+        read_explanations(tmp_path)
+
+
+def test_base_covered_value_and_sum_are_kept(explanation, tmp_path):
+    write_explanation(explanation, tmp_path, 1)
+    (face,) = read_explanations(tmp_path)
+    for kept, one in zip(face.maps, explanation.maps, strict=True):
+        assert kept.covered_value == one.covered_value == one.trust.deletion.values[-1]
+        assert kept.parts_sum == pytest.approx(one.intercept + one.weights().sum())
 
 
 def test_figures_that_are_not_numbers_come_back_as_such(explanation, tmp_path):
@@ -84,13 +109,20 @@ def test_what_version_0_1_wrote_is_still_read(explanation, tmp_path):
     path = write_explanation(explanation, tmp_path, 1)
     document = json.loads(path.read_text())
     for head in document["heads"].values():
-        for name in ("key", "low_words", "high_words", "problems"):
+        for name in ("key", "low_words", "high_words", "problems", "covered_value", "finding"):
             del head[name]
+        for name in ("agreement", "photo_share", "expects_gain"):
+            del head[name]
+        head["regions"][0]["name"] = "nose 1"
+    del document["parts"]
     path.write_text(json.dumps(document))
     (face,) = read_explanations(tmp_path)
     assert tuple(one.target for one in face.maps) == TARGETS
     assert face.problems == ("one", "two", "age: odd answers")
     assert np.array_equal(face.maps[0].weights(), explanation.maps[0].weights())
+    assert face.maps[0].covered_value == explanation.maps[0].covered_value
+    # Its names were those of an aligned face, whatever the photo.
+    assert "nose" not in " ".join(region.name for region in face.maps[0].regions)
 
 
 def test_a_plot_shows_the_photo_and_every_map(explanation):

@@ -6,22 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agegender.errors import UsageError
-from agegender.explanation.superpixels import (
-    BACKGROUND_PARTS,
-    FACE_PARTS,
-    SEGMENTS,
-    background_mask,
-    contiguous,
-    cover,
-    face_grid,
-    find_regions,
-)
+from agegender.explanation.face_parts import FACE_PARTS, aligned_parts
+from agegender.explanation.superpixels import SEGMENTS, contiguous, cover, find_regions
 
 
 @pytest.mark.parametrize("segments", SEGMENTS)
 @pytest.mark.parametrize("side", [10, 33, 64])
 def test_regions_are_numbered_without_gaps_at_every_size(photo, segments, side):
-    regions = find_regions(np.ascontiguousarray(photo[:side, :side]), segments)
+    regions = find_regions(np.ascontiguousarray(photo[:side, :side]), segments, parts=aligned_parts(side))
     assert np.array_equal(np.unique(regions.region_map), np.arange(regions.count))
     assert regions.pixel_shares.sum() == pytest.approx(1)
     assert {name.rstrip(" 0123456789") for name in regions.names} <= set(FACE_PARTS)
@@ -35,25 +27,6 @@ def test_renumbering_keeps_regions_apart(numbers):
     after = contiguous(before)
     assert sorted(set(after.ravel().tolist())) == list(range(len(set(numbers))))
     assert len(set(zip(before.ravel().tolist(), after.ravel().tolist(), strict=True))) == len(set(numbers))
-
-
-def test_face_grid_has_every_part_and_is_symmetric():
-    grid = face_grid(100, 100)
-    assert set(np.unique(grid).tolist()) == set(range(len(FACE_PARTS)))
-    names = np.array(FACE_PARTS)[grid]
-    mirrored = names[:, ::-1]
-    assert np.array_equal(names == "left eye", mirrored == "right eye")
-    assert np.array_equal(names == "mouth", mirrored == "mouth")
-    # Where eyes and mouth of aligned UTKFace photos are.
-    assert (names[30, 28], names[30, 72], names[50, 50], names[70, 50], names[18, 50], names[90, 50]) == (
-        "left eye",
-        "right eye",
-        "nose",
-        "mouth",
-        "forehead",
-        "chin",
-    )
-    assert np.array_equal(background_mask(100, 100), np.isin(names, BACKGROUND_PARTS))
 
 
 def test_mean_fill_has_each_regions_mean_colour(photo):

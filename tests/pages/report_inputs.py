@@ -10,6 +10,7 @@ import pandas as pd
 
 from agegender.data.faces_table import FacesTable, make_table
 from agegender.explanation.face_explanation import Curve, FaceExplanation, RegionWeight, TargetMap, Trust
+from agegender.explanation.face_parts import aligned_parts
 from agegender.heads import AGE, GENDER, Classification
 
 ETHNICITIES = ("White", "Black", "Asian", "Indian", "Others")
@@ -72,6 +73,7 @@ def make_explanations(count: int = 8, *, path: str = "face.jpg") -> list[FaceExp
             labels={"age_years": 20.0 + 8 * place, "gender": ("male", "female")[place % 2], "ethnicity": "White"},
             predictions={"predicted_age_years": 30.0, "predicted_gender": "female", "gender_probability_female": 0.7},
             reason="worst over-estimate",
+            parts=aligned_parts(48),
         )
         for place in range(count)
     ]

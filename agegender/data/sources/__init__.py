@@ -53,6 +53,15 @@ def find_source(name: str) -> Read:
     return read
 
 
+def is_aligned(source: str, path: str) -> bool:
+    """Return whether a source promises that eyes, nose and mouth are where they are in UTKFace's aligned photos.
+
+    >>> is_aligned("utkface", "25_0_1_20170116174525125.jpg.chip.jpg"), is_aligned("utkface", "25_0_1_2017.jpg")
+    (True, False)
+    """
+    return source == "utkface" and path.lower().endswith((".chip.jpg", ".chip.jpeg"))
+
+
 def shown_name(source: str) -> str:
     """Return a name of `DESCRIPTIONS` as it is written on a command line."""
     return "csv" if source == "csv_table" else source.replace("_", "-")
