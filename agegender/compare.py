@@ -115,7 +115,7 @@ def _change_words(head: Head, change: NumberChange | ClassChange) -> str:
         return f"absolute error{of} {value:+.2f}{unit} (95 % CI {low:+.2f} to {high:+.2f})"
     assert isinstance(change, ClassChange)
     counts = f"{head.title} mended {change.mended}, broken {change.broken}"
-    return f"{counts} (McNemar p = {change.mcnemar_p_value:.3g})"
+    return f"{counts} (p = {change.mcnemar_p_value:.3g})"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from truth_tables import Labels, by_age_alone, noise, of_persons, of_twins, plan
 from agegender.audit.assessment import Assessment, assess
 from agegender.audit.estimates import gap_intervals, mean_intervals, resample_groups
 from agegender.audit.findings import Finding
-from agegender.audit.models_compared import compare_pair
+from agegender.audit.models_compared import PairedComparison, compare_pair
+from agegender.heads import Head
 
 Figures = dict[str, float]
 Make = Callable[[np.random.Generator, Labels, int], pd.DataFrame]
@@ -106,14 +107,19 @@ NULLS: dict[str, Make] = {
 def compare_trial(generator: np.random.Generator, labels: Labels, number: int) -> Figures:
     """Return whether any group is said to gain or lose between two models that are equally good."""
     pair = compare_pair(*two_models(generator, labels, 1500), seed=number)
-    uncorrected = [
-        (one.get("error_difference_low", -1.0) > 0.0)
-        or (one.get("error_difference_high", 1.0) < 0.0)
-        or (one.get("mcnemar_p_value", 1.0) < 0.05)
-        for change in pair.changes.values()
-        for one in change.by_group.to_dict(orient="records")
-    ]
-    return {"ours": float(any(uncorrected)), "uncorrected": float(any(uncorrected))}
+    tables = [change.by_group for change in pair.changes.values()]
+    return {
+        "ours": float(any((table["p_corrected"] < 0.05).any() for table in tables)),
+        "uncorrected": float(any(_differs_by_t_test(pair, head) for head in pair.heads)),
+    }
+
+
+def _differs_by_t_test(pair: PairedComparison, head: Head) -> bool:
+    from scipy.stats import ttest_1samp
+
+    change = pair.faces[f"{head.name}_change"].replace({"broken": -1.0, "": 0.0, "mended": 1.0}).astype(float)
+    groups = pair.changes[head.name].by_group[["column", "group"]].itertuples(index=False)
+    return any(ttest_1samp(change[pair.faces[name] == value].dropna(), 0.0).pvalue < 0.05 for name, value in groups)
 
 
 # Absolute and signed errors with the mean that an interval should hold.

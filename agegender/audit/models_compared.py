@@ -5,7 +5,8 @@ errors face by face is known far better than two averages are.
 
 References
 ----------
-McNemar, Psychometrika 1947 (here exact, by the binomial distribution).
+McNemar, Psychometrika 1947 (here exact, by the binomial distribution). How groups are told together: see
+`paired_differences`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import csv
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from numpy.typing import NDArray
 
 from agegender.audit import grouping
 from agegender.audit.chalearn import chalearn_scores
-from agegender.audit.estimates import UNKNOWN, Estimate, mean_of
+from agegender.audit.dependence import clusters_of
+from agegender.audit.estimates import Estimate, mean_of
+from agegender.audit.paired_differences import Differences, Family, flip_p_value, measure_together
 from agegender.audit.predictions_table import complete_predictions, with_errors
 from agegender.errors import TableError
 from agegender.heads import Classification, Head, Regression, heads_of_predictions
@@ -47,8 +50,8 @@ class NumberChange:
     error_difference : Estimate
         Mean absolute error of the second minus that of the first, in the unit: below 0 the second is better.
     by_group : DataFrame
-        Columns `column`, `group`, `n`, `error_difference`, `error_difference_low`, `error_difference_high`.
-        Not corrected for how many there are.
+        Columns `column`, `group`, `n`, `error_difference`, `error_difference_low`, `error_difference_high`,
+        `p_corrected`. Interval and p-value hold for all groups of all heads of the pair together.
     """
 
     n: int
@@ -67,15 +70,20 @@ class ClassChange:
     mended, broken : int
         Wrong in the first and right in the second; the other way round.
     mcnemar_p_value : float
-        Two-sided and exact; NaN without a face.
+        Two-sided and exact; NaN without a face. Where rows hang together, signs of whole clusters are flipped.
+    accuracy_difference : Estimate
+        Share of right answers of the second minus that of the first, above 0 the second is better.
     by_group : DataFrame
-        Columns `column`, `group`, `n`, `mended`, `broken`, `mcnemar_p_value`. Not corrected for how many there are.
+        Columns `column`, `group`, `n`, `mended`, `broken`, `accuracy_difference`, `accuracy_difference_low`,
+        `accuracy_difference_high`, `p_corrected`. Interval and p-value hold for all groups of all heads of the pair
+        together.
     """
 
     n: int
     mended: int
     broken: int
     mcnemar_p_value: float
+    accuracy_difference: Estimate
     by_group: pd.DataFrame
 
 
@@ -93,11 +101,14 @@ class PairedComparison:
         `<predicted>_first`, `<predicted>_second` and `<name>_change`: of a regression the absolute error of the second
         minus that of the first, beside `<absolute error>_first` and `_second`; of a classification "mended", "broken",
         "" or missing.
+    cluster_count : int or None
+        Persons and the like, which are drawn whole; None where every face stands alone.
     """
 
     heads: tuple[Head, ...]
     changes: Mapping[str, NumberChange | ClassChange]
     faces: pd.DataFrame
+    cluster_count: int | None = None
 
     def mended(self, head: Head, count: int = 12) -> pd.DataFrame:
         """Return faces that the second model judges better: numbers by a tolerance or more, best first."""
@@ -183,11 +194,12 @@ def compare_pair(
     faces, judged = _shared(first, second, heads)
     chosen = grouping.group_columns(faces[_first_columns(faces)]) if columns is None else tuple(columns)
     groupings = [grouping.make(faces, (name,)) for name in chosen]
-    changes = {head.name: _change(head, faces, groupings, (resample_count, seed)) for head in judged}
+    clusters = clusters_of(faces)
+    changes = _changes(faces, judged, groupings, clusters, (resample_count, seed))
     by_number = [change_column(head) for head in judged if isinstance(head, Regression)]
     if by_number:
         faces = faces.sort_values(by_number[0], kind="stable", ignore_index=True)
-    return PairedComparison(judged, changes, faces)
+    return PairedComparison(judged, changes, faces, None if clusters is None else int(clusters.max()) + 1)
 
 
 def mcnemar(mended: int, broken: int) -> float:
@@ -268,43 +280,72 @@ def _class_change(change: pd.Series) -> NDArray[np.object_]:
     return _WORDS[np.where(np.isfinite(numbers), np.nan_to_num(numbers) + 1, 3).astype(int)]
 
 
-def _change(
-    head: Head, faces: pd.DataFrame, groupings: Sequence[grouping.Grouping], numbers: tuple[int, int]
-) -> NumberChange | ClassChange:
-    change = faces[change_column(head)].to_numpy()
-    everyone = np.ones(len(change), dtype=bool)
-    groups = [
-        ({"column": one.columns[0], "group": values[0]}, one.codes == number)
-        for one in groupings
-        for number, values in enumerate(one.values)
+def _changes(
+    faces: pd.DataFrame,
+    heads: Sequence[Head],
+    groupings: Sequence[grouping.Grouping],
+    clusters: NDArray[np.int64] | None,
+    numbers: tuple[int, int],
+) -> dict[str, NumberChange | ClassChange]:
+    """Return what changes by each head, overall and in groups that are corrected for each other."""
+    named = [(one.columns[0], values[0], one.codes == number) for one in groupings
+             for number, values in enumerate(one.values)]  # fmt: skip
+    words = pd.DataFrame([words for *words, _ in named], columns=["column", "group"])
+    families = [
+        Family(_change_values(faces, head), [inside for *_, inside in named], isinstance(head, Classification))
+        for head in heads
     ]
-    if isinstance(head, Regression):
-        rows = [{**words, **_number_row(change[inside], numbers)} for words, inside in groups]
-        n, *ends = _number_row(change[everyone], numbers).values()
-        names = ["column", "group", "n", "error_difference", "error_difference_low", "error_difference_high"]
-        return NumberChange(int(n), Estimate(*ends), pd.DataFrame(rows, columns=names))
-    counted = [{**words, **_class_row(change[inside])} for words, inside in groups]
-    names = ["column", "group", "n", "mended", "broken", "mcnemar_p_value"]
-    return ClassChange(**_class_row(change), by_group=pd.DataFrame(counted, columns=names))
-
-
-def _number_row(change: NDArray[Any], numbers: tuple[int, int]) -> dict[str, float]:
-    known = change.astype(np.float64)
-    known = known[np.isfinite(known)]
-    mean = mean_of(known, is_rate=False, resample_count=numbers[0], seed=numbers[1]) if known.size else UNKNOWN
+    together = measure_together(families, clusters, seed=numbers[1])
     return {
-        "n": known.size,
-        "error_difference": mean.value,
-        "error_difference_low": mean.low,
-        "error_difference_high": mean.high,
+        head.name: _change(family, pd.concat([words, _group_table(family, groups)], axis=1), clusters, numbers)
+        for head, family, groups in zip(heads, families, together, strict=True)
     }
 
 
-def _class_row(change: NDArray[Any]) -> dict[str, Any]:
-    known = int(pd.notna(change).sum())
-    mended, broken = (int((change == word).sum()) for word in ("mended", "broken"))
-    p_value = mcnemar(mended, broken) if known else float("nan")
-    return {"n": known, "mended": mended, "broken": broken, "mcnemar_p_value": p_value}
+def _change(
+    family: Family, by_group: pd.DataFrame, clusters: NDArray[np.int64] | None, numbers: tuple[int, int]
+) -> NumberChange | ClassChange:
+    everyone = np.ones(len(family.values), dtype=bool)
+    counts = _counts(family, everyone)
+    if not family.is_class:
+        mean = mean_of(family.values, is_rate=False, clusters=clusters, resample_count=numbers[0], seed=numbers[1])
+        return NumberChange(counts["n"], mean, by_group)
+    whole = measure_together([replace(family, groups=[everyone])], clusters, seed=numbers[1])[0]
+    p_value = _flip_p_value(family.values, clusters) if counts["n"] else float("nan")
+    return ClassChange(**counts, mcnemar_p_value=p_value, accuracy_difference=whole.of(0), by_group=by_group)
+
+
+def _group_table(family: Family, groups: Differences) -> pd.DataFrame:
+    counts = pd.DataFrame(
+        [_counts(family, inside) for inside in family.groups], columns=list(_counts(family, slice(0)))
+    )
+    name = "accuracy_difference" if family.is_class else "error_difference"
+    measured = {name: groups.means, f"{name}_low": groups.low, f"{name}_high": groups.high}
+    return counts.assign(**measured, p_corrected=groups.p_values)
+
+
+def _change_values(faces: pd.DataFrame, head: Head) -> NDArray[np.float64]:
+    """Return what became of each face as a number, above 0 where it is worse by a number and better by a class."""
+    change = faces[change_column(head)]
+    if isinstance(head, Regression):
+        return change.to_numpy(dtype=np.float64)
+    return change.map({"broken": -1.0, "": 0.0, "mended": 1.0}).to_numpy(dtype=np.float64)
+
+
+def _counts(family: Family, inside: NDArray[np.bool_] | slice) -> dict[str, int]:
+    values = family.values[inside]
+    known = int(np.isfinite(values).sum())
+    if not family.is_class:
+        return {"n": known}
+    return {"n": known, "mended": int((values == 1.0).sum()), "broken": int((values == -1.0).sum())}
+
+
+def _flip_p_value(values: NDArray[np.float64], clusters: NDArray[np.int64] | None) -> float:
+    known = np.isfinite(values)
+    changes = values[known]
+    if clusters is None:
+        return mcnemar(int((changes == 1.0).sum()), int((changes == -1.0).sum()))
+    return flip_p_value(np.bincount(clusters[known], weights=changes).astype(np.int64))
 
 
 def write_submission(predictions: pd.DataFrame, path: Path) -> int:

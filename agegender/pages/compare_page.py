@@ -131,7 +131,7 @@ def _section(
     place: int, name: str, pair: PairedComparison, content: ReportContent, shelf: PhotoShelf
 ) -> dict[str, Any]:
     """Return one model held against the first: sentences, drawings, the table of groups, faces."""
-    sentences = [_sentence(head, pair.changes[head.name], name, content) for head in pair.heads]
+    sentences = [_sentence(head, pair, name, content) for head in pair.heads]
     return {
         "anchor": f"pair-{place}",
         "name": name,
@@ -142,7 +142,8 @@ def _section(
     }
 
 
-def _sentence(head: Head, change: NumberChange | ClassChange, name: str, content: ReportContent) -> str:
+def _sentence(head: Head, pair: PairedComparison, name: str, content: ReportContent) -> str:
+    change, clusters = pair.changes[head.name], pair.cluster_count
     if not change.n:
         return ""
     if isinstance(change, NumberChange) and isinstance(head, Regression):
@@ -157,9 +158,12 @@ def _sentence(head: Head, change: NumberChange | ClassChange, name: str, content
     assert isinstance(change, ClassChange)
     verdict = "more than chance" if change.mcnemar_p_value < 0.05 else "no more than chance makes"
     p = p_value(change.mcnemar_p_value)
+    test = "exact McNemar p" if clusters is None else "exact p, persons kept whole,"
+    points = interval(change.accuracy_difference.scaled(100.0), 1, signed=True)
     return (
         f"{capitalised(head.title)} labels: {count(change.mended)} mended and {count(change.broken)} broken of "
-        f"{count(change.n)}, {verdict} (exact McNemar p {p if p.startswith('<') else f'= {p}'})."
+        f"{count(change.n)}, {verdict} ({test} {p if p.startswith('<') else f'= {p}'}); accuracy changes by {points} "
+        f"points."
     )
 
 
@@ -178,7 +182,7 @@ def _group_forests(head: Head, pair: PairedComparison, content: ReportContent) -
             [Estimate(*row) for row in ends],
             title=f"By {grouping.title((str(column),))}{about(head, content.heads, ': ')}",
             x_label=f"{head.unit}; left of the line: better".removeprefix("; "),
-            description=f"Difference of MAE by {column}; figures in the table below.",
+            description=f"Difference of MAE by {column}, corrected intervals; figures in the table below.",
             null_value=0.0,
             is_faint=[bool(n < SMALL_GROUP) for n in shown["n"]],
         )
@@ -201,7 +205,11 @@ def _group_table(place: int, name: str, pair: PairedComparison, content: ReportC
         for (column, group), row in values.items()
         if not content.hide_faces or row["n"] >= FEW
     ]
-    note = "Brackets: 95 % interval, paired photo by photo. p-values aren't corrected for how many there are."
+    kept = "" if pair.cluster_count is None else f" {count(pair.cluster_count)} persons or twins are kept whole."
+    note = (
+        f"Brackets and p-values hold for all {count(len(values))} groups of this table together: of two equally good "
+        f"models any group is said to gain or lose in 5 of 100 comparisons.{kept}"
+    )
     caption = f"{name}, group by group"
     if not rows:
         return None
@@ -213,11 +221,12 @@ def _change_columns(head: Head, content: ReportContent) -> list[Column]:
         title = in_unit(f"Change of MAE{about(head, content.heads)}", head)
         return [Column(own_id("difference", head, content.heads), title, content.digits(head, 2), is_signed=True)]
     name = capitalised(head.title)
-    keys = [own_id(key, head, content.heads) for key in ("mended", "broken", "p")]
+    keys = [own_id(key, head, content.heads) for key in ("mended", "broken", "accuracy", "p")]
     return [
         Column(keys[0], f"{name}s mended", 0),
         Column(keys[1], f"{name}s broken", 0),
-        Column(keys[2], f"p (McNemar){about(head, content.heads)}", 3, is_p_value=True),
+        Column(keys[2], f"Change of {head.title} accuracy, points", 1, is_signed=True),
+        Column(keys[3], f"p (corrected){about(head, content.heads)}", 3, is_p_value=True),
     ]
 
 
@@ -225,7 +234,9 @@ def _change_values(head: Head, record: Mapping[Any, Any], content: ReportContent
     if isinstance(head, Regression):
         ends = (record["error_difference"], record["error_difference_low"], record["error_difference_high"])
         return {own_id("difference", head, content.heads): Estimate(*ends)}
-    values = {"mended": record["mended"], "broken": record["broken"], "p": record["mcnemar_p_value"]}
+    change = Estimate(*(record[f"accuracy_difference{end}"] for end in ("", "_low", "_high")))
+    values = {"mended": record["mended"], "broken": record["broken"], "p": record["p_corrected"]}
+    values["accuracy"] = change.scaled(100.0)
     if content.hide_faces and any(0 < values[key] < FEW for key in ("mended", "broken")):
         values = {key: f"<{FEW}" if 0 < values[key] < FEW else values[key] for key in ("mended", "broken")}
     return {own_id(key, head, content.heads): value for key, value in values.items()}

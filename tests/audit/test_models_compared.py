@@ -7,6 +7,7 @@ from scipy import stats
 
 from agegender.audit.chalearn import chalearn_bias
 from agegender.audit.models_compared import compare_pair, leaderboard, mcnemar
+from agegender.audit.paired_differences import flip_p_value
 from agegender.errors import TableError
 from agegender.heads import AGE, GENDER
 
@@ -131,3 +132,63 @@ def test_without_ages_the_main_scores_are_ranked():
     board = leaderboard({"worse": heights(worse, 9.0), "better": heights(table, 3.0)})
     assert board["model"].tolist() == ["better", "worse"]
     assert board[["rank_gender_accuracy", "rank_height_mae"]].to_numpy().tolist() == [[1.0, 1.0], [2.0, 2.0]]
+
+
+def two_equal_models(generator, photos):
+    """Return two models whose errors are alike in size, of 1,000 photos, some of one person, with a common part."""
+    table = simulated_predictions(1000, seed=int(generator.integers(1 << 30)))
+    person = np.arange(1000) // photos
+    table = table.assign(subject_id=person, gender=table["gender"].to_numpy()[person])
+    table["ethnicity"] = table["ethnicity"].to_numpy()[person]
+    common, tables = generator.normal(size=1000), []
+    wrong = np.where(table["gender"] == "male", "female", "male")
+    for _ in range(2):
+        own = generator.normal(size=1000)[person]
+        error = 4.0 * (common + own + 0.5 * generator.normal(size=1000))
+        tables.append(table.assign(predicted_age_years=table["age_years"] + error))
+        tables[-1]["predicted_gender"] = np.where(own + common < 2.0, table["gender"], wrong)
+    return [one.drop(columns="female_probability") for one in tables]
+
+
+@pytest.mark.parametrize("photos", [1, 4])
+def test_groups_of_two_equal_models_are_told_apart_in_few_comparisons(photos):
+    generator, told = np.random.default_rng(photos), []
+    for seed in range(60):
+        pair = compare_pair(*two_equal_models(generator, photos), resample_count=50, seed=seed)
+        told.append(any((change.by_group["p_corrected"] < 0.05).any() for change in pair.changes.values()))
+        assert pair.cluster_count == (None if photos == 1 else 250)
+    # 5 % of 60 is 3; more than 6 happens by chance in 3 of 100 runs.
+    assert sum(told) <= 6
+
+
+def test_a_group_that_gains_much_is_told_and_interval_and_p_value_agree():
+    table = simulated_predictions(1500)
+    black = table["ethnicity"] == "Black"
+    other = table.assign(predicted_age_years=table["predicted_age_years"].where(~black, table["age_years"] + 1.0))
+    changes = compare_pair(table, other).changes
+    for name, change in (("error_difference", changes["age"]), ("accuracy_difference", changes["gender"])):
+        groups = change.by_group
+        is_off_zero = (groups[f"{name}_low"] > 0) | (groups[f"{name}_high"] < 0)
+        assert is_off_zero.tolist() == (groups["p_corrected"] < 0.05).tolist()
+    groups = changes["age"].by_group.set_index("group")
+    assert groups.loc["Black", "p_corrected"] < 0.001
+    assert groups.loc["Black", "error_difference_high"] < -2.0
+    assert groups.drop(index="Black")["p_corrected"].loc["Asian"] == 1.0
+
+
+def test_persons_who_change_whole_are_told_by_whole_persons():
+    table = simulated_predictions(400).assign(subject_id=np.arange(400) // 4, gender="male", predicted_gender="male")
+    mended = table.assign(predicted_gender=np.where(np.arange(400) < 12, "female", "male"))
+    pair = compare_pair(mended, table)
+    # Three persons of four photos each: signs of three persons, not of twelve photos.
+    assert pair.changes["gender"].mcnemar_p_value == pytest.approx(0.25)
+    alone = compare_pair(mended.drop(columns="subject_id"), table.drop(columns="subject_id"))
+    assert alone.changes["gender"].mcnemar_p_value == pytest.approx(0.5**11)
+
+
+@pytest.mark.parametrize("sums", [[1, 1, -1], [3, -2, 1, 4], [2] * 6, [0, 0], []])
+def test_flipped_signs_give_the_p_value_of_all_of_them(sums):
+    signs = np.array(np.meshgrid(*[[-1, 1]] * len(sums))).reshape(len(sums), -1).T if sums else np.zeros((1, 0))
+    totals = signs @ np.array(sums, dtype=float)
+    expected = np.mean(np.abs(totals) >= abs(sum(sums)) - 1e-9)
+    assert flip_p_value(np.array(sums, dtype=np.int64)) == pytest.approx(expected)
