@@ -17,6 +17,7 @@ COMMANDS = {
     "explain": "show which parts of a face a prediction rests on, and how far that can be trusted",
     "compare": "compare models photo by photo and group by group",
     "predict": "predict what a model's heads say of photos",
+    "export": "write a model as one ONNX file, which predicts without torch",
 }
 
 

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from agegender.console import Result, command_parser, execute, metrics_lines
 from agegender.errors import UsageError
-from agegender.options import add_faces_options, add_model_options, add_split_option, check_device, check_faces_options
+from agegender.options import (
+    add_device_options,
+    add_faces_options,
+    add_model_option,
+    add_split_option,
+    check_device,
+    check_faces_options,
+)
 
 if TYPE_CHECKING:
     from agegender.data.faces_table import FacesTable
@@ -24,7 +31,8 @@ examples:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = command_parser("evaluate", "Predict labelled faces with a model, and measure it.", epilog=EPILOG)
-    add_model_options(parser)
+    add_model_option(parser, takes_exported=True)
+    add_device_options(parser)
     add_faces_options(
         parser, faces=" (default: the one the model was trained with)", data="", source=" (default: recognised)"
     )
@@ -50,10 +58,10 @@ def run(options: argparse.Namespace) -> Result:
         )
     check_faces_options(options)
     check_device(options.device)
-    from agegender.model.model_folder import chosen_model
+    from agegender.model.model_folder import chosen_model_or_export
     from agegender.writing import check_writable
 
-    folder = chosen_model(options.model, options.models_dir)
+    folder = chosen_model_or_export(options.model, options.models_dir)
     if options.out:
         check_writable(options.out.parent)
     from agegender.api.model import Model
@@ -84,8 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _faces(options: argparse.Namespace, folder: Path) -> FacesTable:
     from agegender.data.preparing import gather
-    from agegender.model.model_folder import FACES_FILE
+    from agegender.model.model_folder import FACES_FILE, is_exported
 
+    if is_exported(folder) and not (options.faces or options.data):
+        raise UsageError(f"{folder} is an exported model, which knows no faces of its own: name some with --faces.")
     table = options.faces or (None if options.data else folder / FACES_FILE)
     return gather(
         faces=table, source=options.source, folders=options.data, images=options.images, limit=options.limit,

@@ -29,11 +29,17 @@ _LEAST = {"epochs": 1, "stop_after": 1, "batch_size": 2, "image_size": 32, "limi
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add --model, --models-dir, --device and --precision."""
-    parser.add_argument(
-        "--model", metavar="FOLDER", type=Path, help="a model folder (default: the newest in --models-dir)"
-    )
-    add_folder_option(parser, "models")
+    add_model_option(parser)
     add_device_options(parser)
+
+
+def add_model_option(parser: argparse.ArgumentParser, *, takes_exported: bool = False) -> None:
+    """Add --model and --models-dir."""
+    what = "a model folder, or the .onnx file that a model was exported to" if takes_exported else "a model folder"
+    metavar = "MODEL" if takes_exported else "FOLDER"
+    help_text = f"{what} (default: the newest in --models-dir)"
+    parser.add_argument("--model", metavar=metavar, type=Path, help=help_text)
+    add_folder_option(parser, "models")
 
 
 def add_folder_option(parser: argparse._ActionsContainer, kind: str, help_text: str = "") -> None:

@@ -9,23 +9,26 @@ from typing import Any
 
 from agegender.console import Result, command_parser, execute
 from agegender.errors import PhotoError, UsageError
-from agegender.options import add_model_options, check_device, check_photos
+from agegender.options import add_device_options, add_model_option, check_device, check_photos
 
 EPILOG = """\
 examples:
   agegender predict photo.jpg
   agegender predict --model models/first holidays/ --out predictions.csv
+  agegender predict --model models/first/model.onnx photo.jpg
   agegender predict --model models/masks eval/images --answers answers.csv=eval/info.csv
 
 A photo should show one face as the model's training photos did. A photo that cannot be read is reported and does not
-stop the others. The gender is a guess at how an annotator would label the person, no fact about them."""
+stop the others. An .onnx file written by `agegender export` predicts as its model does, and sooner. The gender is a
+guess at how an annotator would label the person, no fact about them."""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = command_parser("predict", "Predict what a model's heads say of one photo, or of many.", epilog=EPILOG)
     parser.add_argument("photos", metavar="PHOTO", nargs="+", type=Path, help="a photo, or a folder of photos")
-    add_model_options(parser)
+    add_model_option(parser, takes_exported=True)
+    add_device_options(parser)
     parser.add_argument(
         "--cropped",
         action="store_true",
@@ -55,10 +58,10 @@ def run(options: argparse.Namespace) -> Result:
     answers, _, info = (options.answers or "").partition("=")
     if options.answers and not (answers and info):
         raise UsageError(f"--answers {options.answers!r} is no OUT=INFO, such as answers.csv=eval/info.csv.")
-    from agegender.model.model_folder import chosen_model
+    from agegender.model.model_folder import chosen_model_or_export
     from agegender.writing import check_writable
 
-    folder = chosen_model(options.model, options.models_dir)
+    folder = chosen_model_or_export(options.model, options.models_dir)
     if options.out:
         check_writable(options.out.parent)
     from agegender.api.model import Model

@@ -39,9 +39,14 @@ def test_the_program_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_prediction_imports_nothing_that_it_does_not_need() -> None:
     """Loading fastai, scikit-learn or matplotlib takes longer than predicting a photo."""
-    look = "import sys; from agegender.api.model import Model; from agegender import predict; print(*sys.modules)"
+    look = (
+        "import sys; from agegender.api.model import Model; from agegender import predict; print(*sys.modules)\n"
+        "from agegender.model import checkpoint, torch_runtime; print(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
-    assert not set(SLOW_BESIDE_TORCH) & set(done.stdout.split())
+    before, with_torch = done.stdout.splitlines()
+    assert not {"torch", "onnxruntime", *SLOW_BESIDE_TORCH} & set(before.split())
+    assert not set(SLOW_BESIDE_TORCH) & set(with_torch.split())
 
 
 def test_a_model_is_loaded_without_drawing_weights_or_importing_more_of_torch() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -15,18 +16,28 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from agegender.api.faces import Faces
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import FacesTable
-from agegender.errors import AgeGenderError, DivergedError, TableError, UsageError
+from agegender.errors import AgeGenderError, DivergedError, PhotoError, TableError, UsageError
 from agegender.explanation import EXPLANATIONS_FOLDER
 from agegender.heads import Head
-from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE, newest_model, read_history, resume_words
+from agegender.model.model_folder import (
+    FACES_FILE,
+    PREDICTIONS_FILE,
+    is_exported,
+    newest_model,
+    read_history,
+    resume_words,
+)
 from agegender.model.predictor import Predictor
 from agegender.model.unfinished import UnfinishedRun, begin_run, open_run, unfinished_folder
 from agegender.photos.finding import named_photos, printable
+from agegender.photos.reading import as_photo
 from agegender.progress import say
 from agegender.settings import DRAWN_DEFAULTS, OWN_DEFAULTS, SIZES, ImageSettings, Plan, TrainingSettings
 from agegender.swapping import Swap, finish_swaps, replaced_set
@@ -38,6 +49,7 @@ if TYPE_CHECKING:
 
 Place = str | Path
 _TRAINING = TrainingSettings()
+_COMPARED_PHOTOS = 32  # on which an exported model is compared with torch
 
 
 class Model(Predictor):
@@ -226,6 +238,8 @@ class Model(Predictor):
 
         Parameters
         ----------
+        folder : str or Path, optional
+            Or the .onnx file that `export` wrote: it predicts and evaluates without torch, on the processor.
         images : str or Path, optional
             Where the photos that it was trained on are now, if they have moved.
 
@@ -239,7 +253,7 @@ class Model(Predictor):
         place = newest_model(Path(models_dir)) if folder is None else Path(folder)
         detector = None if detector_file is None else Path(detector_file)
         model = super().load(place, device=device, precision=precision, detector_file=detector)
-        model._folder, model._images = place, images
+        model._folder, model._images = None if is_exported(place) else place, images
         return model
 
     @classmethod
@@ -511,6 +525,64 @@ class Model(Predictor):
             self._run.close()
             self._run = None
         return place
+
+    def export(self, path: Place, *, photos: Any = None) -> dict[str, float]:
+        """Write the model as one ONNX file: from photos as bytes to answers, with the card in its metadata.
+
+        It takes any number of photos as `fit_photo` returns them, `photos`: uint8 (N, S, S, 3), and gives an output for
+        each head, under its name: logits, shape (N, classes); a number in its unit, shape (N,); or, where the head
+        learns a distribution, its mean and its spread, shape (N, 2). `Model.load` and `agegender predict --model` take
+        the file without torch. It is compared with torch before it is written.
+
+        Parameters
+        ----------
+        path : str or Path
+            An older file is replaced.
+        photos : str, Path, ndarray uint8 (H, W, 3) RGB, PIL image, or a sequence of these, optional
+            To compare on, besides random pixels; by default some of its own test photos, where these can be read.
+
+        Returns
+        -------
+        dict of str to float
+            Head name -> the largest difference between both runtimes' answers, in the head's unit or in logits.
+
+        Raises
+        ------
+        UsageError
+            A head may not be exported, or the path does not end in .onnx.
+        ModelError
+            torch cannot export the network, or the answers differ by more than 1e-4.
+        PhotoError
+            A photo to compare on cannot be read.
+        OutputError
+            The file cannot be written.
+
+        Examples
+        --------
+        >>> model = Model.load("models/mine")  # doctest: +SKIP
+        >>> model.export("mine.onnx")  # doctest: +SKIP
+        {'age': 7.6e-06, 'gender': 1.2e-06}
+        """
+        place = Path(path)
+        if not is_exported(place):
+            raise UsageError(f"{place} must be a file that ends in .onnx, by which it is known when it is loaded.")
+        from agegender.model.onnx_export import export_model
+
+        if photos is None:
+            return export_model(self, place, self._own_photos())
+        items = named_photos(photos if isinstance(photos, (list, tuple)) else [photos])
+        return export_model(self, place, [self.fit_photo(as_photo(item)) for item in items])
+
+    def _own_photos(self) -> list[NDArray[np.uint8]]:
+        """Return some photos of its test split as the network sees them, those that can be read."""
+        faces, fitted = self.faces, []
+        if faces is None:
+            return []
+        for path in faces.kept().query("split == 'test'")["path"].head(_COMPARED_PHOTOS):
+            place = faces.photo_place(path)
+            with suppress(PhotoError):
+                fitted += [] if place is None else [self.fit_photo(as_photo(place))]
+        return fitted
 
     def _repr_html_(self) -> str:
         lines = []

@@ -22,20 +22,28 @@ Check = Callable[[Any], bool]
 
 
 def parse_card(path: Path) -> dict[str, Any]:
-    """Read a card and compare it with the schema."""
+    """Read a card's file and compare it with the schema."""
     try:
         if path.stat().st_size > LARGEST_CARD_BYTES:
             raise CardError(f"{path} is larger than {LARGEST_CARD_BYTES:,} bytes, and no card of a model. {_REMEDY}")
-        card = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, OSError, RecursionError) as error:
+        return card_of(path.read_bytes(), str(path))
+    except OSError as error:
         raise CardError(f"{path} cannot be read as JSON: {error}. {_REMEDY}") from error
+
+
+def card_of(text: bytes, place: str) -> dict[str, Any]:
+    """Return the card that a text holds, compared with the schema; `place` is only for messages."""
+    try:
+        card = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise CardError(f"{place} cannot be read as JSON: {error}. {_REMEDY}") from error
     lacking = [entry for entry in NEEDED if not isinstance(card, dict) or entry not in card]
     if lacking:
-        raise CardError(f"{path} lacks {', '.join(lacking)}. It was not written by agegender, or by a broken run.")
+        raise CardError(f"{place} lacks {', '.join(lacking)}. It was not written by agegender, or by a broken run.")
     for entry, (fits, expected) in _SCHEMA.items():
         found = _entry(card, entry)
         if (found is not None or entry in NEEDED) and not fits(found):
-            raise CardError(f"{entry} in {path} is {_short(found)}; expected {expected}. {_REMEDY}")
+            raise CardError(f"{entry} in {place} is {_short(found)}; expected {expected}. {_REMEDY}")
     return dict(card)
 
 

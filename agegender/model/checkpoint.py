@@ -16,15 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from agegender.errors import CardError, WeightsError
 from agegender.heads import Head, Regression
-from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE, heads_of, image_of, read_card
+from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE, check_calibration, heads_of, image_of, read_card
 from agegender.model.network import FaceNetwork, Statistics, make_network
 from agegender.settings import ImageSettings
 from agegender.writing import current_umask
@@ -76,7 +74,7 @@ def load_network(folder: Path) -> tuple[FaceNetwork, dict[str, Any]]:
     card = read_card(folder)
     heads, image = heads_of(card), image_of(card)
     statistics = card_statistics(card, heads)
-    _check_calibration(card, heads)
+    check_calibration(card, heads)
     _check_shapes(folder, card["body"], heads, statistics, image)
     _check_digest(folder, card)
     with Undrawn():
@@ -126,17 +124,6 @@ def card_statistics(card: Mapping[str, Any], heads: Sequence[Head]) -> dict[str,
                 f"the std {values.std:g}; expected numbers, and a std above 0."
             )
     return found
-
-
-def _check_calibration(card: Mapping[str, Any], heads: Sequence[Head]) -> None:
-    """Ask every head for a row, so that a calibration that cannot be understood is found before photos are read."""
-    for head in heads:
-        entry = (card.get("calibration") or {}).get(head.name)
-        row = head.columns(np.zeros((1, *head.answer_shape)), entry)
-        if isinstance(head, Regression):
-            table = pd.DataFrame({head.column: [0.0], **row})
-            head.intervals(table, entry)
-            head.label_intervals(table, entry)
 
 
 def _check_shapes(

@@ -8,6 +8,7 @@ models/<name>/
   predictions.parquet   every kept photo, predicted
   metrics.json          first metrics per split
   learner.pkl           the fastai export; the program itself never loads it, and it fits this version alone
+  model.onnx            where `agegender export` was called: all that a prediction needs, without torch
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from agegender.data.faces_table import FacesTable
 from agegender.errors import CardError, TableError
-from agegender.heads import Head, head_from_dict, head_to_dict
+from agegender.heads import Head, Regression, head_from_dict, head_to_dict
 from agegender.model.card_schema import parse_card
 from agegender.progress import say
 from agegender.settings import CROPS, LARGEST_IMAGE_SIZE, SMALLEST_IMAGE_SIZE, SPLITS, VERSION, ImageSettings, Plan
@@ -38,6 +40,7 @@ HISTORY_FILE = "history.csv"
 PREDICTIONS_FILE = "predictions.parquet"
 METRICS_FILE = "metrics.json"
 LEARNER_FILE = "learner.pkl"
+ONNX_FILE = "model.onnx"
 UNFINISHED = ".unfinished"  # how the folder of a run that is not done yet ends
 
 LIBRARIES = ("torch", "torchvision", "fastai", "timm", "lime", "numpy", "pandas", "opencv-python-headless")
@@ -65,9 +68,28 @@ def chosen_model(model: Path | None, models: Path) -> Path:
     return model
 
 
+def chosen_model_or_export(model: Path | None, models: Path) -> Path:
+    """Return a model folder as `chosen_model` does, or the .onnx file that is named."""
+    if model is None or not is_exported(model):
+        return chosen_model(model, models)
+    if not model.exists():
+        raise CardError(f"there is no file {model}. `agegender export --out {model}` would make one.")
+    return model
+
+
+def is_exported(model: Path) -> bool:
+    """Return whether a model is named by the file that it was exported to, and not by its folder."""
+    return model.suffix.lower() == ".onnx" and not model.is_dir()
+
+
 def read_card(folder: Path) -> dict[str, Any]:
     """Return a model's card."""
     path = folder / CARD_FILE
+    if is_exported(folder) and folder.is_file():
+        raise CardError(
+            f"{folder} is an exported model, which predicts and evaluates and nothing else. Name the model folder that "
+            f"it was exported from."
+        )
     finish_swaps(folder.absolute().parent)
     if folder.name.endswith(UNFINISHED) and folder.is_dir():
         raise CardError(f"{folder} is no model yet, but a training that is not finished: {resume_words(folder)}")
@@ -113,6 +135,17 @@ def heads_of(card: Mapping[str, Any]) -> tuple[Head, ...]:
     if len(set(names)) < len(names):
         raise CardError(f"two heads in {CARD_FILE} of {card.get('name')} are called {max(names, key=names.count)!r}.")
     return heads
+
+
+def check_calibration(card: Mapping[str, Any], heads: Sequence[Head]) -> None:
+    """Ask every head for a row, so that a calibration that cannot be understood is found before photos are read."""
+    for head in heads:
+        entry = (card.get("calibration") or {}).get(head.name)
+        row = head.columns(np.zeros((1, *head.answer_shape)), entry)
+        if isinstance(head, Regression):
+            table = pd.DataFrame({head.column: [0.0], **row})
+            head.intervals(table, entry)
+            head.label_intervals(table, entry)
 
 
 def image_of(card: Mapping[str, Any]) -> ImageSettings:

@@ -1,6 +1,6 @@
 """A trained model in use: photos in, predictions out, as training saw photos and calibrated as the card says.
 
-What runs the network is a `Runtime`, torch's or onnxruntime's; everything around it is here, once, and knows neither.
+What runs the network is a runtime, torch's or onnxruntime's; everything around it is here, once, and imports neither.
 Threads read and fit photos while the network works on others. One bad photo never stops a run: its row stays empty, and
 the reason is given.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from agegender.data.faces_table import FacesTable
 from agegender.data.splitting import calibration_rows, group_numbers
-from agegender.errors import FolderError, PhotoError
+from agegender.errors import FolderError, PhotoError, UsageError
 from agegender.heads import Classification, Regression, head_to_dict
 from agegender.heads.label_intervals import LABELLED_GROUPS
-from agegender.model.model_folder import heads_of, image_of
+from agegender.model.model_folder import heads_of, image_of, is_exported
+from agegender.model.onnx_runtime import OnnxRuntime
 from agegender.photos.face_detection import FaceDetector, crop_largest_face, make_detector
 from agegender.photos.reading import as_photo
 from agegender.photos.reading_ahead import read_ahead
@@ -38,19 +39,13 @@ LARGEST_FULL_BATCH_PIXELS = 320
 READING_THREADS = 2
 
 
-class Runtime(Protocol):
-    """What runs a network."""
-
-    def answers(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
-        """Return what each head's `columns` takes of fitted photos, uint8 (N, S, S, 3)."""
-
-
 class Predictor:
     """A network that is ready to run, and its card.
 
     Parameters
     ----------
-    runtime : Runtime
+    runtime : TorchRuntime or OnnxRuntime
+        `answers` returns what each head's `columns` takes of fitted photos, uint8 (N, S, S, 3).
     card : dict
         As in `model.json`; it needs `heads` and `image`, and `calibration` where there is one.
     detector_file : Path, optional
@@ -63,7 +58,9 @@ class Predictor:
         How photos are brought to the network.
     """
 
-    def __init__(self, runtime: Runtime, card: dict[str, Any], *, detector_file: Path | None = None) -> None:
+    def __init__(
+        self, runtime: TorchRuntime | OnnxRuntime, card: dict[str, Any], *, detector_file: Path | None = None
+    ) -> None:
         self.runtime, self.card, self._detector_file = runtime, card, detector_file
         self.image, self.heads = image_of(card), heads_of(card)
 
@@ -87,7 +84,7 @@ class Predictor:
     def load(
         cls, folder: Path, *, device: str = "auto", precision: str = "auto", detector_file: Path | None = None
     ) -> Self:
-        """Load a model folder.
+        """Load a model folder, or the .onnx file that a model was exported to, which torch is not imported for.
 
         Raises
         ------
@@ -96,19 +93,31 @@ class Predictor:
         UsageError
             There is no such device, or it cannot do that precision, or the detector's file is missing.
         """
-        from agegender.model.checkpoint import load_network
+        if is_exported(folder):
+            runtime, card = OnnxRuntime.load(folder, device=device, precision=precision)
+            predictor = cls(runtime, card, detector_file=detector_file)
+        else:
+            from agegender.model.checkpoint import load_network
 
-        network, card = load_network(folder)
-        predictor = cls.of_network(network, card, device=device, precision=precision, detector_file=detector_file)
+            network, card = load_network(folder)
+            predictor = cls.of_network(network, card, device=device, precision=precision, detector_file=detector_file)
         _ = predictor.detector  # that its file is missing is said now, and not at the first photo
         return predictor
 
     @property
     def in_torch(self) -> TorchRuntime:
-        """The network in torch."""
-        from agegender.model.torch_runtime import TorchRuntime
+        """The network in torch.
 
-        assert isinstance(self.runtime, TorchRuntime)
+        Raises
+        ------
+        UsageError
+            The model was loaded from an .onnx file.
+        """
+        if isinstance(self.runtime, OnnxRuntime):
+            raise UsageError(
+                f"{self.runtime.place} is an exported model, which predicts and evaluates and nothing else. Load the "
+                f"model folder that it was exported from."
+            )
         return self.runtime
 
     @property

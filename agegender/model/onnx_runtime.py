@@ -1,0 +1,135 @@
+"""An exported model at work: fitted photos in, each head's answers out, by onnxruntime and without torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agegender.errors import UsageError, WeightsError
+from agegender.heads import Head, Regression
+from agegender.model.card_schema import card_of
+from agegender.model.model_folder import check_calibration, heads_of, image_of
+from agegender.model.onnx_file import INPUT_NAME, read_exported
+from agegender.settings import ImageSettings
+
+LARGEST_MEMORY_BYTES = 4 << 30  # for weights and features; 64 photos of 320 pixels take a third of it in a ResNet-101
+
+
+class OnnxRuntime:
+    """A session of onnxruntime on the processor.
+
+    Parameters
+    ----------
+    model : bytes
+        An exported model that `onnx_file` has looked through.
+    place : Path
+        For messages.
+    """
+
+    def __init__(self, model: bytes, place: Path, heads: Sequence[Head], image: ImageSettings) -> None:
+        self.place, self._heads = place, tuple(heads)
+        self._session = self._opened(model)
+        self._check_signature(image.size)
+        self.answers(
+            np.zeros((1, image.size, image.size, 3), np.uint8)
+        )  # what cannot run is said before photos are read
+
+    @classmethod
+    def load(cls, path: Path, *, device: str = "auto", precision: str = "auto") -> tuple[Self, dict[str, Any]]:
+        """Return the runtime of an exported model, and its card.
+
+        Raises
+        ------
+        CardError, WeightsError
+            The file is damaged, not ours, or its parts do not fit together.
+        UsageError
+            It is to run on another device, or in another precision.
+        """
+        if device not in ("auto", "cpu") or precision not in ("auto", "fp32"):
+            asked = f"--device {device}" if device not in ("auto", "cpu") else f"--precision {precision}"
+            raise UsageError(
+                f"{asked}: the exported model {path.name} runs on the processor in fp32. Leave it out, or name the "
+                f"model folder."
+            )
+        model, text = read_exported(path)
+        card = card_of(text, f"the card in {path}")
+        heads = heads_of(card)
+        check_calibration(card, heads)
+        return cls(model, path, heads, image_of(card)), card
+
+    def answers(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """Return what each head's `columns` takes, shape (N, *head.answer_shape)."""
+        names = [head.name for head in self._heads]
+        try:
+            found = self._session.run(names, {INPUT_NAME: np.ascontiguousarray(images)})
+        except Exception as error:
+            raise WeightsError(f"onnxruntime cannot run {self.place}: {_words(error)}.") from error
+        for head, values in zip(self._heads, found, strict=True):
+            shape = (len(images), *head.answer_shape)
+            is_number = isinstance(head, Regression) and values.shape == (len(images),)  # somebody's own network
+            if not (values.shape == shape or is_number) or not np.isfinite(values).all():
+                raise WeightsError(
+                    f"{self.place} gives no answer that means anything for the head {head.name!r}: its shape is "
+                    f"{values.shape} where {shape} belongs, or it holds values that are no numbers."
+                )
+        return tuple(found)
+
+    def _opened(self, model: bytes) -> Any:
+        import onnxruntime
+
+        _limit_memory()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # fatal: everything else comes as an exception
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        # Waiting threads would spin on the cores that read photos.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        threads = os.environ.get("OMP_NUM_THREADS", "")
+        options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0  # 0: as many as there are cores
+        try:
+            return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            # onnxruntime has a dozen exceptions without a common base.
+            raise WeightsError(f"onnxruntime cannot open {self.place}: {_words(error)}. Export it again.") from error
+
+    def _check_signature(self, size: int) -> None:
+        """Compare inputs and outputs with the card."""
+        inputs = [(one.name, one.type, one.shape[1:]) for one in self._session.get_inputs()]
+        outputs = {one.name for one in self._session.get_outputs() if one.type == "tensor(float)"}
+        wanted = [(INPUT_NAME, "tensor(uint8)", [size, size, 3])]
+        if inputs != wanted or not {head.name for head in self._heads} <= outputs:
+            raise WeightsError(
+                f"{self.place} does not fit its card: it takes {_short(inputs)} and gives {_short(sorted(outputs))}; "
+                f"expected {wanted} and {', '.join(head.name for head in self._heads)}. Export it again."
+            )
+
+
+@cache  # once per process: onnxruntime keeps one allocator for all sessions
+def _limit_memory() -> None:
+    """Have an operator that asks for a terabyte fail, instead of the machine."""
+    from onnxruntime import (
+        OrtAllocatorType,
+        OrtArenaCfg,
+        OrtMemoryInfo,
+        OrtMemType,
+        create_and_register_allocator,
+    )
+
+    place = OrtMemoryInfo("Cpu", OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, OrtMemType.DEFAULT)
+    # Strategy 1 takes from the system what is asked for, and not the next power of two.
+    create_and_register_allocator(place, OrtArenaCfg({"max_mem": LARGEST_MEMORY_BYTES, "arena_extend_strategy": 1}))
+
+
+def _words(error: Exception) -> str:
+    text = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
+    return text[:200].rstrip(".") or type(error).__name__
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
