@@ -76,7 +76,7 @@ def write_card(folder: Path, card: Any) -> None:
     (folder / CARD_FILE).write_text(json.dumps(card), encoding="utf-8")
 
 
-@examples(100)
+@examples(100, 4_000)
 @given(card=edited_cards)
 def test_an_edited_card_is_refused_in_words_or_answers_in_numbers(folder: Path, card: dict[str, Any]) -> None:
     write_card(folder, card)
@@ -89,6 +89,19 @@ def test_an_edited_card_is_refused_in_words_or_answers_in_numbers(folder: Path, 
     else:
         assert np.isfinite(table.filter(like="predicted").select_dtypes("number").to_numpy()).all()
     assert time.process_time() - started < 20
+
+
+@examples(150, 8_000)
+@given(card=edited_cards)
+def test_an_edited_card_is_understood_or_refused_in_words(folder: Path, card: dict[str, Any]) -> None:
+    write_card(folder, card)
+    try:
+        known = read_card(folder)
+        heads, image = heads_of(known), image_of(known)
+    except AgeGenderError:
+        return
+    assert heads
+    assert image.size > 0
 
 
 @pytest.mark.parametrize("body", ["resnet152", "vit_giant_patch14_224", "regnety_1280"])
@@ -178,7 +191,7 @@ def test_a_name_that_is_a_path_writes_nothing_outside_the_named_folders(
     assert everything_below(folder) == of_model
 
 
-@examples(12)
+@examples(12, 300)
 @given(card=edited_cards)
 def test_pages_of_an_edited_card_are_written_or_refused_in_words(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, assessed: ReportContent, card: dict[str, Any]

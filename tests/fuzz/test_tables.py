@@ -1,14 +1,10 @@
-"""Whatever bytes a table is made of, an `AgeGenderError` or a table comes out, and never anything else.
-
-300 inputs in the suite; by hand more: `AGEGENDER_FUZZ=20000 python -m pytest tests/fuzz/test_tables.py`.
-"""
+"""Whatever bytes a table is made of, an `AgeGenderError` or a table comes out, and never anything else."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agegender.audit.predictions_table import complete_predictions, read_predictions, with_our_names, write_predictions
@@ -24,13 +20,8 @@ from agegender.data.faces_table import FacesTable, make_table, read_faces
 from agegender.data.sources import csv_table
 from agegender.errors import AgeGenderError
 
-INPUTS = int(os.environ.get("AGEGENDER_FUZZ", "300"))
-PARTS = 5  # tests below
-many = settings(
-    max_examples=INPUTS // PARTS,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+from .conftest import examples
+
 pytestmark = pytest.mark.filterwarnings("error")
 
 HEADINGS = st.sampled_from(
@@ -124,19 +115,19 @@ def read_in_every_way(folder: Path, data: bytes) -> None:
         assert isinstance(made, (tuple, FacesTable))
 
 
-@many
+@examples(60, 2_000)
 @given(damaged())
 def test_damaged_tables(tmp_path: Path, data: bytes) -> None:
     read_in_every_way(tmp_path, data)
 
 
-@many
+@examples(60, 2_000)
 @given(written())
 def test_odd_texts(tmp_path: Path, data: bytes) -> None:
     read_in_every_way(tmp_path, data)
 
 
-@many
+@examples(60, 2_000)
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
 def test_bytes_of_nothing(tmp_path: Path, data: bytes) -> None:
     for start in (b"", b"PAR1", b"PK\x03\x04", b"\x1f\x8b\x08\x00"):
@@ -155,7 +146,7 @@ NOTES = st.dictionaries(
 )
 
 
-@many
+@examples(60, 1_500)
 @given(st.fixed_dictionaries({}, optional={"root": NESTED, "notes": NESTED | NOTES, "heads": NESTED}) | NESTED)
 def test_metadata_of_any_kind(tmp_path: Path, facts: object) -> None:
     read_in_every_way(tmp_path, parquet(json.dumps(facts).encode()))
@@ -183,7 +174,7 @@ COLUMNS = st.sampled_from(
 )
 
 
-@many
+@examples(60, 400)
 @given(st.dictionaries(HEADINGS, COLUMNS, min_size=1, max_size=6))
 def test_frames_of_any_types(tmp_path: Path, columns: dict) -> None:
     table = pd.DataFrame(columns)
