@@ -35,7 +35,7 @@ examples:
       faces of the newest model's own test split, and reports/<model>/lime.html
   agegender explain --model models/first --faces faces.parquet --random 20 --group ethnicity=Asian --segments face-grid
 
-Each photo's explanation is written to --out as soon as it is done; interrupted, those are kept."""
+Explanations take the place of earlier ones in --out together, at the end; Ctrl-C keeps those that are done."""
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -18,7 +18,12 @@ from agegender.data.sources.drawn_faces import read_causes
 from agegender.drawing.causes import FEATURES
 from agegender.errors import PhotoError, TableError
 from agegender.explanation.choosing_faces import REPORT_CHOICE, Choice, choose_faces, label_columns, of_group
-from agegender.explanation.face_explanation import FaceExplanation, clear_explanations, without_face, write_explanation
+from agegender.explanation.face_explanation import (
+    FaceExplanation,
+    clear_explanations,
+    stage_explanation,
+    without_face,
+)
 from agegender.explanation.face_parts import FaceParts, aligned_parts, drawn_parts, found_parts
 from agegender.explanation.lime_explainer import SMALLEST_SIDE_PIXELS, LimeExplainer, LimeSettings, small_photo
 from agegender.explanation.second_opinions import SecondOpinions, last_spatial_layer
@@ -30,6 +35,7 @@ from agegender.model.torch_runtime import TorchRuntime, head_scores
 from agegender.photos.face_detection import HaarDetector, centre_square
 from agegender.photos.reading import read_photo
 from agegender.progress import say, track
+from agegender.swapping import finish_swaps, replaced_set
 
 AskOthers = Callable[[FaceExplanation], FaceExplanation]
 
@@ -138,9 +144,10 @@ def explain_photos(
     has_second_opinions: bool = False,
     hide_faces: bool = False,
 ) -> Explanations:
-    """Explain photos one after the other, writing each as it is done, blurred and nameless with `hide_faces`.
+    """Explain photos one after the other, and store them in `folder`, blurred and nameless with `hide_faces`.
 
-    An interrupt says how many are kept, and goes on up.
+    They take the place of those of an earlier run together, at the end. An interrupt keeps those that are done, says
+    how many, and goes on up.
 
     Raises
     ------
@@ -152,23 +159,27 @@ def explain_photos(
         Second opinions are wanted, and captum is not installed.
     """
     ask_others = opinions_of(model) if has_second_opinions else None
+    explanations = Explanations([])
     if folder is not None:
-        clear_explanations(folder, run_id=model.card.get("run_id"))
-    results: list[tuple[str, FaceExplanation | str]] = []
-    try:
-        for number, (one, result) in enumerate(
-            track(_explained(model, photos, settings, ask_others), "explaining", total=len(photos)), start=1
-        ):
-            results.append((one.name, result))
-            if folder is not None and not isinstance(result, str):
-                write_explanation(without_face(result, number) if hide_faces else result, folder, number)
-    except KeyboardInterrupt:
-        kept = len(Explanations(results).faces)
-        say(f"interrupted: {kept} of {len(photos)} explanations are done" + (f", kept in {folder}" if folder else ""))
-        raise
-    explanations = Explanations(results)
-    if not explanations.faces:
-        raise PhotoError(f"no photo can be read ({len(photos)} given): {explanations.unreadable[0][1]}")
+        finish_swaps(folder)
+    with replaced_set() as swap:
+        try:
+            explained = track(_explained(model, photos, settings, ask_others), "explaining", total=len(photos))
+            for number, (one, result) in enumerate(explained, start=1):
+                if folder is not None and not isinstance(result, str):
+                    stage_explanation(swap, without_face(result, number) if hide_faces else result, folder, number)
+                explanations.results.append((one.name, result))
+        except KeyboardInterrupt:
+            kept = f", kept in {folder}" if folder and explanations.faces else ""
+            say(f"interrupted: {len(explanations.faces)} of {len(photos)} explanations are done{kept}")
+            if folder and explanations.faces:
+                clear_explanations(swap, folder, run_id=model.card.get("run_id"))
+                swap.commit()
+            raise
+        if not explanations.faces:
+            raise PhotoError(f"no photo can be read ({len(photos)} given): {explanations.unreadable[0][1]}")
+        if folder is not None:
+            clear_explanations(swap, folder, run_id=model.card.get("run_id"))
     return explanations
 
 

@@ -3,9 +3,9 @@
 NNNN-<photo>.explanation.json   everything in words and numbers
 NNNN-<photo>.explanation.npz    the photo and its region map
 
-One pair of files per photo, so that an interrupted run keeps what is done. All weights are in the unit of their target
-(years, log-odds): the change of the answer, averaged over what else is visible, when a region goes from covered to
-visible.
+One pair of files per photo, so that an interrupted run can keep what is done. All weights are in the unit of their
+target (years, log-odds): the change of the answer, averaged over what else is visible, when a region goes from covered
+to visible.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from agegender.explanation.maps import address_of, figure_of, scales_of, weight_
 from agegender.heads import KNOWN_HEADS, Target
 from agegender.photos.warping import hidden
 from agegender.progress import say
-from agegender.swapping import Swap
+from agegender.swapping import Swap, finish_swaps, replaced_set
 from agegender.writing import replaced_file, write_json
 
 if TYPE_CHECKING:
@@ -344,6 +344,15 @@ def without_face(face: FaceExplanation, number: int) -> FaceExplanation:
     return face if face.is_hidden else replace(face, photo=hidden(face.photo), path=f"photo {number}", is_hidden=True)
 
 
+def stage_explanation(swap: Swap, face: FaceExplanation, folder: Path, number: int) -> None:
+    """Write one explanation where it waits for its swap."""
+    place = _file_of(face, folder, number)
+    pixels = swap.stage(place.with_suffix(".npz"))
+    # The JSON comes last: where it stands, its pixels stand too.
+    _write(face, pixels.parent / place.name)
+    swap.stage(place)
+
+
 def hide_explanations(swap: Swap, folder: Path) -> None:
     """Have those of a folder that still show somebody replaced by such as do not."""
     for path in sorted(folder.glob(f"[0-9]*{SUFFIX}.json")):
@@ -351,45 +360,53 @@ def hide_explanations(swap: Swap, folder: Path) -> None:
         if face.is_hidden:
             continue
         number = int(re.findall(r"^\d+", path.name)[0])
-        new = file_of(without_face(face, number), folder, number)
-        staged = swap.stage(new.with_suffix(".npz"))
-        swap.stage(new)
-        write_explanation(without_face(face, number), staged.parent, number)
-        for old in {path, path.with_suffix(".npz")} - {new, new.with_suffix(".npz")}:
-            swap.remove(old)
+        stage_explanation(swap, without_face(face, number), folder, number)
+        _remove_others(swap, [path])
 
 
-def file_of(face: FaceExplanation, folder: Path, number: int) -> Path:
-    """Return where an explanation's JSON stands."""
+def _remove_others(swap: Swap, old: Sequence[Path]) -> None:
+    """Have explanations go that no new one takes the place of."""
+    for path in old:
+        for one in (path, path.with_suffix(".npz")):
+            if not swap.has(one):
+                swap.remove(one)
+
+
+def _file_of(face: FaceExplanation, folder: Path, number: int) -> Path:
     stem = re.sub(r"[^A-Za-z0-9_.-]", "_", Path(face.path).stem)[:80]
     return folder / f"{number:04d}-{stem}{SUFFIX}.json"
 
 
 def write_explanation(face: FaceExplanation, folder: Path, number: int) -> Path:
-    """Write one explanation, each file whole or not at all, and return the JSON's place."""
-    path = file_of(face, folder, number)
+    """Write one explanation, its two files as one, and return the JSON's place."""
+    with replaced_set() as swap:
+        stage_explanation(swap, face, folder, number)
+    return _file_of(face, folder, number)
+
+
+def _write(face: FaceExplanation, path: Path) -> None:
     with replaced_file(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
         arrays: dict[str, Any] = {"photo": face.photo, "region_map": face.region_map.astype(np.uint16)}
         if face.parts is not None:
             arrays["part_map"] = face.parts.part_map
         np.savez_compressed(file, **arrays)
-    # The JSON comes last: where it stands, its pixels stand too.
     document = to_document(face, has_curves=True)
     write_json(path, document | {"prediction_columns": list(face.predictions)})
-    return path
 
 
-def clear_explanations(folder: Path, *, run_id: str | None = None) -> None:
-    """Remove the explanations of an earlier run, and nothing else; note of which training run those to come are."""
-    for path in [*folder.glob(f"[0-9]*{SUFFIX}.json"), *folder.glob(f"[0-9]*{SUFFIX}.npz")]:
-        path.unlink()
-    (folder / _RUN_FILE).unlink(missing_ok=True)
+def clear_explanations(swap: Swap, folder: Path, *, run_id: str | None = None) -> None:
+    """Have all explanations go that are not replaced, and nothing else; note of which training run the new ones are."""
+    stored = [*folder.glob(f"[0-9]*{SUFFIX}.json"), *folder.glob(f"[0-9]*{SUFFIX}.npz")]
+    _remove_others(swap, sorted({path.with_suffix(".json") for path in stored}))
     if run_id:
-        write_json(folder / _RUN_FILE, {"run_id": run_id})
+        write_json(swap.stage(folder / _RUN_FILE), {"run_id": run_id})
+    else:
+        swap.remove(folder / _RUN_FILE)
 
 
 def read_explanations(folder: Path, *, run_id: str | None = None) -> list[FaceExplanation]:
     """Read all explanations of a folder, in their order; none where they are of another training run than `run_id`."""
+    finish_swaps(folder)
     of_run = _run_of(folder)
     if run_id and of_run and of_run != run_id:
         say(f"the explanations in {folder} are of another training run ({of_run}, not {run_id}) and are left out.")

@@ -19,6 +19,7 @@ from agegender.explanation.face_explanation import (
 )
 from agegender.explanation.face_parts import aligned_parts
 from agegender.explanation.lime_explainer import LimeExplainer, LimeSettings
+from agegender.swapping import replaced_set
 from agegender.writing import to_json
 
 
@@ -95,7 +96,9 @@ def test_json_has_path_predictions_and_per_head_regions_and_trust(explanation):
 def test_clearing_removes_explanations_and_nothing_else(explanation, tmp_path):
     write_explanation(explanation, tmp_path, 1)
     (tmp_path / "notes.json").write_text("{}")
-    clear_explanations(tmp_path)
+    (tmp_path / "0007-lonely.explanation.npz").write_bytes(b"")
+    with replaced_set() as swap:
+        clear_explanations(swap, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.json"]
 
 

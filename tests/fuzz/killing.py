@@ -1,9 +1,9 @@
-"""Runs a command again and again, killed at its first, second, third, … change of the disk, until it gets to its end.
+"""Runs a command again and again, killed at one moment after the other, and at last lets it get to its end.
 
-Moments are counted by Python's audit events, so that no clock and no hook in the program is needed. One process loads
-the program, and every run is a fork of it: `python killing.py ROOT CHANGES COMMAND …`, CHANGES being how many moments
-are tried, evenly spread. Prints one JSON document: for each kill the moment and what `survey` found, and how often the
-command would have changed the disk.
+Moments are counted by Python's audit events, so that no clock and no hook in the program is needed: half are changes of
+the disk, evenly spread, and half are drawn from all events. One process loads the program, and every run is a fork of
+it: `python killing.py ROOT KILLS COMMAND …`. Prints one JSON document: for each kill its moment, what `survey` found
+then, and what it found once the next command's `finish_swaps` had been there.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ import hashlib
 import importlib
 import json
 import os
+import random
 import signal
 import sys
 from pathlib import Path
+
+from agegender.swapping import finish_swaps
 
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink", "shutil.rmtree"}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -32,8 +35,8 @@ def is_change(event: str, arguments: tuple, root: str) -> bool:
     return bool(writes) and path.startswith(root)
 
 
-def run_once(command: list[str], root: Path, kill_at: int) -> tuple[int, int]:
-    """Run in a fork; return its exit code (-9 when killed) and how many changes it made."""
+def run_once(command: list[str], root: Path, change: int = 0, event: int = 0) -> tuple[int, int, int]:
+    """Run in a fork, killed at a change or an event; return its exit code (-9 when killed), changes and events."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -42,27 +45,28 @@ def run_once(command: list[str], root: Path, kill_at: int) -> tuple[int, int]:
         os.dup2(silence, 1)
         if not os.environ.get("KILLING_SPEAKS"):
             os.dup2(silence, 2)
-        count = 0
+        changes = events = 0
 
-        def watch(event: str, arguments: tuple) -> None:
-            nonlocal count
-            if is_change(event, arguments, str(root)):
-                count += 1
-                if count == kill_at:
-                    os.kill(os.getpid(), signal.SIGKILL)
+        def watch(name: str, arguments: tuple) -> None:
+            nonlocal changes, events
+            events += 1
+            is_here = is_change(name, arguments, str(root))
+            changes += is_here
+            if events == event or (is_here and changes == change):
+                os.kill(os.getpid(), signal.SIGKILL)
 
         sys.addaudithook(watch)
         code = 1
         try:
             code = importlib.import_module(f"agegender.{command[0]}").main(command[1:])
         finally:
-            os.write(writing, str(count).encode())
+            os.write(writing, f"{changes} {events}".encode())
             os._exit(code)
     os.close(writing)
     _, status = os.waitpid(child, 0)
-    count = int(os.read(reading, 20) or 0)
+    changes, events = map(int, (os.read(reading, 50) or b"0 0").split())
     os.close(reading)
-    return os.waitstatus_to_exitcode(status), count
+    return os.waitstatus_to_exitcode(status), changes, events
 
 
 def survey(root: Path) -> dict[str, str]:
@@ -84,6 +88,16 @@ def restore(root: Path, before: dict[str, bytes]) -> None:
         (root / name).write_bytes(data)
 
 
+def mended(root: Path) -> dict[str, str]:
+    """Return what is there once the next command has come by; in a fork, which holds no locks of ours."""
+    child = os.fork()
+    if child == 0:
+        finish_swaps(*(folder for folder in (root, *root.rglob("*")) if folder.is_dir()))
+        os._exit(0)
+    os.waitpid(child, 0)
+    return survey(root)
+
+
 def main() -> None:
     """Kill, and print what was found."""
     root, tries, command = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
@@ -92,19 +106,27 @@ def main() -> None:
         importlib.import_module(f"agegender.{name}")
     if command[0] in ("predict", "train", "explain", "report"):
         importlib.import_module("agegender.api.model")
+    if command[0] == "explain":
+        importlib.import_module("agegender.api.explaining")
     before = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    code, count = run_once(command, root, 0)
+    code, changes, events = run_once(command, root)
     assert code == 0, f"{command} ended with {code}"
     new = survey(root)
-    moments = sorted({1 + round(part * (count - 1) / max(1, tries - 1)) for part in range(tries)})
+    spread = {1 + round(part * (changes - 1) / max(1, tries // 2 - 1)) for part in range(tries // 2)}
+    # Events of threads come as they please: near the last one a run may be over before.
+    drawn = random.Random(tries).sample(range(1, max(tries + 2, int(0.9 * events))), tries - len(spread))
     kills = []
-    for moment in moments:
+    for moment in [{"change": one} for one in sorted(spread)] + [{"event": one} for one in sorted(drawn)]:
         restore(root, before)
-        code, _ = run_once(command, root, moment)
-        kills.append({"moment": moment, "code": code, "files": survey(root)})
+        code, *_ = run_once(command, root, **moment)
+        kills.append({"moment": moment, "code": code, "files": survey(root), "mended": mended(root)})
     restore(root, before)
-    code, _ = run_once(command, root, 0)
-    print(json.dumps({"changes": count, "new": new, "kills": kills, "code": code, "after": survey(root)}))
+    code, *_ = run_once(command, root)
+    print(
+        json.dumps(
+            {"changes": changes, "events": events, "new": new, "kills": kills, "code": code, "after": survey(root)}
+        )
+    )
 
 
 if __name__ == "__main__":

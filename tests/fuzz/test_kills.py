@@ -27,7 +27,7 @@ from agegender.model.predictor import Predictor
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "0.1"
 FOLDER = GOLDEN / "soft-labels"
-KILLS = int(os.environ.get("AGEGENDER_KILLS", "6"))
+KILLS = int(os.environ.get("AGEGENDER_KILLS", "8"))  # of each command
 pytestmark = pytest.mark.slow
 
 
@@ -39,14 +39,25 @@ def kill(root: Path, *command: str) -> dict[str, Any]:
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
-    assert [one["code"] for one in found["kills"]] == [-9] * len(found["kills"])
+    assert [one["code"] for one in found["kills"]] == [-9] * KILLS
     assert found["code"] == 0
+    print(f"{command[0]}: {KILLS} kills among {found['changes']} changes of the disk and {found['events']:,} events")
     return found
 
 
 def without_chance(names: Any) -> set[str]:
     """Names of files, those that hold the time of their writing alike."""
     return {re.sub(r"events\.out\.tfevents\.\S*", "events", name) for name in names}
+
+
+def is_whole(found: dict[str, Any], old: dict[str, bytes], of: str = ".*", *, by_name: bool = False) -> bool:
+    """Return whether the files of a set were all old or all new after each kill, once the next command had come by."""
+
+    def part(files: dict[str, str]) -> dict[str, str]:
+        return {name: "" if by_name else digest for name, digest in files.items() if re.fullmatch(of, name)}
+
+    was = part({name: hashlib.sha256(data).hexdigest() for name, data in old.items()})
+    return all(part(one["mended"]) in (was, part(found["new"])) for one in found["kills"])
 
 
 def is_old_or_new(found: dict[str, Any], name: str, old: bytes) -> bool:
@@ -78,6 +89,7 @@ def test_predict_killed_leaves_the_old_table_or_the_new_one(root: Path, model: P
     photos = [str(model.parent / f"{number}.png") for number in range(2)]
     found = kill(root, "predict", *photos, "--model", str(model), "--device", "cpu", "--out", "p.csv")
     assert is_old_or_new(found, "p.csv", b"old")
+    assert is_whole(found, {"p.csv": b"old"})
     assert set(found["after"]) == {"p.csv"} == set(found["new"])
 
 
@@ -90,6 +102,7 @@ def test_prepare_killed_leaves_the_old_table_or_the_new_one(root: Path, tmp_path
     )
     assert is_old_or_new(found, "faces.parquet", b"old")
     assert is_old_or_new(found, "faces.html", b"old")
+    assert is_whole(found, dict.fromkeys(("faces.parquet", "faces.html"), b"old"), r"faces\.\w+")
     assert set(found["after"]) == set(found["new"])
 
 
@@ -103,17 +116,20 @@ def test_report_killed_leaves_every_page_whole(root: Path, tmp_path: Path) -> No
     found = kill(root, "report", "--predictions", str(tmp_path / "theirs.csv"), "--reports-dir", "reports")
     for name in ("index", "bias", "card"):
         assert is_old_or_new(found, f"reports/theirs/{name}.html", b"old")
+    assert is_whole(found, {f"reports/theirs/{name}.html": b"old" for name in ("index", "bias", "card")}, r".*\.html")
     assert set(found["after"]) == set(found["new"])
 
 
-def test_explain_killed_leaves_whole_explanations(root: Path, model: Path) -> None:
+def test_explain_killed_leaves_the_old_explanations_or_the_new_ones(root: Path, model: Path) -> None:
     photos = [str(model.parent / f"{number}.png") for number in range(2)]
+    old = {f"explanations/000{n}-old.explanation.{kind}": b"old" for n in (1, 2, 3) for kind in ("json", "npz")}
+    for name, data in old.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(data)
     found = kill(
         root, "explain", *photos, "--model", str(model), "--samples", "16", "--device", "cpu", "--out", "explanations"
     )
-    for one in found["kills"]:
-        written = {name for name in one["files"] if name.endswith(".json") and "/." not in name}
-        assert {re.sub(r"json$", "npz", name) for name in written} <= set(one["files"])
+    assert is_whole(found, old, by_name=True)
     assert set(found["after"]) == set(found["new"])
     assert len(read_explanations(root / "explanations")) == 2
 
@@ -135,6 +151,7 @@ def test_train_killed_leaves_the_old_model_or_the_new_one(root: Path, tmp_path: 
     parts = {name for name in found["new"] if name.startswith("models/m/")}
     for one in found["kills"]:
         there = {name for name in one["files"] if name.startswith("models/m/")}
-        assert there in ({"models/m/old"}, parts), one["moment"]
+        assert there in (set(), {"models/m/old"}, parts), one["moment"]  # nothing between two renames
+    assert is_whole(found, {"models/m/old": b"old"}, r"models/m/.*", by_name=True)
     assert without_chance(found["after"]) == without_chance(found["new"])
     assert Predictor.load(old, device="cpu").card["name"] == "m"
