@@ -76,7 +76,7 @@ def write_card(folder: Path, card: Any) -> None:
     (folder / CARD_FILE).write_text(json.dumps(card), encoding="utf-8")
 
 
-@examples(100, 4_000)
+@examples(100, 1_500)
 @given(card=edited_cards)
 def test_an_edited_card_is_refused_in_words_or_answers_in_numbers(folder: Path, card: dict[str, Any]) -> None:
     write_card(folder, card)
@@ -191,7 +191,7 @@ def test_a_name_that_is_a_path_writes_nothing_outside_the_named_folders(
     assert everything_below(folder) == of_model
 
 
-@examples(12, 300)
+@examples(12, 100)
 @given(card=edited_cards)
 def test_pages_of_an_edited_card_are_written_or_refused_in_words(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, assessed: ReportContent, card: dict[str, Any]

@@ -44,7 +44,7 @@ def read_and_show(file: Path) -> None:
         pass
 
 
-@examples(25, 250)
+@examples(25, 100)
 @given(data=st.data())
 def test_an_edited_explanation_is_shown_or_refused_in_words(file: Path, document: Any, data: st.DataObject) -> None:
     where = [place for place in places(document) if len(place) < 6]
@@ -52,7 +52,7 @@ def test_an_edited_explanation_is_shown_or_refused_in_words(file: Path, document
     read_and_show(file)
 
 
-@examples(100, 8_000)
+@examples(100, 10_000)
 @given(data=st.data())
 def test_an_edited_explanation_is_read_or_refused_in_words(file: Path, document: Any, data: st.DataObject) -> None:
     where = [place for place in places(document) if len(place) < 6]
@@ -61,7 +61,7 @@ def test_an_edited_explanation_is_read_or_refused_in_words(file: Path, document:
         assert len(read_explanations(file.parent)) == 1
 
 
-@examples(40, 300)
+@examples(40, 100)
 @given(place=st.floats(0, 1), new=st.binary(max_size=8), is_cut=st.booleans())
 def test_damaged_pixels_are_refused_in_words(file: Path, document: Any, place: float, new: bytes, is_cut: Any) -> None:
     file.write_text(json.dumps(document), encoding="utf-8")
@@ -84,7 +84,7 @@ def test_what_is_no_explanation_is_refused(tmp_path: Path, text: str) -> None:
         read_explanations(tmp_path)
 
 
-@examples(200, 8_000)
+@examples(200, 10_000)
 @given(settings=st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists) | st.binary())
 def test_whatever_a_reports_memory_holds_faces_are_shown_or_not(settings: Any, tmp_path_factory) -> None:
     folder = tmp_path_factory.getbasetemp() / "memory"

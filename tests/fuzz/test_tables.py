@@ -115,19 +115,19 @@ def read_in_every_way(folder: Path, data: bytes) -> None:
         assert isinstance(made, (tuple, FacesTable))
 
 
-@examples(60, 2_000)
+@examples(60, 700)
 @given(damaged())
 def test_damaged_tables(tmp_path: Path, data: bytes) -> None:
     read_in_every_way(tmp_path, data)
 
 
-@examples(60, 2_000)
+@examples(60, 700)
 @given(written())
 def test_odd_texts(tmp_path: Path, data: bytes) -> None:
     read_in_every_way(tmp_path, data)
 
 
-@examples(60, 2_000)
+@examples(60, 700)
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
 def test_bytes_of_nothing(tmp_path: Path, data: bytes) -> None:
     for start in (b"", b"PAR1", b"PK\x03\x04", b"\x1f\x8b\x08\x00"):
@@ -146,7 +146,7 @@ NOTES = st.dictionaries(
 )
 
 
-@examples(60, 1_500)
+@examples(60, 500)
 @given(st.fixed_dictionaries({}, optional={"root": NESTED, "notes": NESTED | NOTES, "heads": NESTED}) | NESTED)
 def test_metadata_of_any_kind(tmp_path: Path, facts: object) -> None:
     read_in_every_way(tmp_path, parquet(json.dumps(facts).encode()))
@@ -174,7 +174,7 @@ COLUMNS = st.sampled_from(
 )
 
 
-@examples(60, 400)
+@examples(60, 100)
 @given(st.dictionaries(HEADINGS, COLUMNS, min_size=1, max_size=6))
 def test_frames_of_any_types(tmp_path: Path, columns: dict) -> None:
     table = pd.DataFrame(columns)
