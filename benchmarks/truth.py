@@ -5,9 +5,9 @@
 Every row is a promise: how often nothing is claimed where there is nothing, how often a planted gap is found, how often
 an interval holds the truth. The full run writes `truth.md` (the table), `truth.svg` and `truth.json` to `--out`; each
 row is stored as soon as it ends, and one that is stored with the same seed, trials, labels and code is not run again,
-so an interrupted run goes on where it was. `--quick` and `--trials` write only where `--out` says so. `ratio` is how
-many times as many audits raise a false alarm beyond age with Welch's tests and Holm's correction as with ours (one
-audit added to both).
+so an interrupted run goes on where it was. `--quick`, `--trials` and `--only` write only where `--out` says so.
+`ratio` is how many times as many audits raise a false alarm beyond age with Welch's tests and Holm's correction as with
+ours (one audit added to both).
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import nullcontext
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from loky import get_reusable_executor
 from truth_rivals import FAIRLEARN, RIVALS
 from truth_rows import ROWS, Row
 from truth_tables import Labels
@@ -47,7 +49,7 @@ RIVAL_NAMES = {
     "Mondrian",
 }
 RIVAL_NAMES |= {"CQR"}
-_CHUNKS = 4  # per process, so that both end at about the same time
+_SHARES = 8  # of a row's trials: all processes end at about the same time
 
 
 def run_trials(row: Row, labels: Labels, numbers: Sequence[int], seed: int) -> tuple[list[dict[str, float]], float]:
@@ -59,14 +61,13 @@ def run_trials(row: Row, labels: Labels, numbers: Sequence[int], seed: int) -> t
     return figures, time.process_time() - started
 
 
-def run_row(row: Row, labels: Labels, trials: int, seed: int, jobs: int) -> dict[str, Any]:
+def run_row(row: Row, labels: Labels, trials: int, seed: int, pool: Executor | None) -> dict[str, Any]:
     """Return what became of a row: the means of its figures, of how many trials, and whether its promise holds."""
-    if jobs == 1:
+    if pool is None:
         parts = [run_trials(row, labels, range(trials), seed)]
     else:
-        pool = get_reusable_executor(max_workers=jobs)
-        starts = range(min(trials, jobs * _CHUNKS))
-        waiting = [pool.submit(run_trials, row, labels, range(trials)[start :: len(starts)], seed) for start in starts]
+        shares = [range(start, trials, _SHARES) for start in range(min(trials, _SHARES))]
+        waiting = [pool.submit(run_trials, row, labels, share, seed) for share in shares]
         parts = [one.result() for one in waiting]
     figures = [one for part, _ in parts for one in part]
     names = list(dict.fromkeys(name for one in figures for name in one))
@@ -97,6 +98,15 @@ def run(rows: Sequence[Row], options: argparse.Namespace) -> Iterator[tuple[Row,
     """Yield every row with what became of it, from the store where it stands there already."""
     labels = Labels.of_names(options.data) if options.data else Labels.of_counts()
     stored = _stored(options.out)
+    several = options.jobs > 1
+    with ProcessPoolExecutor(options.jobs, get_context("spawn")) if several else nullcontext() as pool:
+        yield from _run(rows, options, (labels, stored), pool)
+
+
+def _run(
+    rows: Sequence[Row], options: argparse.Namespace, known: tuple[Labels, dict[str, Any]], pool: Executor | None
+) -> Iterator[tuple[Row, dict[str, Any]]]:
+    labels, stored = known
     for row in rows:
         trials = row.quick_trials if options.quick else row.trials
         trials = min(trials, options.trials or trials)
@@ -112,7 +122,7 @@ def run(rows: Sequence[Row], options: argparse.Namespace) -> Iterator[tuple[Row,
         if all(before.get(name) == value for name, value in circumstances.items()):
             yield row, before
             continue
-        yield row, run_row(row, labels, trials, options.seed, options.jobs) | circumstances
+        yield row, run_row(row, labels, trials, options.seed, pool) | circumstances
 
 
 def text_table(results: dict[str, dict[str, Any]]) -> str:
@@ -243,7 +253,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="where to write (docs in a full run, else nowhere)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args()
-    if options.out is None and not (options.quick or options.trials):
+    if options.out is None and not (options.quick or options.trials or options.only):
         options.out = ROOT / "docs"
     chosen = [row for row in ROWS if not options.only or row.name in options.only]
     results: dict[str, dict[str, Any]] = {}
