@@ -94,35 +94,22 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean() - reach), float(values.mean() + reach)
 
 
-def run(rows: Sequence[Row], options: argparse.Namespace) -> Iterator[tuple[Row, dict[str, Any]]]:
+def run(
+    rows: Sequence[Row], options: argparse.Namespace, pool: Executor | None
+) -> Iterator[tuple[Row, dict[str, Any]]]:
     """Yield every row with what became of it, from the store where it stands there already."""
     labels = Labels.of_names(options.data) if options.data else Labels.of_counts()
-    stored = _stored(options.out)
-    several = options.jobs > 1
-    with ProcessPoolExecutor(options.jobs, get_context("spawn")) if several else nullcontext() as pool:
-        yield from _run(rows, options, (labels, stored), pool)
-
-
-def _run(
-    rows: Sequence[Row], options: argparse.Namespace, known: tuple[Labels, dict[str, Any]], pool: Executor | None
-) -> Iterator[tuple[Row, dict[str, Any]]]:
-    labels, stored = known
+    stored, code = _stored(options.out), _digest()
     for row in rows:
         trials = row.quick_trials if options.quick else row.trials
         trials = min(trials, options.trials or trials)
-        if not trials:
-            continue
-        circumstances = {
-            "seed": options.seed,
-            "trials": trials,
-            "labels": "real names" if options.data else "counts",
-            "code": _digest(),
-        }
+        kind = "real names" if options.data else "counts"
+        circumstances = {"seed": options.seed, "trials": trials, "labels": kind, "code": code}
         before = stored.get(row.name, {})
         if all(before.get(name) == value for name, value in circumstances.items()):
             yield row, before
-            continue
-        yield row, run_row(row, labels, trials, options.seed, pool) | circumstances
+        elif trials:
+            yield row, run_row(row, labels, trials, options.seed, pool) | circumstances
 
 
 def text_table(results: dict[str, dict[str, Any]]) -> str:
@@ -257,12 +244,14 @@ def main() -> int:
         options.out = ROOT / "docs"
     chosen = [row for row in ROWS if not options.only or row.name in options.only]
     results: dict[str, dict[str, Any]] = {}
-    for row, found in run(chosen, options):
-        results[row.name] = plain(found)
-        said = f"{row.name}: {_figure(found, 'ours', row.unit)}, {found['trials']} trials, {WORDS[found['holds']]}"
-        print(f"{said} ({found['processor_seconds']:.0f} s)", file=sys.stderr)
-        if options.out:
-            write(options.out, results, options)
+    several = ProcessPoolExecutor(options.jobs, get_context("spawn")) if options.jobs > 1 else nullcontext()
+    with several as pool:
+        for row, found in run(chosen, options, pool):
+            results[row.name] = plain(found)
+            said = f"{_figure(found, 'ours', row.unit)}, {found['trials']} trials, {WORDS[found['holds']]}"
+            print(f"{row.name}: {said} ({found['processor_seconds']:.0f} s)", file=sys.stderr)
+            if options.out:
+                write(options.out, results, options)
     print(to_json(document_of(results, options)) if options.json else text_table(results))
     return 0
 
