@@ -185,19 +185,21 @@ def draw(results: dict[str, dict[str, Any]], path: Path) -> None:
     rivals = list(dict.fromkeys(name for row in rows for name in results[row.name]["means"] if name in RIVAL_NAMES))
     figure, axis = plt.subplots(figsize=(9, 1.2 + 0.27 * len(rows)), constrained_layout=True)
     for place, row in enumerate(rows):
-        means, ends = results[row.name]["means"], results[row.name]["ends"]
+        means, ends = results[row.name]["means"], np.clip(results[row.name]["ends"], 0.0, 1.0)
         color = {True: "#009e73", False: "#d55e00", None: "#777777"}[results[row.name]["holds"]]
         axis.plot(ends, [place, place], color=color, linewidth=3, alpha=0.5)
         axis.plot(means["ours"], place, "o", color=color)
         for number, name in enumerate(rivals):
             if name in means:
-                axis.plot(means[name], place, "s^vDPX"[number % 6], mfc="none", color="#0072b2", markersize=4)
+                axis.plot(means[name], place, "s^vDPX<>p*"[number % 10], mfc="none", color="#0072b2", markersize=4)
         for end in (row.promise.low, row.promise.high) if row.promise else ():
             if np.isfinite(end):
                 axis.plot([end, end], [place - 0.4, place + 0.4], color="black", linewidth=1)
     axis.plot([], [], "o", color="black", label="agegender: green keeps its promise, orange does not, grey has none")
     for number, name in enumerate(rivals):
-        axis.plot([], [], "s^vDPX"[number % 6], mfc="none", color="#0072b2", markersize=4, linestyle="", label=name)
+        axis.plot(
+            [], [], "s^vDPX<>p*"[number % 10], mfc="none", color="#0072b2", markersize=4, linestyle="", label=name
+        )
     axis.set(yticks=range(len(rows)), yticklabels=[row.name for row in rows], xlim=(-0.02, 1.02), xlabel="share")
     axis.invert_yaxis()
     axis.grid(axis="x", alpha=0.3)
