@@ -6,6 +6,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import nan
 from typing import Any
 
@@ -20,9 +21,12 @@ from agegender.model.network import decode
 # What a run is told to take: from the speed of as many steps as these, after as many that don't count.
 FIRST_STEPS = 5
 WORTH_TELLING_SECONDS = 45
+WORTH_CORRECTING = 1.5  # times as long as was said, or as short
 FORWARD_SHARE = 1 / 3  # of a step: what a photo costs that is only scored
+PREDICTED_SHARE = 2 / 3  # the same for the predictions at the end, which are made in fp32
+TESTED_SHARE = 0.2  # of the other photos: they are predicted too
 EXPLAINED_PHOTOS = 12 * 500  # a report's faces, and perturbed photos of each
-PAGES_SECONDS = 20
+PAGES_SECONDS = 20  # of an idle machine
 
 
 class EpochRecorder(Callback):
@@ -115,11 +119,22 @@ class KeepBest(Callback):
 
 
 class TrainingBar(Callback):
-    """A bar on stderr over all batches of the fit, its losses beside it, and a line after each epoch."""
+    """A bar on stderr over all batches of the fit, its losses beside it, and a line after each epoch.
+
+    It says how long the run takes once some steps are done, and again whenever an epoch shows that to be far off.
+
+    Parameters
+    ----------
+    has_report : bool
+        Whether explanations and pages follow.
+    """
 
     order = 60
     _bar: Any = None
-    _began = 0.0
+
+    def __init__(self, *, has_report: bool = False) -> None:
+        super().__init__()
+        self.promise = Promise(has_report=has_report)
 
     def before_fit(self) -> None:
         """Open the bar."""
@@ -135,33 +150,52 @@ class TrainingBar(Callback):
             file=sys.stderr,
             mininterval=0.2 if watched else 15.0,
         )
+        self._fit_began = self._clocks()
+
+    def before_epoch(self) -> None:
+        """Start the epoch's clocks."""
+        self._began = self._clocks()
 
     def after_batch(self) -> None:
         """Move on by one batch."""
         if self.training:
             parts = {name: f"{float(part):.3f}" for name, part in self.learn.combined_loss.parts.items()}
             self._bar.set_postfix({"loss": f"{float(self.loss.detach()):.3f}", **parts}, refresh=False)
-            self._tell_time()
+            if self._begins_cold() and self.iter == FIRST_STEPS:  # the steps before chose kernels and took memory
+                self._began = self._clocks()
+            elif self._begins_cold() and self.iter == 2 * FIRST_STEPS:
+                self._tell_time(FIRST_STEPS, self._steps(self.n_epoch - self.epoch) - self.iter)
         self._bar.update()
 
-    def _tell_time(self) -> None:
-        """Say once how long the run will take, after a few steps; short runs are over before it is read."""
-        if self.epoch or self.iter not in (FIRST_STEPS, 2 * FIRST_STEPS):
-            return
-        if self.iter == FIRST_STEPS:  # the steps before chose kernels and took memory
-            self._began = time.perf_counter()
-            return
-        step = (time.perf_counter() - self._began) / FIRST_STEPS
-        steps_left = self.n_epoch * (len(self.dls.train) + FORWARD_SHARE * len(self.dls.valid)) - self.iter
-        explaining = EXPLAINED_PHOTOS * FORWARD_SHARE * step / len(self.yb[0])
-        if step * steps_left > WORTH_TELLING_SECONDS:
-            told = time_words(step * steps_left, explaining + PAGES_SECONDS)
-            self._bar.write(told, file=sys.stderr)
-
     def after_epoch(self) -> None:
-        """Print the epoch's line."""
+        """Print the epoch's line, and how long the rest takes if that is news."""
         row = self.learn.epoch_recorder.rows[-1]
         self._bar.write(epoch_line(row, self.n_epoch, self.learn.heads), file=sys.stderr)
+        timed = self._steps(1) - (1 + FIRST_STEPS if self._begins_cold() else 0)
+        self._tell_time(timed, self._steps(self.n_epoch - self.epoch - 1))
+
+    def _tell_time(self, done: float, left: float) -> None:
+        """Say what `left` steps take, and what follows, judged by the `done` ones since the clocks were started."""
+        wall, busy = (now - then for now, then in zip(self._clocks(), self._began, strict=True))
+        step = wall / done
+        # On a machine with other work each second of ours takes this many.
+        crowd = max(1.0, wall * torch.get_num_threads() / busy) if self.dls.device.type == "cpu" and busy else 1.0
+        photos = (1 + TESTED_SHARE) * (len(self.dls.train) + len(self.dls.valid))
+        after = PREDICTED_SHARE * step * photos
+        if self.promise.has_report:
+            after += FORWARD_SHARE * step * EXPLAINED_PHOTOS / self.dls.train.bs + PAGES_SECONDS * crowd
+        told = self.promise.words(self._clocks()[0] - self._fit_began[0], step * left, after)
+        if told:
+            self._bar.write(told, file=sys.stderr)
+
+    def _begins_cold(self) -> bool:
+        return self.epoch == self.learn.first_epoch and len(self.dls.train) > 2 * FIRST_STEPS
+
+    def _steps(self, epochs: int) -> float:
+        return epochs * (len(self.dls.train) + FORWARD_SHARE * len(self.dls.valid))
+
+    def _clocks(self) -> tuple[float, float]:
+        return time.perf_counter(), time.process_time()
 
     def after_fit(self) -> None:
         """Close the bar."""
@@ -173,17 +207,42 @@ class TrainingBar(Callback):
             self._bar.close()
 
 
-def time_words(training_seconds: float, after_seconds: float) -> str:
-    """Return how long training will take, and what comes after it, in minutes.
+@dataclass
+class Promise:
+    """How long a run was said to take, so that it is said again when that was far off, and only then.
 
-    >>> time_words(200.0, 50.0)
+    >>> promise = Promise(has_report=True)
+    >>> promise.words(10.0, 190.0, 50.0)
     'this takes about 3 minutes, then about 1 minute for explanations and pages'
+    >>> promise.words(60.0, 150.0, 50.0)
+    ''
+    >>> promise.words(120.0, 400.0, 110.0)
+    'this goes slower than it began: about 7 minutes more, then about 2 minutes for explanations and pages'
     """
-    said = []
-    for seconds in (training_seconds, after_seconds):
-        minutes = max(1, round(seconds / 60))
-        said.append(f"about {minutes} minute{'s' if minutes > 1 else ''}")
-    return f"this takes {said[0]}, then {said[1]} for explanations and pages"
+
+    has_report: bool
+    told_seconds: float | None = None
+
+    def words(self, passed: float, left: float, after: float) -> str:
+        """Return what to say when so many seconds have passed, are left, and follow the training; "" where no news."""
+        whole = passed + left + after
+        if self.told_seconds is None:
+            if left < WORTH_TELLING_SECONDS:
+                return ""
+            said = f"this takes {_minutes(left)}"
+        else:
+            ratio = whole / self.told_seconds
+            is_near = 1 / WORTH_CORRECTING < ratio < WORTH_CORRECTING
+            if is_near or not left or abs(whole - self.told_seconds) < WORTH_TELLING_SECONDS:
+                return ""
+            said = f"this goes {'slower' if ratio > 1 else 'faster'} than it began: {_minutes(left)} more"
+        self.told_seconds = whole
+        return f"{said}, then {_minutes(after)} for {'explanations and pages' if self.has_report else 'predictions'}"
+
+
+def _minutes(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    return f"about {minutes} minute{'s' if minutes > 1 else ''}"
 
 
 def epoch_line(row: dict[str, Any], epoch_count: int, heads: Sequence[Head]) -> str:

@@ -109,6 +109,7 @@ def train_network(
         layout = choose_layout(network.body, plan.image.size, looks, precision=precision, device=device)
     if run is not None:
         also.append(_keeper(learner, run, state, processor | {"memory_layout": layout}))
+    also.append(TrainingBar(has_report=run is not None and run.choices.get("no_report") is False))
     result = fit(learner, plan.training, precision=precision, layout=layout, device=device, callbacks=also)
     card = training_entries(faces, plan) | network_entries(heads, plan.image, statistics, plan.body)
     card |= {"run_id": new_run_id() if run is None else run.run_id}
@@ -285,7 +286,7 @@ def fit(
     learner.freeze_to({"all": 0, "last-block": 1, "heads": 2}[settings.trainable])
     recorder, best = EpochRecorder(), KeepBest()
     # Callbacks of the fit alone: predicting and showing are no epochs.
-    during = [*speed_callbacks(precision, layout, device), recorder, best, TrainingBar(), *callbacks]
+    during = [*speed_callbacks(precision, layout, device), recorder, best, *callbacks]
     try:
         # Our own bar replaces fastai's, which belongs to notebooks; its recorder stays, for `recorder.plot_loss`.
         with learner.no_bar(), learner.no_logging():

@@ -16,6 +16,7 @@ from fastai.callback.core import Callback, CancelBatchException
 from agegender.data.faces_table import FacesTable
 from agegender.errors import ModelError, UsageError
 from agegender.heads import AGE, GENDER, with_settings
+from agegender.model.epochs import TrainingBar
 from agegender.model.network import body_and_heads
 from agegender.model.precision import choose_device, choose_precision, has_fast_bfloat16
 from agegender.model.tensorboard import TensorBoardRun, group_gaps
@@ -40,6 +41,21 @@ def test_history_holds_both_losses_and_both_metrics_of_every_epoch(faces: FacesT
     assert history["train_loss"].to_numpy() == pytest.approx(
         (history[parts[0]] + history[parts[1]]).to_numpy(), rel=1e-5
     )
+
+
+def test_a_run_that_slows_down_says_once_more_how_long_it_takes(
+    faces: FacesTable, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Before the fit, then before and twice after each epoch; the third of four takes five times as long.
+    ticks = iter([0, 0, 100, 100, 100, 200, 200, 200, 700, 700, 700, 1200, 1200])
+    monkeypatch.setattr(TrainingBar, "_clocks", lambda _: (float(next(ticks)), 0.0))
+    settings = TrainingSettings(epochs=4, batch_size=8)
+    fit(small_learner(faces), settings, precision="fp32", device=CPU, callbacks=[TrainingBar(has_report=False)])
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("this ")]
+    assert [line.split(",")[0] for line in said] == [
+        "this takes about 5 minutes",
+        "this goes slower than it began: about 8 minutes more",
+    ]
 
 
 def test_the_best_epoch_is_kept(faces: FacesTable) -> None:
