@@ -4,7 +4,8 @@
 
 Both are the same network, the same combined loss and a fastai Learner on the same random batches; theirs trains as a
 Learner does by itself (fp32, fastai's Adam), ours as `agegender train --precision auto` does: fused AdamW, bf16 and
-channels-last on a CPU that has bf16, fp16 and channels-last on CUDA, else fp32 in the layout measured to be faster.
+channels-last on a CPU that has bf16, fp16 and channels-last on CUDA, else fp32 in the layout measured to be faster,
+its memory kept between steps.
 Rounds alternate. `ratio` is the median over the rounds of their seconds over ours, and `ratio_with_our_optimizer` the
 same where theirs has our optimiser too, so that precision and layout alone are compared; `precision` says what ours
 was. `share_of_convolutions` is what part of our step its convolutions take when they run alone, one after the other: 1
@@ -22,6 +23,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from agegender.data.datablock import make_dataloaders
 from agegender.data.sources import drawn_faces, find_source
 from agegender.data.splitting import split_faces
 from agegender.heads import KNOWN_HEADS as HEADS
+from agegender.memory import kept_memory
 from agegender.model.learner import make_learner
 from agegender.model.losses import CombinedLoss
 from agegender.model.network import Statistics, make_network
@@ -87,7 +90,8 @@ def measure(device: torch.device, *, quick: bool) -> dict[str, Any]:
     shares = []
     for _ in range(rounds):
         for name, learner in learners.items():
-            rates[name].append(steps * batch_size / _seconds(learner))
+            with kept_memory() if name == "ours" else nullcontext():
+                rates[name].append(steps * batch_size / _seconds(learner))
         step_seconds = batch_size / rates["ours"][-1]
         shares.append(convolution_seconds(learners["ours"], batches.batch[0], precision) / step_seconds)
     return {

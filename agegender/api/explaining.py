@@ -29,6 +29,7 @@ from agegender.explanation.lime_explainer import SMALLEST_SIDE_PIXELS, LimeExpla
 from agegender.explanation.second_opinions import SecondOpinions, last_spatial_layer
 from agegender.explanation.trust import untrained_copy
 from agegender.heads import Head, Target
+from agegender.memory import kept_memory
 from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE
 from agegender.model.predictor import Predictor
 from agegender.model.torch_runtime import TorchRuntime, head_scores
@@ -135,6 +136,7 @@ def photos_of_rows(faces: FacesTable, rows: pd.DataFrame, heads: Sequence[Head])
     ]
 
 
+@kept_memory()
 def explain_photos(
     model: Predictor,
     photos: Sequence[PhotoToExplain],
@@ -187,7 +189,7 @@ def explainer_of(model: Predictor, settings: LimeSettings) -> LimeExplainer:
     """Return an explainer of every head of a model, with its untrained copy for the sanity check."""
     ours = model.in_torch
     untrained = TorchRuntime(
-        untrained_copy(ours.network), model.heads, model.image, device=ours.device, precision=ours.precision
+        untrained_copy(ours.network), model.heads, model.image, device=ours.device, precision=ours.scoring_precision
     )
     return LimeExplainer(model.score_images, targets_of(model), settings, untrained.score_images)
 

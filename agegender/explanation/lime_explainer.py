@@ -29,6 +29,7 @@ from agegender.explanation.superpixels import Regions, cover, find_regions
 from agegender.explanation.surrogate import Numbers, Surrogate, fit_targets, least_pairs
 from agegender.explanation.trust import failures, faithfulness, finding, verdict, with_agreement
 from agegender.heads import Target
+from agegender.memory import kept_memory
 
 HARDLY_CHANGES = 1e-3  # of the answer: of 40 years half a month, which a map would only dress up
 SMALLEST_SIDE_PIXELS = 32
@@ -99,6 +100,7 @@ class LimeExplainer:
     settings: LimeSettings = field(default_factory=LimeSettings)
     untrained_scores: ScoreImages | None = None
 
+    @kept_memory()
     def explain(
         self,
         photo: NDArray[np.uint8],

@@ -21,6 +21,7 @@ from agegender.data.splitting import calibration_rows, group_numbers
 from agegender.errors import FolderError, PhotoError, UsageError
 from agegender.heads import Classification, Regression, head_to_dict
 from agegender.heads.label_intervals import LABELLED_GROUPS
+from agegender.memory import kept_memory
 from agegender.model.model_folder import heads_of, image_of, is_exported
 from agegender.model.onnx_runtime import OnnxRuntime
 from agegender.photos.face_detection import FaceDetector, crop_largest_face, make_detector
@@ -271,6 +272,7 @@ class Predictor:
                 predictions = predictions.assign(**head.label_intervals(predictions, calibration.get(head.name)))
         return predictions
 
+    @kept_memory()
     def _answers_of_photos(
         self, photos: Sequence[Any], *, crops: bool, label: str = "predicting"
     ) -> tuple[tuple[NDArray[np.float32], ...], dict[int, str]]:

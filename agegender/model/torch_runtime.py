@@ -62,8 +62,9 @@ class TorchRuntime:
 
     def raw_outputs(self, images: Tensor, precision: str) -> tuple[Tensor, ...]:
         """Return the network's raw outputs, one float32 tensor per head, of images, uint8 (N, 3, S, S)."""
+        # Chosen outside of autocast: in bf16 a folded network differs from the whole one by rounding, and is refused.
+        network = self._scoring_network() if len(images) >= FOLDED_FROM else self.network
         with torch.inference_mode(), autocast(precision, self.device):
-            network = self._scoring_network() if len(images) >= FOLDED_FROM else self.network
             raw = network(self._normalisation.normalise(images.to(self.device)))
         return tuple(values.float() for values in raw)
 

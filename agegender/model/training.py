@@ -26,6 +26,7 @@ from agegender.data.splitting import validation_halves, without_calibration_rows
 from agegender.errors import DataError, DivergedError, TrainingStopped
 from agegender.heads import Classification, Head, choose_heads
 from agegender.heads.classification import as_names
+from agegender.memory import kept_memory
 from agegender.model.checkpoint import continue_from, digest_of, save_weights
 from agegender.model.epochs import EpochRecorder, KeepBest, TrainingBar
 from agegender.model.learner import FaceLearner, check_storable, export_learner, make_learner
@@ -289,7 +290,7 @@ def fit(
     during = [*speed_callbacks(precision, layout, device), recorder, best, *callbacks]
     try:
         # Our own bar replaces fastai's, which belongs to notebooks; its recorder stays, for `recorder.plot_loss`.
-        with learner.no_bar(), learner.no_logging():
+        with learner.no_bar(), learner.no_logging(), kept_memory():
             learner.fit_one_cycle(settings.epochs, lr_max=settings.learning_rate, wd=settings.weight_decay, cbs=during)
     finally:
         # fastai tells callbacks nothing of Ctrl-C.

@@ -75,3 +75,16 @@ def test_a_predictor_whose_network_is_trained_further_says_what_it_learned() -> 
     fresh = predictor_of(network).predict_images(photos)["predicted_age_years"]
     assert (before != after).all()
     assert after.tolist() == fresh.tolist()
+
+
+def test_a_predictor_folds_for_bf16_too() -> None:
+    network = seen_network("resnet18", 32)
+    card = {"name": "folded", **network_entries(HEADS, ImageSettings(size=32), STATISTICS, "resnet18")}
+    predictor, asked = Predictor.of_network(network, card, device="cpu", precision="bf16"), []
+    for module in network.body.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_hook(lambda *_: asked.append(True))
+    predictor.score_images(torch.zeros(16, 3, 32, 32, dtype=torch.uint8))
+    asked.clear()  # the network itself is asked once, to be compared with its copy
+    predictor.score_images(torch.zeros(16, 3, 32, 32, dtype=torch.uint8))
+    assert not asked
