@@ -225,8 +225,10 @@ def _stored(folder: Path | None) -> dict[str, dict[str, Any]]:
 
 
 def _digest() -> str:
-    """Return a digest of all code that a trial can reach."""
-    files = [*sorted((ROOT / "agegender").rglob("*.py")), *sorted((ROOT / "benchmarks").glob("truth*.py"))]
+    """Return a digest of all code that a trial's answer depends on."""
+    rooms = [ROOT / "agegender" / name for name in ("audit", "heads", "explanation")]
+    files = [path for room in rooms for path in sorted(room.glob("*.py"))]
+    files += sorted((ROOT / "benchmarks").glob("truth*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
