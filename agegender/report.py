@@ -48,6 +48,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="how the table calls our columns, such as predicted_age_years=pred_age",
     )
     add_images_option(parser)
+    parser.add_argument(
+        "--adjust-for",
+        metavar="COLUMN",
+        nargs="+",
+        help="label columns that are held equal when groups are compared, or none (default: the labelled age)",
+    )
     parser.add_argument("--title", help="what the pages call the model (default: its folder's or table's name)")
     add_no_faces_option(parser)
     add_folder_option(parser, "models")
@@ -107,14 +113,26 @@ def _model_content(options: argparse.Namespace) -> ReportContent:
     folder = chosen_model(options.model, options.models_dir)
     title = options.title or str(read_card(folder)["name"])
     explanations = options.reports_dir / folder_name(title) / EXPLANATIONS_FOLDER
-    return read_report_content(folder, images=options.images, title=title, explanations=explanations)
+    return read_report_content(
+        folder, images=options.images, title=title, explanations=explanations, adjust_for=_held_equal(options)
+    )
 
 
 def _foreign_content(options: argparse.Namespace) -> ReportContent:
     pairs = pairs_of(options.columns, "--columns", "OURS=THEIRS, such as predicted_age_years=pred")
     from agegender.api.audit import Audit
 
-    return Audit(options.predictions, columns=pairs, title=options.title, images=options.images).content
+    return Audit(
+        options.predictions,
+        columns=pairs,
+        adjust_for=_held_equal(options),
+        title=options.title,
+        images=options.images,
+    ).content
+
+
+def _held_equal(options: argparse.Namespace) -> str | list[str]:
+    return "auto" if options.adjust_for is None else [name for name in options.adjust_for if name != "none"]
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def adjusted_trial(n: int, generator: np.random.Generator, labels: Labels, numbe
 
 
 def _misses(assessment: Assessment, metric: str, column: str) -> list[bool]:
-    gaps = [group.standardised_gap for group in assessment.compare(metric, (column,)).groups if group.is_ranked]
+    gaps = [group.gap_alone for group in assessment.compare(metric, (column,)).groups if group.is_ranked]
     # The two genders' gaps are one number with two signs.
     return [gap.is_off_zero for gap in (gaps[:1] if column == "gender" else gaps)]
 

@@ -31,13 +31,16 @@ class Audit:
         A table, or a Parquet or CSV file of one: `age_years` and `predicted_age_years`, `gender` and `predicted_gender`
         or a probability (`female_probability`), or any other label column with its `predicted_<column>`. Groups are
         made of `ethnicity`, `gender`, age bands, `expression` and every other column of few texts; `split` is
-        honoured, `subject_id` counted.
+        honoured; rows that share a `subject_id`, a `twin_cluster` or a `path` are dealt and counted together.
     columns : mapping, optional
         Our column names to theirs, `{"predicted_age_years": "pred"}`.
     heads : sequence of Regression and Classification, optional
         What was predicted; by default what the columns tell.
     split : str, optional
         The rows to judge, "test" where there is a split: rows that a model was trained on flatter it. "all" takes all.
+    adjust_for : str or sequence of str, optional
+        Label columns that are held equal when groups are compared, numbers by splines and fine bins, texts by their
+        values. "auto" (the default) takes the labelled age where the table has it; None or () holds nothing equal.
     title : str
         What the pages call the model.
     images : str or Path, optional
@@ -46,7 +49,7 @@ class Audit:
     Raises
     ------
     TableError
-        Nothing in the table can be judged.
+        Nothing in the table can be judged, or it lacks a column of `adjust_for`.
 
     Examples
     --------
@@ -65,6 +68,7 @@ class Audit:
         columns: Mapping[str, str] | None = None,
         heads: Sequence[Head] | None = None,
         split: str | None = None,
+        adjust_for: str | Sequence[str] | None = "auto",
         title: str | None = None,
         images: Place | None = None,
     ) -> None:
@@ -72,7 +76,7 @@ class Audit:
         table = predictions if isinstance(predictions, pd.DataFrame) else read_predictions(Path(predictions))
         self.photos_root = None if images is None else Path(images).absolute()
         self.assessment: Assessment = assess(
-            with_our_names(table, columns or {}), heads=heads, title=title or name, split=split
+            with_our_names(table, columns or {}), heads=heads, title=title or name, split=split, adjust_for=adjust_for
         )
 
     @property
@@ -100,7 +104,8 @@ class Audit:
         """What can be claimed about groups, strongest first, then what cannot be told.
 
         Each has `kind`, `metric`, `columns`, `values`, `n`, `size`, `low`, `high`, `p_value` (corrected for all
-        that was looked at) and `sentence`. Without any true difference a gap is claimed in at most 5 of 100 audits.
+        that was looked at) and `sentence`. Groups are compared at equal ages, or what `adjust_for` names. Without any
+        true difference a gap is claimed in at most 5 of 100 audits.
         """
         return list(self.assessment.findings)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from agegender.audit.assessment import assess
+from agegender.audit.assessment import BY_DEFAULT, assess
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import read_faces
 from agegender.model.model_folder import CARD_FILE, FACES_FILE, PREDICTIONS_FILE, read_card, read_history
@@ -13,7 +14,12 @@ from agegender.pages.page_writing import ReportContent
 
 
 def read_report_content(
-    folder: Path, *, images: Path | None = None, title: str | None = None, explanations: Path | None = None
+    folder: Path,
+    *,
+    images: Path | None = None,
+    title: str | None = None,
+    explanations: Path | None = None,
+    adjust_for: str | Sequence[str] | None = BY_DEFAULT,
 ) -> ReportContent:
     """Return what is to be reported on a model folder; its faces table and history may be absent.
 
@@ -23,6 +29,8 @@ def read_report_content(
         Where the photos are now, when they have moved since training.
     explanations : Path, optional
         The folder where `train` or `explain` left explanations; nothing is read where there is none.
+    adjust_for : str or sequence of str, optional
+        Label columns that are held equal; see `assess`.
 
     Raises
     ------
@@ -37,7 +45,7 @@ def read_report_content(
     if (folder / FACES_FILE).is_file():
         faces = read_faces(folder / FACES_FILE, root=photos_root)
         photos_root, is_drawn = faces.root, faces.is_drawn()
-    judged = assess(predictions, title=title or str(card["name"]), is_drawn=is_drawn)
+    judged = assess(predictions, title=title or str(card["name"]), adjust_for=adjust_for, is_drawn=is_drawn)
     run_id, of_table = card.get("run_id"), predictions.attrs.get("run_id")
     if run_id and of_table and run_id != of_table:
         mixed = f"{PREDICTIONS_FILE} is of the training run {of_table}, and {CARD_FILE} beside it of {run_id}."

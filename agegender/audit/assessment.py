@@ -26,7 +26,7 @@ from agegender.settings import SPLIT_CHOICES, SPLITS
 
 _MANY_ROWS = 20_000  # above it intervals are narrow, and resampling takes long
 ALL_ROWS = "all rows"
-BY_DEFAULT = "the labels that have bands"
+BY_DEFAULT = "auto"
 Columns = tuple[str, ...]
 
 
@@ -218,8 +218,9 @@ class Assessment:
                 wanted,
                 self._values(wanted.name),
                 groups,
-                self._bands(names),
+                self.held.support,
                 clusters=self.clusters,
+                miss_rate=self.ledger.miss_rate,
                 chances=self.ledger.get(*key) if names in self.groupings else None,
                 resample_count=few,
                 seed=self.seed,
@@ -277,16 +278,6 @@ class Assessment:
             )
         return tuple(name for name in columns if grouping.value_count(self.judged, name) <= grouping.MOST_VALUES)
 
-    def _bands(self, columns: Columns) -> NDArray[np.int64] | None:
-        # Groups of one age band cannot be mixed like everybody.
-        if "age_group" in columns or "age_group" not in self.judged:
-            return None
-        return self._age_bands
-
-    @cached_property
-    def _age_bands(self) -> NDArray[np.int64]:
-        return grouping.make(self.judged, ("age_group",)).codes
-
     def _is_wanted(self, metric: RowMetric, columns: Columns) -> bool:
         """Whether a report shows a metric over a grouping: what is not tested only over single columns, within too."""
         if metric.key in FAMILY_SHARES or metric.key.startswith("within_"):
@@ -318,7 +309,7 @@ def assess(
     split : str, optional
         "train", "valid", "test" or "all"; by default test where there is one, else valid, else all rows.
     adjust_for : str or sequence of str, optional
-        Label columns that are held equal when groups are compared: by default the one that has age bands, where any
+        Label columns that are held equal when groups are compared: "auto" takes the one that has age bands, where any
         row knows it; None or () holds nothing equal.
     is_drawn : bool
         Also told by a `source` of "drawn_faces" in every row.
@@ -333,6 +324,7 @@ def assess(
     made = Assessment(with_errors(rows, known), known, (), title, notices, is_drawn, split, held)
     if split in SPLITS and split not in made.splits:
         raise TableError(f"the predictions table has no row in the split {split!r}; judge another, or all rows.")
+    made = replace(made, notices=(*notices, *_held_words(made)))
     judged = tuple(head for head in known if head.metrics[0].is_known(made.judged))
     if not judged:
         raise TableError(unjudgeable(predictions, known))
@@ -351,3 +343,17 @@ def _held_columns(rows: pd.DataFrame, heads: Sequence[Head], wanted: str | Seque
             f"column, or hold nothing equal."
         )
     return columns
+
+
+def _held_words(made: Assessment) -> list[str]:
+    """Say what is held equal where that is not every row's age."""
+    if not made.held:
+        told = [name for name in grouping.group_columns(made.judged) if name != "age_group"]
+        return ["Nothing is held equal: a gap between groups may be one between their ages."] if told else []
+    counts = {name: int(made.judged[name].isna().sum()) for name in made.held.columns}
+    return [
+        f"{count:,} of {len(made.judged):,} rows lack {name}, which is held equal: they are compared with one another, "
+        f"and count in no size of a gap at equal {name}."
+        for name, count in counts.items()
+        if count
+    ]

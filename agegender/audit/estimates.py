@@ -44,6 +44,12 @@ class Estimate:
         """Whether the interval holds no zero."""
         return self.low > 0.0 or self.high < 0.0
 
+    def widened(self, factor: float) -> Estimate:
+        """Return the estimate with ends that many times as far away."""
+        return Estimate(
+            self.value, self.value - factor * (self.value - self.low), self.value + factor * (self.high - self.value)
+        )
+
     def scaled(self, factor: float) -> Estimate:
         """Return the estimate in another unit, such as shares as percentage points."""
         return Estimate(self.value * factor, self.low * factor, self.high * factor)

@@ -22,10 +22,11 @@ from agegender.audit import grouping, sentences
 from agegender.audit.chance import FALSE_ALARM_RATE, GroupChances, Ledger
 from agegender.audit.estimates import Estimate
 from agegender.audit.grouping import SMALLEST_RANKED_GROUP, Grouping
-from agegender.audit.groups import GroupResult
+from agegender.audit.groups import Group, GroupResult
 from agegender.heads import Classification, Head, RowMetric
 
 Compare = Callable[[str, tuple[str, ...]], GroupResult]
+# Of these metrics a column without a gap is said to have none; of all others that are tested only gaps are said.
 KINDS = {"mean_absolute_error": "mae_gap", "mean_signed_error": "signed_error", "accuracy": "accuracy_gap"}
 # A gap of five percentage points is ranked like one of a year in age, and a year like a twentieth of the spread of the
 # labels of any other number: in UTKFace that spread is 20 years.
@@ -40,7 +41,8 @@ class Finding:
     Attributes
     ----------
     kind : str
-        "mae_gap", "signed_error" (its mean is off zero), "signed_gap" (it is off the rest only) or "accuracy_gap";
+        "mae_gap", "signed_error" (its mean is off zero), "signed_gap" (it is off the rest only), "accuracy_gap",
+        "recall_gap" or "interval_gap" (coverage);
         "none" for a column in which no gap was found; "unknown" when a column could not be judged (too few groups of 30
         rows, too many values).
     metric : str
@@ -50,15 +52,16 @@ class Finding:
     n : int
         Rows in the group (in the column, for "none").
     size, low, high : float
-        The gap to the rest (signed errors: the group's mean signed error) and its 95 % interval, in `unit`.
+        The gap to the rest, at equal ages where these are held equal, and its 95 % interval, corrected for all
+        comparisons of the audit; for "signed_error" the group's mean signed error and its plain interval. In `unit`.
     unit : str
         The head's unit, or "share" (0.03 is three percentage points).
     p_value : float
         Corrected for every comparison that was made in the audit: below 0.05 for each claimed gap.
     strength : float
         What they are ordered by: the end of the interval nearest to zero, in years of age (a rate's five points count
-        as one, and so does a twentieth of the standard deviation of another number's labels), at equal ages where those
-        can be compared; 0 where different ages can explain the gap.
+        as one, and so does a twentieth of the standard deviation of another number's labels); 0 where how much of the
+        gap is the group's own is uncertain.
     sentence : str
         Plain language, with n and interval.
     """
@@ -93,12 +96,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """A head's metric over one grouping, both of the rows that count, with its chances."""
+    """A head's metric over one grouping, both of the rows that count, with its chances.
+
+    `values` are without what is held equal, and `equal` says in words what that is.
+    """
 
     head: Head
     metric: RowMetric
     groups: Grouping
     values: NDArray[np.float64]
+    clusters: NDArray[np.int64] | None
+    equal: str
     chances: GroupChances
 
     @property
@@ -139,7 +147,7 @@ class _Gap:
 
     @property
     def is_worse_off(self) -> bool:
-        """Whether the group does worse than its rest; a signed error is worse on either side."""
+        """Whether the group does worse than its rest; what is best at zero or at 90 % is worse on either side."""
         return self.direction == {"lower": 1.0, "higher": -1.0, "zero": self.direction}[self.metric.better]
 
 
@@ -166,7 +174,9 @@ def find(
     silent = [
         _no_gap(one)
         for one in comparisons
-        if len(one.groups.columns) == 1 and (one.metric.name, one.groups.columns) not in said
+        if one.metric.key in KINDS
+        and len(one.groups.columns) == 1
+        and (one.metric.name, one.groups.columns) not in said
     ]
     gaps = sorted(_without_mirrors(gaps), key=lambda finding: -finding.strength)
     return [*gaps, *sorted(silent, key=lambda finding: finding.kind == "unknown")]
@@ -180,12 +190,17 @@ def untold(head: Head, columns: Sequence[str], rows: int, reason: str) -> Findin
 
 
 def _comparisons(ledger: Ledger, heads: Mapping[str, Head]) -> list[_Comparison]:
-    tested = [(metric, values) for metric, values in ledger.values.items() if metric.key in KINDS]
     return [
         _Comparison(
-            heads[metric.head], metric, groups.of_rows(np.isfinite(values)), values[np.isfinite(values)], chances
+            heads[metric.head],
+            metric,
+            groups.of_rows(np.isfinite(values)),
+            ledger.levelled[metric.name],
+            ledger.clusters_of(metric),
+            sentences.equal_words(ledger.held.columns if chances.is_held else ()),
+            chances,
         )
-        for metric, values in tested
+        for metric, values in ledger.values.items()
         for groups in (*ledger.single, *ledger.crossed)
         if (chances := ledger.get(metric.name, groups.columns))
     ]
@@ -204,46 +219,56 @@ def worth_saying(comparisons: Sequence[_Comparison]) -> list[_Gap]:
 
 
 def _is_echo(gap: _Gap, parents: Sequence[_Gap], crossed_count: int) -> bool:
-    # In every model age groups differ, and so do their intersections with anything: one is named beside its parent only
-    # when it differs from the rest of the parent, at a level that is corrected for how many intersections there are.
-    own, inside, values = dict(zip(gap.columns, gap.values, strict=True)), gap.is_inside, gap.comparison.values
-    needed = float(stdtrit(max(int(inside.sum()) - 1, 1), 1.0 - FALSE_ALARM_RATE / max(crossed_count, 1)))
+    # In every model some groups differ, and so do their intersections with anything: one is named beside its parent
+    # only when it differs from the rest of the parent, at a level corrected for how many intersections there are.
+    own, inside = dict(zip(gap.columns, gap.values, strict=True)), gap.is_inside
     for parent in parents:
         shared = dict(zip(parent.columns, parent.values, strict=True))
         is_parent = len(shared) < len(own) and shared.items() <= own.items()
+        # What was dealt at equal ages is no echo of a band of them.
+        is_parent &= parent.comparison.equal == gap.comparison.equal
         if is_parent and parent.direction == gap.direction:
             siblings = parent.is_inside & ~inside
-            if gap.direction * _errors_apart(values[inside], values[siblings]) < needed:
+            apart, degrees = _errors_apart(gap.comparison, inside, siblings)
+            needed = float(stdtrit(degrees, 1.0 - FALSE_ALARM_RATE / max(crossed_count, 1)))
+            if gap.direction * apart < needed:
                 return True
     return False
 
 
-def _errors_apart(values: NDArray[np.float64], others: NDArray[np.float64]) -> float:
-    """Return the difference of two means in standard errors (Welch); 0 where there are no others."""
-    if not others.size:
-        return 0.0
-    gap = values.mean() - others.mean()
-    error = np.sqrt(values.var() / max(values.size - 1, 1) + others.var() / max(others.size - 1, 1))
-    return float(gap / error) if error > 0 else float(np.sign(gap)) * np.inf if gap else 0.0
+def _errors_apart(comparison: _Comparison, inside: NDArray[np.bool_], others: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the difference of two means in standard errors, and their degrees; 0 where there are no others."""
+    if not others.any():
+        return 0.0, 1.0
+    (mean, error, count), (other_mean, other_error, _) = (
+        _mean_and_error(comparison.values[rows], None if comparison.clusters is None else comparison.clusters[rows])
+        for rows in (inside, others)
+    )
+    gap, together = mean - other_mean, float(np.hypot(error, other_error))
+    apart = gap / together if together > 0 else float(np.sign(gap)) * np.inf if gap else 0.0
+    return apart, max(count - 1.0, 1.0)
+
+
+def _mean_and_error(values: NDArray[np.float64], clusters: NDArray[np.int64] | None) -> tuple[float, float, float]:
+    """Return a mean, its standard error, and how many rows or clusters it is of."""
+    off = values - values.mean()
+    if clusters is not None:
+        off = np.bincount(np.unique(clusters, return_inverse=True)[1].reshape(-1), weights=off)
+    count = float(off.size)
+    error = np.sqrt((off**2).sum() * count / max(count - 1.0, 1.0)) / values.size
+    return float(values.mean()), float(error), count
 
 
 def _told(gap: _Gap, compare: Compare, rows: pd.DataFrame, training: pd.DataFrame | None) -> Finding | None:
-    """Return the finding, or None when its own interval holds zero: then the numbers do not bear the sentence."""
+    """Return the finding, or None when the gap goes the other way: the test weighs rows of all ages anew."""
     group = compare(gap.metric.name, gap.columns).groups[gap.number]
-    if not group.gap_to_rest.is_off_zero:
+    if group.gap_alone.value * gap.direction <= 0:
         return None
-    head, metric = gap.comparison.head, gap.metric
-    who = sentences.group_words(gap.columns, gap.values)
-    kind, size, words = KINDS[metric.key], group.gap_to_rest, ""
-    if isinstance(head, Classification):
-        words = sentences.accuracy_sentence(head, who, group.n, group.estimate, size)
-    elif metric.better != "zero":
-        words = sentences.absolute_error_sentence(head, who, group.n, group.estimate, size)
-    elif group.estimate.is_off_zero and group.estimate.value * size.value > 0:
-        size = group.estimate
-        words = sentences.signed_error_sentence(head, who, group.n, size)
-    else:
-        kind, words = "signed_gap", sentences.signed_gap_sentence(head, who, group.n, size)
+    head, metric, equal = gap.comparison.head, gap.metric, gap.comparison.equal
+    is_held = bool(equal) and not isnan(group.adjusted_gap.value)
+    apart, equal = (group.adjusted_gap, equal) if is_held else (group.gap_to_rest, "")
+    kind, size, words = _words(gap, group, apart, equal)
+    own = sentences.own_words(metric, group.gap_to_rest, is_own=apart.is_off_zero, equal=equal) if is_held else ""
     return Finding(
         kind=kind,
         metric=metric.name,
@@ -255,11 +280,25 @@ def _told(gap: _Gap, compare: Compare, rows: pd.DataFrame, training: pd.DataFram
         high=size.high,
         unit=metric.unit,
         p_value=gap.p_value,
-        strength=_strength(size, group.standardised_gap) / _like_a_year(head, rows),
-        sentence=words
-        + sentences.equal_ages_words(metric, group.gap_to_rest, group.standardised_gap)
-        + _training_words(gap, rows, training),
+        strength=_strength(apart if is_held else size) / _like_a_year(head, rows),
+        sentence=words + own + sentences.flattering_words(apart) + _training_words(gap, rows, training),
     )
+
+
+def _words(gap: _Gap, group: Group, apart: Estimate, equal: str) -> tuple[str, Estimate, str]:
+    """Return the kind of a finding, its size, and what is said of it."""
+    head, metric, who = gap.comparison.head, gap.metric, sentences.group_words(gap.columns, gap.values)
+    kind = KINDS.get(metric.key, f"{metric.key.partition('_')[0]}_gap")
+    if isinstance(head, Classification) and metric.key == "accuracy":
+        return kind, apart, sentences.accuracy_sentence(head, who, group.n, group.estimate, apart, equal)
+    if isinstance(head, Classification) or metric.is_rate:
+        return kind, apart, sentences.share_sentence(metric, who, group.n, group.estimate, apart, equal)
+    if metric.better != "zero":
+        return kind, apart, sentences.absolute_error_sentence(head, who, group.n, group.estimate, apart, equal)
+    if group.estimate.is_off_zero and group.estimate.value * apart.value > 0:
+        rest = sentences.signed_rest_words(head, apart, equal) if equal else ""
+        return kind, group.estimate, sentences.signed_error_sentence(head, who, group.n, group.estimate) + rest
+    return "signed_gap", apart, sentences.signed_gap_sentence(head, who, group.n, apart, equal)
 
 
 def _without_mirrors(gaps: Sequence[Finding]) -> list[Finding]:
@@ -268,11 +307,8 @@ def _without_mirrors(gaps: Sequence[Finding]) -> list[Finding]:
     return [one for one in gaps if one.kind != "signed_gap" or (one.metric, one.columns) not in biased]
 
 
-def _strength(size: Estimate, at_equal_ages: Estimate) -> float:
-    # What is the group's own is what is left at equal ages; a gap that ages explain stands behind the ages themselves.
-    own = size if isnan(at_equal_ages.value) else at_equal_ages
-    is_own = own.is_off_zero and own.value * size.value > 0
-    return min(abs(own.low), abs(own.high)) if is_own else 0.0
+def _strength(gap: Estimate) -> float:
+    return min(abs(gap.low), abs(gap.high)) if gap.is_off_zero else 0.0
 
 
 def _like_a_year(head: Head, rows: pd.DataFrame) -> float:
@@ -306,7 +342,12 @@ def _no_gap(one: _Comparison) -> Finding:
         return _nothing("unknown", one.metric, columns, rows, words)
     largest = one.chances.largest_gap
     words = sentences.no_gap_sentence(
-        one.head, one.metric, columns, (len(one.tested), rows), (largest, one.chances.largest_gap_null_95)
+        one.head,
+        one.metric,
+        columns,
+        (len(one.tested), rows),
+        (largest, one.chances.largest_gap_null_95),
+        one.equal,
     )
     smallest = float(np.nanmin(one.chances.p_corrected))
     return _nothing("none", one.metric, columns, rows, words, size=largest, p_value=smallest)

@@ -7,16 +7,17 @@ means "cannot be known from these rows", never zero.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.audit.chance import GroupChances
-from agegender.audit.estimates import UNKNOWN, Estimate, Estimates, mean_of, measure_groups
+from agegender.audit.adjusted_gaps import AdjustedGaps, adjusted_gaps
+from agegender.audit.chance import FALSE_ALARM_RATE, GroupChances
+from agegender.audit.estimates import LEVEL, UNKNOWN, Estimate, Estimates, mean_of, measure_groups, normal_quantile
 from agegender.audit.grouping import SMALLEST_RANKED_GROUP, Grouping
-from agegender.audit.standardised import Standardised, standardise
+from agegender.audit.held_equal import Support
 from agegender.heads import RowMetric
 
 Floats = NDArray[np.float64]
@@ -35,16 +36,17 @@ class Group:
     estimate : Estimate
         The metric in this group.
     gap_to_rest : Estimate
-        This group minus all other rows whose group is known.
-    standardised : Estimate
-        The metric that the group would have, were its age bands mixed as in all rows (direct standardisation).
-    standardised_gap : Estimate
-        Gap to the rest at the same mix of age bands: what is left of the gap when age is held equal.
-    standardised_share : float
-        Share of all rows that lies in age bands which the group and the rest both have, 0..1.
+        This group minus all other rows whose group is known. Its interval, like that of the next, is corrected for all
+        comparisons of the audit: those of an audit all hold the truth in 95 of 100.
+    adjusted_gap : Estimate
+        The gap to the rest at equal ages, or whatever is held equal: what is left of it. Unknown for bands of age.
+    gap_alone : Estimate
+        The one of the two that is tested, with a 95 % interval for it alone.
+    adjusted_share : float
+        Share of all rows whose ages the group and the rest both have, 0..1.
     p_corrected : float
-        Permutation p-value of the gap to the rest, corrected for every comparison of the audit; NaN when the group is
-        not ranked, and for metrics that are not tested.
+        Of the gap that is tested, corrected for every comparison of the audit; NaN when the group is not ranked, and
+        for metrics that are not tested. Below 0.05 the interval of the gap lies on one side of zero, else about it.
     is_ranked : bool
         Whether n is at least 30. Smaller groups are shown in grey and never called best or worst.
     """
@@ -53,9 +55,9 @@ class Group:
     n: int
     estimate: Estimate
     gap_to_rest: Estimate = UNKNOWN
-    standardised: Estimate = UNKNOWN
-    standardised_gap: Estimate = UNKNOWN
-    standardised_share: float = float("nan")
+    adjusted_gap: Estimate = UNKNOWN
+    gap_alone: Estimate = UNKNOWN
+    adjusted_share: float = float("nan")
     p_corrected: float = float("nan")
     is_ranked: bool = False
 
@@ -138,10 +140,11 @@ def compare_groups(  # noqa: PLR0913 (what is measured, and how)
     metric: RowMetric,
     values: Floats,
     groups: Grouping,
-    bands: NDArray[np.int64] | None = None,
+    support: Support | None = None,
     *,
     clusters: NDArray[np.int64] | None = None,
     chances: GroupChances | None = None,
+    miss_rate: float = 1.0 - LEVEL,
     resample_count: int = 2000,
     seed: int = 7,
 ) -> GroupResult:
@@ -153,22 +156,26 @@ def compare_groups(  # noqa: PLR0913 (what is measured, and how)
         NaN where a row does not count; such rows are counted in `notes`.
     groups : Grouping
         Of the same rows.
-    bands : array, shape (rows,), int, optional
-        Age band of each row, -1 where unknown; without it nothing is told at equal ages.
+    support : Support, optional
+        What is held equal of each row; without it nothing is told at equal ages.
     clusters : array, shape (rows,), int, optional
-        Rows that hang together; see `dependence`. Without it each row stands alone.
+        Which rows hang together.
     chances : GroupChances, optional
         What the ledger says of this metric and grouping; without it p-values are unknown.
+    miss_rate : float
+        Of intervals of gaps, where there are no `chances` to say it.
     """
     known = np.isfinite(values)
     counted, own_values = groups.of_rows(known), values[known]
-    own_bands = np.full(own_values.size, -1) if bands is None else bands[known]
     own_clusters = None if clusters is None else clusters[known]
-    how: dict[str, Any] = {"is_rate": metric.is_rate, "clusters": own_clusters, "resample_count": resample_count}
-    own, gaps = measure_groups(own_values, counted.codes, counted.size, **how, seed=seed)
-    adjusted = standardise(own_values, counted.codes, counted.size, own_bands, is_rate=metric.is_rate)
-    made = _make_groups(counted, (own, gaps), adjusted, chances)
-    mean = mean_of(own_values, **how, seed=seed)
+    how: dict[str, Any] = {"is_rate": metric.is_rate, "clusters": own_clusters}
+    drawn: dict[str, Any] = {"resample_count": resample_count, "seed": seed}
+    measured = measure_groups(own_values, counted.codes, counted.size, **how, **drawn)
+    adjusted = AdjustedGaps.unknown(counted.size)
+    if support is not None and own_values.size:
+        adjusted = adjusted_gaps(own_values, counted.codes, counted.size, support.of_rows(known), **how)
+    made = _make_groups(counted, measured, adjusted, chances, miss_rate)
+    mean = mean_of(own_values, **how, **drawn)
     return GroupResult(
         metric=metric.name,
         title=metric.title,
@@ -184,25 +191,52 @@ def compare_groups(  # noqa: PLR0913 (what is measured, and how)
 
 
 def _make_groups(
-    groups: Grouping, measured: tuple[Estimates, Estimates], adjusted: Standardised, chances: GroupChances | None
+    groups: Grouping,
+    measured: tuple[Estimates, Estimates],
+    adjusted: AdjustedGaps,
+    chances: GroupChances | None,
+    miss_rate: float,
 ) -> tuple[Group, ...]:
     counts, unknown = groups.counts, np.full(groups.size, np.nan)
-    p_corrected = unknown if chances is None else chances.p_corrected
     own, gaps = measured
-    return tuple(
-        Group(
+    p_corrected, directions = (unknown, unknown) if chances is None else (chances.p_corrected, chances.directions)
+    rate = miss_rate if chances is None else chances.miss_rate
+    corrected, alone = adjusted.intervals(rate), adjusted.intervals()
+    is_held = np.isfinite(adjusted.values) & (chances is None or chances.is_held)
+    factor = normal_quantile(1.0 - rate) / normal_quantile(LEVEL)
+    found = []
+    for number, names in enumerate(groups.values):
+        p_value, direction = float(p_corrected[number]), float(directions[number])
+        raw, equal = gaps.of(number).widened(factor), corrected.of(number)
+        if is_held[number]:
+            equal = _agreeing(equal, p_value, direction)
+        else:
+            raw = _agreeing(raw, p_value, direction)
+        made = Group(
             values=names,
             n=int(counts[number]),
             estimate=own.of(number),
-            gap_to_rest=gaps.of(number),
-            standardised=adjusted.means.of(number),
-            standardised_gap=adjusted.gaps.of(number),
-            standardised_share=float(adjusted.shares[number]),
-            p_corrected=float(p_corrected[number]),
+            gap_to_rest=raw,
+            adjusted_gap=equal,
+            gap_alone=(alone if is_held[number] else gaps).of(number),
+            adjusted_share=float(adjusted.shares[number]),
+            p_corrected=p_value,
             is_ranked=bool(counts[number] >= SMALLEST_RANKED_GROUP),
         )
-        for number, names in enumerate(groups.values)
-    )
+        found.append(made)
+    return tuple(found)
+
+
+def _agreeing(gap: Estimate, p_value: float, direction: float) -> Estimate:
+    """Return the gap with an interval that says of zero what the test does.
+
+    The test looks at sizes relative to their age, the regression at plain ones: where they differ, the end next to zero
+    is put there. Of a gap that is not claimed this can only widen the interval.
+    """
+    is_claimed = p_value < FALSE_ALARM_RATE and gap.value * direction > 0
+    if np.isnan(p_value) or is_claimed == gap.is_off_zero:
+        return gap
+    return replace(gap, low=0.0) if gap.value > 0 else replace(gap, high=0.0)
 
 
 def _largest_gap(groups: Sequence[Group], chances: GroupChances | None) -> LargestGap | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,46 @@ _ROWS_IN_A_BIN = 25
 _BINS = (12, 40)  # at most so many while rows are few, and ever
 _ROWS_IN_A_BIN_OF_MANY = 100  # beyond the first 12 bins
 _LOWEST_LEVEL = 0.1  # of the overall one: a curve through few rows may fall to nothing
+# Divided by its usual size once, a gap in proportion to that size would be found best; twice, one of as many years at
+# every age. Between the two, either is found nearly as well as it can be.
+_TRUST = 1.5
+_MOST_POINTS = (400, 40, 12)  # of one number, of two, of more: nearer values are one in regressions
 _MOST_KINDS = 30  # different texts; rarer ones are held equal together
+
+
+@dataclass(frozen=True)
+class Support:
+    """The different values that are held equal: what a regression needs to know of rows.
+
+    Attributes
+    ----------
+    points : array, shape (rows,), int
+        Which value a row has, -1 where it is not known.
+    basis : array, shape (points, columns)
+        A constant and splines.
+    places : array, shape (points, numbers)
+    kinds : array, shape (points, texts), int
+    """
+
+    points: Codes
+    basis: Floats
+    places: Floats
+    kinds: Codes
+
+    def of_rows(self, chosen: NDArray[np.bool_]) -> Support:
+        """Return the same of some of the rows."""
+        return replace(self, points=self.points[chosen])
+
+    def shared(self, first: NDArray[np.bool_], second: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which points lie among the values of both of two sets of points, shape (points,)."""
+        shared = np.ones(len(self.basis), dtype=bool)
+        for place in self.places.T:
+            for one in (first, second):
+                if one.any():
+                    shared &= (place >= place[one].min()) & (place <= place[one].max())
+        for kind in self.kinds.T:
+            shared &= np.isin(kind, np.intersect1d(kind[first], kind[second]))
+        return shared
 
 
 @dataclass(frozen=True)
@@ -115,6 +155,29 @@ class HeldEqual:
         parts += [(kind[:, None] == np.unique(kind)[1:]).astype(np.float64) for kind in self.kinds]
         return np.concatenate(parts, axis=1)
 
+    @cached_property
+    def support(self) -> Support | None:
+        """The different values of all rows; None where nothing is held equal."""
+        if not self:
+            return None
+        most = _MOST_POINTS[min(max(len(self.numbers), 1), len(_MOST_POINTS)) - 1]
+        coarse = replace(self, numbers=tuple(_rounded(one, most) for one in self.numbers))
+        row_count = len((*self.numbers, *self.kinds)[0])
+        known = np.all([np.isfinite(one) for one in self.numbers], axis=0) if self.numbers else np.ones(row_count, bool)
+        together = np.zeros(int(known.sum()), dtype=np.int64)
+        for one in (*coarse.numbers, *coarse.kinds):
+            together = _joined(together, np.unique(one[known], return_inverse=True)[1].reshape(-1))
+        points = np.full(row_count, -1, dtype=np.int64)
+        points[known] = together
+        first = np.unique(together, return_index=True)[1]
+        there = coarse.of_rows(np.flatnonzero(known))
+        return Support(
+            points,
+            there.basis(int(known.sum()))[first],
+            np.stack([one[first] for one in there.numbers], axis=1) if there.numbers else np.empty((first.size, 0)),
+            np.stack([one[first] for one in there.kinds], axis=1) if there.kinds else np.empty((first.size, 0), int),
+        )
+
     def levelled(self, values: Floats, kind: str, strata: Codes) -> Floats:
         """Return values without what is held equal, comparable over all strata, whose means are equal.
 
@@ -124,7 +187,7 @@ class HeldEqual:
             Without NaN.
         kind : str
             "positive": each is divided by the level at its age, so that the level is 1 everywhere. "signed": the level
-            is taken off, and what is left divided by its usual size. "rate": the level is taken off.
+            is taken off, and what is left divided by a power of its usual size. "rate": the level is taken off.
         """
         if not self:
             return values
@@ -139,7 +202,7 @@ class HeldEqual:
         if kind == "rate" or not left.any():
             return left
         sizes = np.abs(left)
-        left /= np.maximum(_curve(basis, sizes), _LOWEST_LEVEL * sizes.mean())
+        left /= np.maximum(_curve(basis, sizes), _LOWEST_LEVEL * sizes.mean()) ** _TRUST
         return left - _stratum_means(left, strata)
 
 
@@ -183,6 +246,19 @@ def spline(values: Floats) -> Floats:
         return (cubes - last) / (knots[-1] - at)
 
     return np.concatenate([place[:, None], bent(knots[:-2]) - bent(knots[-2:-1])], axis=1)
+
+
+def _rounded(values: Floats, most: int) -> Floats:
+    """Return values of which at most so many are different: the means of equally filled bins, were there more."""
+    known = np.isfinite(values)
+    different = np.unique(values[known])
+    if different.size <= most:
+        return values
+    edges = np.unique(np.quantile(values[known], np.arange(1, most) / most))
+    bins = np.searchsorted(edges, values[known], side="right")
+    rounded = values.copy()
+    rounded[known] = _stratum_means(values[known], bins)
+    return rounded
 
 
 def _curve(basis: Floats, values: Floats) -> Floats:

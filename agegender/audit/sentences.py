@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isnan
 
 from agegender.audit.estimates import Estimate
 from agegender.heads import Classification, Head, Regression, RowMetric
@@ -22,6 +21,8 @@ _COLUMN_WORDS = {
     "mask": "faces with and without a mask",
     "source": "sources",
 }
+_BARELY_CLEAR = 0.25  # of its size: how near to zero the interval of such a gap comes
+_EQUAL_WORDS = {"age_years": "ages", "age_group": "age groups"}
 _NAMED_BY_VALUE = {"gender", "ethnicity"}  # “Faces labelled Black” needs no “(ethnicity)”
 
 
@@ -51,52 +52,95 @@ def columns_words(columns: Sequence[str]) -> str:
     return f"combinations of {', '.join(names[:-1])} and {names[-1]}"
 
 
-def absolute_error_sentence(head: Regression, who: str, n: int, mean: Estimate, gap: Estimate) -> str:
+def equal_words(columns: Sequence[str]) -> str:
+    """Return how a comparison is made that holds columns equal; "" where it holds none.
+
+    >>> equal_words(["age_years"]), equal_words(["age_years", "camera"]), equal_words([])
+    (' at equal ages', ' at equal ages and camera', '')
+    """
+    names = [_EQUAL_WORDS.get(name, name.replace("_", " ")) for name in columns]
+    return f" at equal {' and '.join(names)}" if names else ""
+
+
+def absolute_error_sentence(head: Regression, who: str, n: int, mean: Estimate, gap: Estimate, equal: str) -> str:
     """Return the sentence about a group whose numbers are predicted worse or better than the rest's."""
     side = "more" if gap.value > 0 else "less"
     return (
-        f"{who} are misjudged by {_amount(mean.value, head)} on average, {abs(gap.value):.1f} {side} than the rest "
-        f"({_facts(n, gap)})."
+        f"{who} are misjudged by {_amount(mean.value, head)} on average, {abs(gap.value):.1f} {side} than the rest"
+        f"{equal} ({_facts(n, gap)})."
     )
 
 
 def signed_error_sentence(head: Regression, who: str, n: int, mean: Estimate) -> str:
     """Return the sentence about a group whose numbers are predicted too high or too low."""
-    side = "overestimated" if mean.value > 0 else "underestimated"
-    return f"{who} are {side} by {_amount(abs(mean.value), head)} ({_facts(n, mean)})."
+    side, (low, high) = "overestimated" if mean.value > 0 else "underestimated", _sizes(mean)
+    return f"{who} are {side} by {_amount(abs(mean.value), head)} (n = {n:,}, 95 % CI {low:.1f} to {high:.1f})."
 
 
-def signed_gap_sentence(head: Regression, who: str, n: int, gap: Estimate) -> str:
-    """Return the sentence about a group that is judged higher or lower than the rest, itself being near the truth."""
-    more, less = head.words
-    side = more if gap.value > 0 else less
+def signed_gap_sentence(head: Regression, who: str, n: int, gap: Estimate, equal: str) -> str:
+    """Return the sentence about a group that is judged higher or lower than the rest."""
+    return f"{who} are judged {_apart(head, gap)}, against their labels, than the rest{equal} ({_facts(n, gap)})."
+
+
+def signed_rest_words(head: Regression, gap: Estimate, equal: str) -> str:
+    """Return what to add to a signed error: how far it is off the rest's."""
+    low, high = _sizes(gap)
+    words = f"{equal.strip()} they".strip()
     return (
-        f"{who} are judged {abs(gap.value):.1f} {f'{head.unit} {side}'.strip()}{_in_what(head)}, against their labels, "
-        f"than the rest ({_facts(n, gap)})."
+        f" {words[0].upper()}{words[1:]} are judged {_apart(head, gap)} than the rest "
+        f"(corrected 95 % CI {low:.1f} to {high:.1f})."
     )
 
 
-def accuracy_sentence(head: Classification, who: str, n: int, share: Estimate, gap: Estimate) -> str:
+def accuracy_sentence(head: Classification, who: str, n: int, share: Estimate, gap: Estimate, equal: str) -> str:
     """Return the sentence about a group whose label is predicted less or more often right."""
     side, points = "above" if gap.value > 0 else "below", gap.scaled(100.0)
     return (
         f"{who} are given the labelled {head.title} in {100 * share.value:.1f} % of photos, {abs(points.value):.1f} "
-        f"percentage points {side} the rest ({_facts(n, points)})."
+        f"percentage points {side} the rest{equal} ({_facts(n, points)})."
     )
 
 
+def share_sentence(metric: RowMetric, who: str, n: int, share: Estimate, gap: Estimate, equal: str) -> str:
+    """Return the sentence about any other share, such as the recall of one class."""
+    side, points = "above" if gap.value > 0 else "below", gap.scaled(100.0)
+    return (
+        f"{who}: {metric.title} {100 * share.value:.1f} %, {abs(points.value):.1f} percentage points {side} the rest"
+        f"{equal} ({_facts(n, points)})."
+    )
+
+
+def own_words(metric: RowMetric, raw: Estimate, *, is_own: bool, equal: str) -> str:
+    """Return whether a gap at equal ages is the group's own, and what it is when ages are as they are."""
+    value, unit = (100.0 * raw.value, "points") if metric.is_rate else (raw.value, metric.unit)
+    what = "the difference from the rest" if metric.better == "zero" and not metric.is_rate else "the difference"
+    held = equal.removeprefix(" at equal ")
+    plain = f"with {held} as they are {what} is {_number(value)} {unit}".rstrip()
+    if is_own:
+        return f" That is the group's own; {plain}."
+    return f" How much of it is the group's own is uncertain: different {held} can explain a part; {plain}."
+
+
+def flattering_words(gap: Estimate) -> str:
+    """Return the caution about a gap that is barely clear; "" about others."""
+    near = min(abs(gap.low), abs(gap.high))
+    is_barely = near < _BARELY_CLEAR * abs(gap.value)
+    return " It is barely clear, and such gaps look larger than they are." if is_barely else ""
+
+
 def no_gap_sentence(
-    head: Head, metric: RowMetric, columns: Sequence[str], counts: tuple[int, int], gap: tuple[float, float]
+    head: Head, metric: RowMetric, columns: Sequence[str], counts: tuple[int, int], gap: tuple[float, float], equal: str
 ) -> str:
     """Return the sentence that says that chance alone explains a column."""
     scale, unit = (100.0, "points") if metric.is_rate else (1.0, metric.unit)
     largest, chance = (f"{scale * value:.1f} {unit}".rstrip() for value in gap)
-    beside = f"and chance alone makes up to {chance}"
+    different = equal.replace(" at equal", " and different")
+    beside = f"and chance{different} {'make' if different else 'alone makes'} up to {chance}"
     if gap[0] > gap[1]:
-        beside = f"above the {chance} of chance, but not by enough for one of so many comparisons"
+        beside = f"above the {chance} of chance{different}, but not by enough for one of so many comparisons"
     return (
         f"No gap in {metric_words(head, metric)} between {columns_words(columns)} is distinguishable from chance "
-        f"({counts[0]} groups, n = {counts[1]:,}; the largest is {largest}, {beside})."
+        f"({counts[0]} groups, n = {counts[1]:,}{',' * bool(equal)}{equal}; the largest is {largest}, {beside})."
     )
 
 
@@ -108,19 +152,6 @@ def untold_sentence(head: Head, metric: RowMetric, columns: Sequence[str], reaso
 def training_words(share: float, here: float) -> str:
     """Return how much of the training photos a group has, beside its share here; both 0..1."""
     return f" The group has {100 * share:.1f} % of the training photos and {100 * here:.1f} % of these."
-
-
-def equal_ages_words(metric: RowMetric, gap: Estimate, equal: Estimate) -> str:
-    """Return what is left of a gap to the rest when both are mixed alike in age; "" where that is not known."""
-    if isnan(equal.value):
-        return ""
-    # Told in the direction of the gap: above 0 it stays, below 0 it turns round.
-    turned = equal.scaled((1.0 if gap.value > 0 else -1.0) * (100.0 if metric.is_rate else 1.0))
-    low, high = sorted((turned.low, turned.high))
-    what = "the difference from the rest" if metric.better == "zero" else "the difference"
-    size = f"{_number(turned.value)} {'points' if metric.is_rate else metric.unit}".rstrip()
-    explained = "; different ages can explain it" if low <= 0.0 else ""
-    return f" At the same mix of ages {what} is {size} ({_number(low)} to {_number(high)}){explained}."
 
 
 def metric_words(head: Head, metric: RowMetric) -> str:
@@ -137,9 +168,20 @@ def _in_what(head: Regression) -> str:
     return "" if head.has_bands else f" in {head.title}"
 
 
-def _facts(n: int, estimate: Estimate) -> str:
+def _apart(head: Regression, gap: Estimate) -> str:
+    more, less = head.words
+    side = more if gap.value > 0 else less
+    return f"{abs(gap.value):.1f} {f'{head.unit} {side}'.strip()}{_in_what(head)}"
+
+
+def _facts(n: int, gap: Estimate) -> str:
+    low, high = _sizes(gap)
+    return f"n = {n:,}, corrected 95 % CI {low:.1f} to {high:.1f}"
+
+
+def _sizes(estimate: Estimate) -> tuple[float, float]:
     low, high = sorted((abs(estimate.low), abs(estimate.high)))
-    return f"n = {n:,}, 95 % CI {low:.1f} to {high:.1f}"
+    return low, high
 
 
 def _number(value: float) -> str:

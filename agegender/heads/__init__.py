@@ -12,7 +12,6 @@ from agegender.heads.choosing import (
     head_from_dict,
     head_to_dict,
     heads_of_predictions,
-    limits_to_check,
     with_settings,
 )
 from agegender.heads.classification import CLASSIFICATION_LOSSES, GENDER, Classification, slug
@@ -37,7 +36,6 @@ __all__ = [
     "head_from_dict",
     "head_to_dict",
     "heads_of_predictions",
-    "limits_to_check",
     "slug",
     "with_settings",
 ]

@@ -48,17 +48,25 @@ def test_a_family_of_one_keeps_its_p_value_and_a_larger_one_raises_it():
     assert together == pytest.approx(1 - (1 - 0.0164) ** 10, abs=0.03)
 
 
-def test_clusters_of_one_row_are_no_clusters():
-    values, codes = two_groups(shift=0.2)
-    values = np.abs(values)
+def test_gaps_are_measured_alike_with_and_without_clusters_of_one_row():
+    values, codes = two_groups(shift=0.4)
     clusters = np.random.default_rng(1).permutation(200)
-    for kind in ("signed", "positive", "rate"):
+    for kind, numbers in (("signed", values), ("positive", np.abs(values)), ("rate", (values > 0).astype(float))):
         t = [
-            studentised_gaps(deal([(values, 1, True)], [codes], [2], dealer, deal_count=4, seed=0)[0][0], kind)[0]
+            studentised_gaps(deal([(numbers, 1, True)], [codes], [2], dealer, deal_count=4000, seed=0)[0][0], kind)[0]
             for dealer in (Dealer(200), Dealer(200, None, clusters))
         ]
-        if kind != "rate":  # which is measured in random deals
-            assert t[0] == pytest.approx(t[1], rel=1e-4)
+        assert t[0] == pytest.approx(t[1], rel=0.06)  # both against their own random deals
+
+
+def test_far_beyond_all_deals_the_tail_says_how_far():
+    t = np.abs(np.random.default_rng(0).normal(size=(1001, 1)))
+    p_values = []
+    for t[0] in (3.0, 3.9, 9.0):
+        p_values.append(family_p_values(t)[0])
+    assert p_values[0] == pytest.approx(((t[1:] >= 3.0).sum() + 1) / 1001)
+    assert p_values[1] == pytest.approx(2 * stats.norm.sf(3.9), rel=0.6)
+    assert p_values[2] == pytest.approx(1 / 10_010)
 
 
 @pytest.mark.parametrize("kind", ["rate", "positive", "signed"])

@@ -98,14 +98,19 @@ def test_the_share_in_training_is_said():
     assert "training photos" not in gaps(both.assign(split="test"))[0].sentence
 
 
-def test_absolute_errors_are_said_at_equal_ages_too():
+def test_gaps_are_said_at_equal_ages_and_as_they_are():
     table = simulated_predictions(2000)
     error = table["predicted_age_years"] - table["age_years"]
     table["predicted_age_years"] = table["age_years"] + error * np.where(table["ethnicity"] == "Black", 2.0, 1.0)
     sentence = gaps(table)[0].sentence
     assert sentence.startswith("Faces labelled Black are misjudged by ")
-    assert " At the same mix of ages the difference is " in sentence
+    assert " more than the rest at equal ages (n = " in sentence
+    assert ", corrected 95 % CI " in sentence
+    assert " That is the group's own; with ages as they are the difference is " in sentence
     assert "can explain" not in sentence
+    free = [finding for finding in replace(assess(table, adjust_for=()), deal_count=999).findings if finding.is_gap]
+    assert "equal ages" not in free[0].sentence
+    assert "own" not in free[0].sentence
 
 
 def test_a_gap_that_ages_explain_is_claimed_only_where_ages_are_not_held_equal():
@@ -181,10 +186,11 @@ def test_sentence_and_table_say_the_same_gap_at_equal_ages():
     assessment = assess(table.assign(predicted_gender=np.where(inside, swapped, table["predicted_gender"])))
     finding = next(one for one in assessment.findings if one.metric == "gender.accuracy" and one.is_gap)
     groups = assessment.comparisons.get(finding.columns, finding.metric).groups
-    gap = next(group for group in groups if group.values == finding.values).standardised_gap.scaled(-100.0)
+    gap = next(group for group in groups if group.values == finding.values).adjusted_gap
     assert finding.values == ("Black",)
-    expected = f"the difference is {gap.value:.1f} points ({gap.high:.1f} to {gap.low:.1f})."
-    assert finding.sentence.endswith(expected)
+    assert (finding.size, finding.low, finding.high) == (gap.value, gap.low, gap.high)
+    assert f"{-100 * gap.value:.1f} percentage points below the rest at equal ages (n = " in finding.sentence
+    assert f"corrected 95 % CI {-100 * gap.high:.1f} to {-100 * gap.low:.1f})" in finding.sentence
 
 
 def further_heads(table):

@@ -102,15 +102,15 @@ def test_an_ethnic_gap_that_is_an_age_gap_vanishes_at_equal_ages():
     table = pd.DataFrame({"age_years": age, "predicted_age_years": age + error, "ethnicity": ethnicity})
     group = compare_groups(table, "mae", "ethnicity").groups[0]
     assert group.gap_to_rest.low > 2
-    assert group.standardised_gap.low < 0 < group.standardised_gap.high
-    assert group.standardised_share == pytest.approx(1.0)
+    assert group.adjusted_gap.low < 0 < group.adjusted_gap.high
+    assert group.adjusted_share == pytest.approx(1.0)
 
 
-def test_bands_that_only_one_group_has_are_left_out_of_standardisation():
+def test_bands_that_only_one_group_has_are_left_out_at_equal_ages():
     table = pd.DataFrame({"age_years": [10.0] * 50 + [30.0] * 100, "ethnicity": ["A"] * 100 + ["B"] * 50})
     table["predicted_age_years"] = table["age_years"] + np.tile([1.0, -3.0], 75)
     group = compare_groups(table, "mae", "ethnicity").groups[0]
-    assert group.standardised_share == pytest.approx(100 / 150)
+    assert group.adjusted_share == pytest.approx(100 / 150)
 
 
 def test_rows_without_label_or_group_are_counted():
@@ -177,7 +177,7 @@ def test_all_comparisons_of_a_report_equal_each_alone():
     alone = compare_groups(simulated_predictions(400), "mae", "gender", "age_group")
     for group, one in zip(made["gender", "age_group"][MAE].groups, alone.groups, strict=True):
         assert (group.values, group.n) == (one.values, one.n)
-        assert repr((group.estimate, group.gap_to_rest)) == repr((one.estimate, one.gap_to_rest))
+        assert repr((group.estimate, group.gap_alone)) == repr((one.estimate, one.gap_alone))
 
 
 def test_a_recall_is_not_compared_between_its_own_labels():
