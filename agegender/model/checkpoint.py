@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from agegender.model.network import FaceNetwork, Statistics, make_network
 from agegender.settings import ImageSettings
 from agegender.writing import current_umask
 
+LARGEST_LABEL = 1e15  # beyond it float32 comes to infinities
 _DRAWS = {Tensor.normal_, Tensor.uniform_, Tensor.erfinv_, Tensor.bernoulli_, Tensor.random_}
 _SAME_RUN = f"{CARD_FILE} and {WEIGHTS_FILE} must come from the same run."
 
@@ -118,10 +118,10 @@ def card_statistics(card: Mapping[str, Any], heads: Sequence[Head]) -> dict[str,
             f"{', '.join(names)} under statistics: {type(error).__name__} {error}."
         ) from error
     for name, values in found.items():
-        if not (math.isfinite(values.mean) and 0 < values.std < math.inf):
+        if not (abs(values.mean) <= LARGEST_LABEL and 0 < values.std <= LARGEST_LABEL):
             raise CardError(
                 f"the training labels of {name} in {CARD_FILE} of {card.get('name')} have the mean {values.mean:g} and "
-                f"the std {values.std:g}; expected numbers, and a std above 0."
+                f"the std {values.std:g}; expected numbers up to {LARGEST_LABEL:g}, and a std above 0."
             )
     return found
 
