@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import hypothesis
@@ -24,3 +25,28 @@ def in_a_fresh_folder(tmp_path, monkeypatch):
     """Work in a folder `here`, beside whatever a test puts into `tmp_path`."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
+
+
+SECONDS = {}  # suite -> tests, seconds of the clock, of the processor
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Count the seconds that a test, its fixtures and its processes take, for the table in CONTRIBUTING.md."""
+    before, started = sum(os.times()[:4]), time.perf_counter()
+    result = yield
+    parts = Path(item.nodeid.partition("::")[0]).parts
+    suite = "/".join(parts[:3] if parts[:2] in (("tests", "fuzz"), ("tests", "end_to_end")) else parts[:2])
+    tests, clock, processor = SECONDS.get(suite, (0, 0.0, 0.0))
+    SECONDS[suite] = [tests + 1, clock + time.perf_counter() - started, processor + sum(os.times()[:4]) - before]
+    return result
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print the table of CONTRIBUTING.md with AGEGENDER_SECONDS=1; -n 0, since each process counts for itself."""
+    if not os.environ.get("AGEGENDER_SECONDS"):
+        return
+    terminalreporter.write_line("| suite | tests | seconds | of the processor |\n|---|---:|---:|---:|")
+    everything = [sum(column) for column in zip(*SECONDS.values(), strict=True)]
+    for suite, (tests, clock, processor) in [*sorted(SECONDS.items()), ("all", everything)]:
+        terminalreporter.write_line(f"| `{suite}` | {tests:,} | {clock:.0f} | {processor:.0f} |")
