@@ -190,7 +190,7 @@ def _text(explanations: Explanations, out: Path, page: Path | None) -> str:
 def _face_lines(face: FaceExplanation) -> list[str]:
     lines = [face.path + (f" ({face.reason})" if face.reason else "")]
     for one in face.maps:
-        lines.append(f"  {one.target.name}: {one.value:.1f} {one.target.unit}. {one.verdict}")
+        lines.append(f"  {one.target.name}: {one.value:.1f} {one.target.unit}. {one.verdict} {one.finding}".rstrip())
         lines += [
             f"    {region.name}: {region.weight:+.2f} {one.target.unit} ({region.low:.2f} to {region.high:.2f})"
             for region in one.strongest(3)

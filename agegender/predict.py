@@ -9,13 +9,15 @@ from typing import Any
 
 from agegender.console import Result, command_parser, execute
 from agegender.errors import PhotoError, UsageError
-from agegender.options import add_device_options, add_model_option, check_device, check_photos
+from agegender.options import add_device_options, add_model_option, check_device, check_photos, pairs_of
 
 EPILOG = """\
 examples:
   agegender predict photo.jpg
   agegender predict --model models/first holidays/ --out predictions.csv
   agegender predict --model models/first/model.onnx photo.jpg
+  agegender predict photo.jpg --check age=25
+      whether it is somebody under 25 years, where 95 % can be had for the answer
   agegender predict --model models/masks eval/images --answers answers.csv=eval/info.csv
 
 A photo should show one face as the model's training photos did. A photo that cannot be read is reported and does not
@@ -44,6 +46,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--out", metavar="FILE", type=Path, help="also write a predictions table, Parquet or .csv by its name"
     )
     parser.add_argument(
+        "--check",
+        metavar="HEAD=LIMIT",
+        action="append",
+        default=[],
+        help="say of numbers whether they are under a limit, each answer with 95 %%: age=25",
+    )
+    parser.add_argument(
         "--answers",
         metavar="OUT=INFO",
         help="fill the mask competition's INFO (info.csv) with the classes of its photos, and write it as OUT",
@@ -55,6 +64,7 @@ def run(options: argparse.Namespace) -> Result:
     """Load the model, predict every photo."""
     check_photos(options.photos)
     check_device(options.device)
+    checks = _checks(options.check)
     answers, _, info = (options.answers or "").partition("=")
     if options.answers and not (answers and info):
         raise UsageError(f"--answers {options.answers!r} is no OUT=INFO, such as answers.csv=eval/info.csv.")
@@ -66,9 +76,10 @@ def run(options: argparse.Namespace) -> Result:
         check_writable(options.out.parent)
     from agegender.api.model import Model
     from agegender.audit.predictions_table import write_predictions
+    from agegender.heads import limits_to_check
 
     model = Model.load(folder, device=options.device, precision=options.precision, detector_file=options.crop_model)
-    table = model.predict(options.photos, is_cropped=options.cropped)
+    table = model.predict(options.photos, is_cropped=options.cropped, checks=checks)
     is_read = table["problem"].isna()
     if not is_read.any():
         raise PhotoError(f"no photo could be read. {table['problem'].iloc[0]}")
@@ -78,8 +89,9 @@ def run(options: argparse.Namespace) -> Result:
         from agegender.data.sources.masked_faces import write_answers
 
         write_answers(table[is_read], Path(info), Path(answers))
+    limits = limits_to_check(checks, model.heads)
     document = [_entry(row) for row in table.to_dict("records")]
-    return Result(document, "\n".join(_line(entry, model) for entry in document))
+    return Result(document, "\n".join(_line(entry, model, limits) for entry in document))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,10 +105,19 @@ def _entry(row: dict[Any, Any]) -> dict[str, Any]:
     return {str(name): value for name, value in row.items() if name != "problem"}
 
 
-def _line(entry: dict[str, Any], model: Any) -> str:
+def _checks(texts: Sequence[str]) -> dict[str, float]:
+    try:
+        return {head: float(limit) for head, limit in pairs_of(texts, "--check", "HEAD=LIMIT, such as age=25").items()}
+    except ValueError as error:
+        raise UsageError(f"--check {' '.join(texts)}: {error}; give numbers, such as age=25.") from None
+
+
+def _line(entry: dict[str, Any], model: Any, limits: Sequence[tuple[Any, float]]) -> str:
     if "error" in entry:
         return f"{entry['path']}: {entry['error']}"
-    return f"{entry['path']}: {', '.join(head.sentence(entry) for head in model.heads)}"
+    said = [head.sentence(entry) for head in model.heads]
+    said += [head.check_sentence(entry[head.check_column(limit)], limit) for head, limit in limits]
+    return f"{entry['path']}: {', '.join(said)}"
 
 
 if __name__ == "__main__":

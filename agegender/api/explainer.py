@@ -35,6 +35,9 @@ class Explainer:
     seed : int
     device : str
         Where perturbed photos are composed.
+    is_aligned : bool
+        The photos are aligned and cropped as UTKFace's are, so that it is known where the parts of the face are. Else
+        they are known of drawn faces, and of faces that OpenCV's frontal detector finds.
 
     Examples
     --------
@@ -58,10 +61,11 @@ class Explainer:
         fill: str = "mean",
         seed: int = 0,
         device: str = "cpu",
+        is_aligned: bool = False,
     ) -> None:
         chosen = tuple(targets) if targets is not None else (*AGE.targets, *GENDER.targets)
         settings = LimeSettings(samples, segments, fill=fill, seed=seed, device=device)
-        self.image_size = image_size
+        self.image_size, self.is_aligned = image_size, is_aligned
         self._explainer = LimeExplainer(score_images, chosen, settings)
 
     def explain(self, photo: Photo) -> FaceExplanation:
@@ -74,8 +78,12 @@ class Explainer:
         UsageError
             It is no photo, or the model gives another number of scores than there are targets.
         """
+        from agegender.api.finding_parts import find_parts
         from agegender.photos.reading import as_photo
         from agegender.photos.warping import fit_square
 
-        name = str(photo) if isinstance(photo, (str, Path)) else "photo"
-        return self._explainer.explain(fit_square(as_photo(photo), self.image_size), name)
+        file = Path(photo) if isinstance(photo, (str, Path)) else None
+        pixels = as_photo(photo)
+        parts = find_parts(pixels, self.image_size, is_aligned=self.is_aligned, file=file)
+        name = "photo" if file is None else str(photo)
+        return self._explainer.explain(fit_square(pixels, self.image_size), name, parts=parts)

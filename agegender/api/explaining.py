@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from agegender.api.finding_parts import find_parts
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import FacesTable, read_faces
 from agegender.data.sources import is_aligned
-from agegender.data.sources.drawn_faces import read_causes
-from agegender.drawing.causes import FEATURES
 from agegender.errors import PhotoError, TableError
 from agegender.explanation.choosing_faces import REPORT_CHOICE, Choice, choose_faces, label_columns, of_group
 from agegender.explanation.face_explanation import (
@@ -24,7 +23,6 @@ from agegender.explanation.face_explanation import (
     stage_explanation,
     without_face,
 )
-from agegender.explanation.face_parts import FaceParts, aligned_parts, drawn_parts, found_parts
 from agegender.explanation.lime_explainer import SMALLEST_SIDE_PIXELS, LimeExplainer, LimeSettings, small_photo
 from agegender.explanation.second_opinions import SecondOpinions, last_spatial_layer
 from agegender.explanation.trust import untrained_copy
@@ -33,7 +31,7 @@ from agegender.memory import kept_memory
 from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE
 from agegender.model.predictor import Predictor
 from agegender.model.torch_runtime import TorchRuntime, head_scores
-from agegender.photos.face_detection import HaarDetector, centre_square
+from agegender.photos.face_detection import HaarDetector
 from agegender.photos.reading import read_photo
 from agegender.progress import say, track
 from agegender.swapping import finish_swaps, replaced_set
@@ -246,34 +244,3 @@ def _explain_photo(
     face = explainer.explain(fitted, one.name, parts=parts, known_problems=problems, reason=one.reason)
     predictions = {str(name): values.iloc[0] for name, values in model.predict_images(fitted[None]).items()}
     return replace(face, predictions=predictions, labels=one.labels)
-
-
-def find_parts(
-    photo: NDArray[np.uint8], side: int, *, is_aligned: bool = False, file: Path | None = None
-) -> FaceParts | None:
-    """Return where the parts of the face are once a photo is fitted to `side` pixels; None where nothing tells.
-
-    A drawn face knows from the files beside it, an aligned photo from its source, any other from the detector's box.
-    """
-    try:
-        if file is not None:
-            return _parts_of_drawing(file, side)
-    except PhotoError:
-        pass  # no drawing of ours, as most photos
-    if is_aligned:
-        return aligned_parts(side)
-    found = HaarDetector().detect(photo)
-    if not found:
-        return None
-    box, square = found[0], centre_square(photo)
-    corner = ((box.x - square.left) / square.side, (box.y - square.top) / square.side)
-    return found_parts(side, (*corner, box.width / square.side, box.height / square.side))
-
-
-def _parts_of_drawing(file: Path, side: int) -> FaceParts:
-    masks = read_causes(file).masks
-    numbers = np.argmax(np.stack([masks[feature] for feature in FEATURES]), axis=0).astype(np.uint8)
-    square = centre_square(numbers[..., None])
-    inside = numbers[square.top : square.top + square.side, square.left : square.left + square.side]
-    chosen = (np.arange(side) + 0.5) * square.side // side  # the nearest pixel: thin features keep their share
-    return drawn_parts(inside[np.ix_(chosen.astype(int), chosen.astype(int))], FEATURES)

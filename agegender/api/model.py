@@ -25,7 +25,7 @@ from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import FacesTable
 from agegender.errors import AgeGenderError, DivergedError, PhotoError, TableError, UsageError
 from agegender.explanation import EXPLANATIONS_FOLDER
-from agegender.heads import Head
+from agegender.heads import Head, limits_to_check
 from agegender.model.model_folder import (
     FACES_FILE,
     PREDICTIONS_FILE,
@@ -99,7 +99,7 @@ class Model(Predictor):
         minutes: float | None = None,
         choices: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Train on faces with splits, calibrate on their validation photos, and predict all of them.
+        """Train on faces with splits: one half of the validation photos chooses the epoch, the other calibrates.
 
         Nothing is written but TensorBoard's run, where `runs_dir` is given, and each epoch's state, where `models_dir`
         is; `save` writes the model folder. Keywords are the options of `agegender train`, with the same defaults.
@@ -322,7 +322,14 @@ class Model(Predictor):
     _images: Place | None = None
     _run: UnfinishedRun | None = None
 
-    def predict(self, photos: Any, *, split: str = "all", is_cropped: bool = False) -> pd.DataFrame:
+    def predict(
+        self,
+        photos: Any,
+        *,
+        split: str = "all",
+        is_cropped: bool = False,
+        checks: Mapping[str, float] | None = None,
+    ) -> pd.DataFrame:
         """Predict faces, a photo, a folder, or a sequence of photos.
 
         Parameters
@@ -332,6 +339,10 @@ class Model(Predictor):
             Of faces: "train", "valid", "test" or "all".
         is_cropped : bool
             Photos are faces already cut out; matters to models that were trained on crops.
+        checks : mapping of str to float, optional
+            Limits to check numbers against, such as {"age": 25}: the column `age_check_25` is "under" where the upper
+            end of the 90 % interval lies below 25, "not under" where the lower end doesn't, and else "unsure". Each end
+            is a bound of 95 % on its own.
 
         Returns
         -------
@@ -344,7 +355,14 @@ class Model(Predictor):
         ------
         FolderError
             A folder holds no photo, or no photo of the split is there.
+        UsageError
+            A check is of no number that the model predicts.
         """
+        limits = limits_to_check(checks or {}, self.heads)
+        table = self._predicted(photos, split=split, is_cropped=is_cropped)
+        return table.assign(**{head.check_column(limit): head.checked(table, limit) for head, limit in limits})
+
+    def _predicted(self, photos: Any, *, split: str, is_cropped: bool) -> pd.DataFrame:
         if isinstance(photos, FacesTable):
             return self.predict_faces(photos, split=split)
         items = named_photos(photos if isinstance(photos, (list, tuple)) else [photos])

@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.audit.held_equal import HeldEqual
+from agegender.audit.large_deals import Population
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 _CHUNK_VALUES = 2_000_000
+_MOST_ROWS = 40_000  # with more of them sums are drawn from their normal limit
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,27 @@ class Dealer:
                 self._shuffle(dealt[:, first:last], size, generator)
             yield slice(start, stop), rows
 
+    def population(self, values: NDArray[np.float32], cells: _Cells) -> Population:
+        """Return what deals of values, in `order`, are drawn from where there are too many rows to deal."""
+        row_count = len(self.order)
+        starts = np.flatnonzero(np.diff(self.clusters, prepend=-1)) if self.has_clusters else np.arange(row_count)
+        sizes = np.diff(starts, append=row_count).astype(np.float64)
+        numbers = values.astype(np.float64)
+        means = np.add.reduceat(numbers, starts) / sizes
+        squares = np.add.reduceat((numbers - np.repeat(means, sizes.astype(np.int64))) ** 2, starts)
+        classes = np.searchsorted([start for start, *_ in self._classes], starts, side="right") - 1
+        parts = np.arange(row_count) if cells.starts is None else self._cluster_numbers(starts, cells)
+        return Population(
+            means, squares / np.maximum(sizes - 1.0, 1.0), sizes, classes, parts, cells.sizes.astype(np.float64),
+            cells.member,
+        )  # fmt: skip
+
+    def _cluster_numbers(self, starts: Codes, cells: _Cells) -> Codes:
+        """Return the number of the cluster, by its place in `order`, of each part."""
+        assert cells.starts is not None
+        first = cells.starts if cells.rows is None else cells.rows[cells.starts]
+        return np.searchsorted(starts, first, side="right") - 1
+
     @staticmethod
     def _shuffle(rows: Codes, size: int, generator: np.random.Generator) -> None:
         if size == 1:
@@ -180,9 +203,13 @@ def deal(
         _Sums(one[dealer.order], has_squares, [part.up_to(reach, group_counts) for part in cells], deal_count)
         for one, reach, has_squares in values
     ]
-    for deals, rows in dealer.deals(deal_count, seed) if cells else ():
+    if cells and len(dealer.order) > _MOST_ROWS:
         for sums in made:
-            sums.add(deals, rows)
+            sums.fill(dealer, np.random.Generator(np.random.SFC64(seed)))
+    else:
+        for deals, rows in dealer.deals(deal_count, seed) if cells else ():
+            for sums in made:
+                sums.add(deals, rows)
     return [sums.by_column(group_counts) for sums in made]
 
 
@@ -203,6 +230,18 @@ class _Sums:
             if self.has_squares:
                 made[1, deals] = np.square(parts) @ cells.member
                 made[2, deals] = made[0, deals] if cells.starts is None else (parts * cells.sizes) @ cells.member
+
+    def fill(self, dealer: Dealer, generator: np.random.Generator) -> None:
+        """Fill all deals of a large table, without dealing."""
+        self.add(slice(0, 1), np.arange(len(dealer.order))[None, :])
+        for cells, made in zip(self.cells, self.made, strict=True):
+            population = dealer.population(self.values, cells)
+            drawn = population.draw(made.shape[1] - 1, generator)
+            made[:, 1:] = np.stack(drawn[: len(made)])
+            for group in range(made.shape[2]):
+                few = population.draw_few(group, made.shape[1] - 1, generator)
+                if few is not None:
+                    made[:, 1:, group] = np.stack(few[: len(made)])
 
     def by_column(self, group_counts: Sequence[int]) -> list[DealtSums]:
         found: dict[int, DealtSums] = {}
@@ -239,7 +278,7 @@ def _cells(partitions: Sequence[Codes], group_counts: Sequence[int], dealer: Dea
     cells = []
     for number, codes in enumerate(partitions):
         if number not in whole:
-            rows = np.lexsort((codes, dealer.clusters))
+            rows = np.lexsort((codes, np.cumsum(np.diff(dealer.clusters, prepend=-1) != 0)))
             parts = np.stack([dealer.clusters[rows], codes[rows]])
             begin = np.flatnonzero(np.r_[True, (np.diff(parts) != 0).any(axis=0)])
             own = _membership([parts[1, begin]], [group_counts[number]])

@@ -11,7 +11,8 @@
 - its ranks are no copy of the untrained network's (`LARGEST_UNTRAINED_CORRELATION`).
 
 *Does the model look where it should?* That is a finding about the model and no fault of the map: more than 0.4 of the
-weight outside the head (`LARGEST_BACKGROUND_SHARE`), where it is known where the head is.
+weight outside the head (`LARGEST_BACKGROUND_SHARE`), and more than these pixels would have of a map without preference,
+where it is known where the head is.
 """
 
 from __future__ import annotations
@@ -194,6 +195,12 @@ def failures(trust: Trust) -> tuple[str, ...]:
     return tuple(words for has_failed, words in checks if has_failed)
 
 
+def looks_outside(trust: Trust) -> bool:
+    """Return whether a map that holds has much of its weight outside the head, and more than pixels there."""
+    least = max(LARGEST_BACKGROUND_SHARE, trust.background_pixel_share)
+    return not trust.failures and trust.background_share > least
+
+
 def finding(trust: Trust) -> str:
     """Return one sentence: whether the model looks where it should, as far as a map that holds can tell."""
     if trust.failures:
@@ -201,8 +208,10 @@ def finding(trust: Trust) -> str:
     if not np.isfinite(trust.background_share):
         return "Where the head is in this photo is not known, so that nothing is said of the background."
     share, pixels = f"{100 * trust.background_share:.0f} %", f"{100 * trust.background_pixel_share:.0f} %"
-    if trust.background_share > LARGEST_BACKGROUND_SHARE:
+    if looks_outside(trust):
         return f"The model looks outside the head: {share} of its weight lies there, on {pixels} of the pixels."
+    if trust.background_share > LARGEST_BACKGROUND_SHARE:
+        return f"The model looks at the head in part: {share} of its weight lies outside, on {pixels} of the pixels."
     return f"The model looks at the head: {share} of its weight lies outside, on {pixels} of the pixels."
 
 

@@ -12,6 +12,7 @@ from agegender.heads.choosing import (
     head_from_dict,
     head_to_dict,
     heads_of_predictions,
+    limits_to_check,
     with_settings,
 )
 from agegender.heads.classification import CLASSIFICATION_LOSSES, GENDER, Classification, slug
@@ -36,6 +37,7 @@ __all__ = [
     "head_from_dict",
     "head_to_dict",
     "heads_of_predictions",
+    "limits_to_check",
     "slug",
     "with_settings",
 ]

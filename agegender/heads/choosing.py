@@ -276,6 +276,21 @@ def _column_of(name: str, table: pd.DataFrame) -> str:
     )
 
 
+def limits_to_check(checks: Mapping[str, float], heads: Sequence[Head]) -> list[tuple[Regression, float]]:
+    """Return the regressions that predictions are checked against a limit of, with it."""
+    numbers = {head.name: head for head in heads if isinstance(head, Regression)}
+    for name, limit in checks.items():
+        if name not in numbers:
+            hint = did_you_mean(name, numbers)
+            raise UsageError(
+                f"there is no number {name!r} to check against {limit:g}.{hint} This model predicts the numbers "
+                f"{', '.join(numbers) or '(none)'}."
+            )
+        if not np.isfinite(limit):
+            raise UsageError(f"{name} can't be checked against {limit}; give a number, such as age=25.")
+    return [(numbers[name], float(limit)) for name, limit in checks.items()]
+
+
 def _made_head(name: str, column: str, kind: str, table: pd.DataFrame) -> Head:
     cells = table[column].dropna()
     numbers = pd.to_numeric(cells, errors="coerce")

@@ -206,6 +206,28 @@ class Regression:
             ends = fitted.interval(numbers(rows, self.predicted), spread=spread, groups=groups, lowest=self.low)
         return dict(zip(self.interval_columns, ends, strict=True))
 
+    def check_column(self, limit: float) -> str:
+        """Column of the check against a limit, `age_check_25`."""
+        return f"{self.name}_check_{limit:g}"
+
+    def checked(self, rows: pd.DataFrame, limit: float) -> NDArray[np.object_]:
+        """Return for each row "under", "not under" or "unsure", with 95 %; None where it has no interval.
+
+        Each end of the 90 % interval is a bound of its own: 5 % of the labels lie beyond it.
+        """
+        low, high = (numbers(rows, name) for name in self.interval_columns)
+        said = np.array([None, "under", "not under", "unsure"], dtype=object)
+        known = np.isfinite(low) & np.isfinite(high)
+        return said[np.where(~known, 0, np.where(high < limit, 1, np.where(low >= limit, 2, 3)))]
+
+    def check_sentence(self, said: Any, limit: float) -> str:
+        """Return what a check has found, as `predict` prints it."""
+        name = "" if self.has_bands else f"{self.title} "
+        amount = f"{limit:g} {self.unit}".rstrip()
+        if said not in ("under", "not under"):
+            return f"whether {name}under {amount} can't be told with 95 %"
+        return f"{name}{said} {amount} with 95 %"
+
     def label_intervals(self, rows: pd.DataFrame, calibration: Mapping[str, Any] | None) -> dict[str, Floats]:
         """Return the columns of the interval that knows a row's labels; {} where none were fitted or none is known."""
         fitted = (calibration or {}).get("labelled")

@@ -88,17 +88,27 @@ def known_pairs(true_values: ArrayLike, predicted_values: ArrayLike) -> tuple[Fl
     return true[known], predicted[known]
 
 
-def coverage_scores(rows: pd.DataFrame, label: str, ends: tuple[str, str]) -> dict[str, Any]:
-    """Return how often labels lie within the ends, below and above them, and the mean width; NaN where none can."""
-    names = ("coverage", "below", "above", "mean_width")
+def beyond_and_within(rows: pd.DataFrame, label: str, ends: tuple[str, str]) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return whether each label lies within the ends, how far these are apart, whether it lies below, and above.
+
+    1.0 or 0.0; NaN where the label or an end is missing.
+    """
     if not {label, *ends} <= set(rows):
-        return {"n": 0, **dict.fromkeys(names, float("nan"))}
+        unknown = np.full(len(rows), np.nan)
+        return unknown, unknown, unknown, unknown
     true, low, high = (numbers(rows, name) for name in (label, *ends))
     known = np.isfinite(low) & np.isfinite(high) & np.isfinite(true)
-    low, high, true = low[known], high[known], true[known]
-    parts = ((low <= true) & (true <= high), true < low, true > high, high - low)
-    means = [float(part.mean()) if known.any() else float("nan") for part in parts]
-    return {"n": int(known.sum()), **dict(zip(names, means, strict=True))}
+    parts = ((low <= true) & (true <= high), high - low, true < low, true > high)
+    within, width, below, above = (np.where(known, part, np.nan) for part in parts)
+    return within, width, below, above
+
+
+def coverage_scores(rows: pd.DataFrame, label: str, ends: tuple[str, str]) -> dict[str, Any]:
+    """Return how often labels lie within the ends, below and above them, and the mean width; NaN where none can."""
+    parts = beyond_and_within(rows, label, ends)
+    known = np.isfinite(parts[0])
+    means = [float(part[known].mean()) if known.any() else float("nan") for part in parts]
+    return {"n": int(known.sum()), **dict(zip(("coverage", "mean_width", "below", "above"), means, strict=True))}
 
 
 def figure(scores: Mapping[str, Any], name: str, form: str) -> str:

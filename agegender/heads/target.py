@@ -33,6 +33,15 @@ class Target:
         return self.name.split(" (")[0]
 
     @property
+    def class_name(self) -> str:
+        """Of log-odds the class that they speak for.
+
+        >>> Target("gender", "gender (female)", "log-odds").class_name, Target("m", "mood: calm", "log-odds").class_name
+        ('female', 'calm')
+        """
+        return self.name.removeprefix(self.title).strip(" ()") or self.name.partition(": ")[2]
+
+    @property
     def is_log_odds(self) -> bool:
         """Whether it speaks for or against a class, rather than being a number in a unit."""
         return self.unit == "log-odds"

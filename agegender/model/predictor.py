@@ -17,7 +17,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from agegender.data.faces_table import FacesTable
-from agegender.data.splitting import calibration_rows, group_numbers
 from agegender.errors import FolderError, PhotoError, UsageError
 from agegender.heads import Classification, Regression, head_to_dict
 from agegender.heads.label_intervals import LABELLED_GROUPS
@@ -250,6 +249,8 @@ class Predictor:
 
     def _calibration(self, valid: pd.DataFrame) -> dict[str, Any]:
         """Return what the calibrating half of validation rows teaches; a head without enough labels has no entry."""
+        from agegender.data.splitting import calibration_rows, group_numbers  # scipy, which no prediction needs
+
         rows = valid[calibration_rows(valid)]
         classes = [head for head in self.heads if isinstance(head, Classification) and not head.is_sensitive]
         known = [head.predicted for head in classes]

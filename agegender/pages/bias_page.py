@@ -10,6 +10,7 @@ from agegender.audit import grouping
 from agegender.audit.findings import Finding
 from agegender.heads import Classification, Regression
 from agegender.pages import bias_charts, bias_tables, galleries
+from agegender.pages.coverage_tables import coverage_table
 from agegender.pages.page_writing import ReportContent, write_page
 from agegender.pages.split_tables import overfitting_words, split_group_table, split_table
 from agegender.pages.tables import matrix_table
@@ -144,7 +145,7 @@ def _class_section(content: ReportContent, head: Classification) -> dict[str, An
 def _certainty(content: ReportContent, head: Regression | Classification) -> dict[str, Any] | None:
     """Return how far the intervals or the probabilities of a head hold; None where it has none."""
     if isinstance(head, Regression):
-        table = bias_tables.coverage_table(content, head)
+        table = coverage_table(content, head)
         return {"head": head, "drawings": bias_charts.coverages(content, head), "table": table} if table else None
     drawings = bias_charts.reliabilities(content, head)
     if not drawings:

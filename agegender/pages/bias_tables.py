@@ -1,4 +1,4 @@
-"""The tables of the bias page: one per head and grouping, largest gaps, coverage, calibration, classes, bias scores."""
+"""The tables of the bias page: one per head and grouping, largest gaps, calibration, classes, bias scores."""
 
 from __future__ import annotations
 
@@ -105,34 +105,6 @@ def gap_table(content: ReportContent) -> Table | None:
     )
     caption = "Largest gap between groups of 30 photos or more"
     return Table("largest-gaps", caption, columns, rows, note, True) if rows else None
-
-
-def coverage_table(content: ReportContent, head: Regression) -> Table | None:
-    """Return coverage and width of a head's intervals by group, all single groupings in one table."""
-    coverage, width = (metric.name for metric in head.metrics if metric.key.startswith("interval_"))
-    columns = (
-        Column("grouping", "Grouping"),
-        Column("group", "Group"),
-        Column("n", "Photos", 0),
-        Column("coverage", "Coverage", 1, is_percent=True, hint=f"share of labelled {head.title}s inside the interval"),
-        Column("width", in_unit("Mean width", head), content.digits(head)),
-    )
-    rows = []
-    for single in content.comparisons.single:
-        covered, wide = content.comparisons.get(single, coverage), content.comparisons.get(single, width)
-        if covered is None or wide is None:
-            continue
-        widths = {group.values: group.estimate for group in wide.groups}
-        for group in covered.groups:
-            values = {"grouping": grouping.title(single), "group": group.name, "n": group.n}
-            values |= {"coverage": group.estimate, "width": widths.get(group.values)}
-            rows.append(Row(values, not group.is_ranked))
-    note = (
-        f"A 90 % interval should hold the labelled {head.title} in 90 % of the photos of every group, not only on "
-        "average."
-    )
-    name = own_id("coverage", head, content.regressions)
-    return Table(name, f"Coverage of the 90 % {head.title} intervals", columns, rows, note, True) if rows else None
 
 
 def calibration_table(content: ReportContent, head: Classification) -> Table | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from agegender.heads import Head, Regression
 from agegender.pages.bias_tables import group_tables
+from agegender.pages.coverage_tables import coverage_table
 from agegender.pages.index_page import model_facts
 from agegender.pages.page_writing import ReportContent, write_page
 from agegender.pages.split_tables import split_table
@@ -54,6 +55,7 @@ def card_parts(content: ReportContent) -> list[Part]:
     groupings = content.comparisons.single
     claimed = [finding.sentence for finding in content.assessment.findings if finding.is_gap]
     tables = [table for columns in groupings for table in group_tables(content, columns, page="bias.html")]
+    coverage = [table for head in content.regressions if (table := coverage_table(content, head))]
     return [
         _part(
             "Model details", facts=model_facts(content.card), ask="Who made it, who answers for it, licence, contact."
@@ -61,7 +63,7 @@ def card_parts(content: ReportContent) -> list[Part]:
         _part("Intended uses", ask="What it is for, and who is to use it."),
         _part("Out-of-scope uses", list(_out_of_scope(content)), ask="Further uses that its makers warn against."),
         _part("Factors", [_factor_words(groupings)], ask="Groups and conditions that matter and aren't labelled."),
-        _part("Metrics", list(_metric_words(content.heads)), tables=[split_table(content)]),
+        _part("Metrics", list(_metric_words(content.heads)), tables=[split_table(content), *coverage]),
         _part("Results by group", claimed or ["No gap could be told from chance."], tables=tables),
         _part("Training and evaluation data", facts=_data_facts(content), ask="How the photos came about; consent."),
         _part("Ethical considerations", _ethics(content), ask="Risks that were weighed, and what was decided."),
@@ -144,6 +146,9 @@ def _data_facts(content: ReportContent) -> list[tuple[str, str]]:
             facts.append(
                 (f"{capitalised(head.title)}s", f"{low} to {high} {head.unit}".rstrip() + f", median {middle}")
             )
+    halves = (content.card or {}).get("validation") or {}
+    uses = {"selecting": "Validation photos that chose the epoch", "calibrating": "Validation photos that calibrate"}
+    facts += [(words, count(halves[use])) for use, words in uses.items() if use in halves]
     dropped = ((content.card or {}).get("data") or {}).get("dropped") or {}
     return facts + [(f"Left out: {reason}", count(number)) for reason, number in dropped.items()]
 

@@ -12,7 +12,8 @@ from agegender.audit.estimates import Estimate
 from agegender.audit.grouping import group_columns, title
 from agegender.errors import UsageError
 from agegender.explanation.face_explanation import FaceExplanation
-from agegender.explanation.group_maps import GroupDifference, GroupMap, GroupMaps, PartMeans, group_maps
+from agegender.explanation.face_parts import FACE_PARTS
+from agegender.explanation.group_maps import GroupDifference, GroupMap, GroupMaps, PartMeans, group_maps, usual_parts
 from agegender.explanation.maps import Scale, largest_weight, weight_picture
 from agegender.heads.age_bands import with_age_group
 from agegender.pages.tables import Column, Row, Table
@@ -34,6 +35,19 @@ def group_sections(explanations: Sequence[FaceExplanation], scales: Mapping[str,
     return sections
 
 
+def no_groups_words(explanations: Sequence[FaceExplanation]) -> str:
+    """Return why no groups are compared."""
+    if explanations and usual_parts(explanations) is None:
+        return (
+            "Groups are compared part by part, and where the parts of these faces are is not known. It is known of "
+            "drawn faces, of photos aligned as UTKFace's are, and of faces that the detector finds."
+        )
+    return (
+        "Too few faces of any two groups were explained to compare them: three of each are the least, and twenty begin "
+        "to say something. `agegender explain --random 50` explains more."
+    )
+
+
 def _maps(explanations: Sequence[FaceExplanation], groups: Sequence[str | None]) -> Sequence[GroupMaps]:
     try:
         return [found for found in group_maps(explanations, groups) if len(found.groups) > 1]
@@ -47,6 +61,7 @@ def _section(column: str, found: GroupMaps, scale: Scale) -> dict[str, Any]:
     return {
         "title": f"{target.title.capitalize()} head, by {title((column,))}",
         "limit": f"{number(own.limit, scale.digits)} {target.unit}".rstrip(),
+        "is_on_a_face": found.parts.names != FACE_PARTS,
         "pictures": [_picture(group, found, own) for group in found.groups],
         "sentences": _sentences(found, scale),
         "table": _table(f"parts-{target.key}-{column}".replace("_", "-"), found, scale),

@@ -24,17 +24,19 @@ from agegender.explanation.face_explanation import (
     scaled_curves,
 )
 from agegender.explanation.maps import Scale, outline_picture, resized, scales_of, weight_picture
+from agegender.explanation.trust import looks_outside
 from agegender.heads import Classification, Head, Target
 from agegender.pages.charts import line_chart
-from agegender.pages.group_map_section import group_sections
+from agegender.pages.group_map_section import group_sections, no_groups_words
 from agegender.pages.page_writing import write_page
 from agegender.pages.tables import Column, Row, Table
 from agegender.pages.thumbnails import webp
-from agegender.pages.words import interval, listing, number
+from agegender.pages.words import capitalised, interval, listing, number
 from agegender.photos.warping import hidden
 
 MOST_FACES = 60  # four pictures each: about 1.5 MB
 _STRONGEST = 5
+EXACT = "(exact to this digit)"
 _PICTURE_QUALITY = 72  # colours and borders suffer sooner than a photo does
 _SHARES = np.linspace(0, 1, 41)
 
@@ -80,9 +82,12 @@ def write_lime(  # noqa: PLR0913 (what a page is about, each by its name)
         face_count=len(explanations),
         failed=sum(not one.is_believable for one in maps),
         map_count=len(maps),
+        outside=sum(one.trust is not None and looks_outside(one.trust) for one in maps),
+        has_log_odds=any(target.is_log_odds for target in targets),
         trust=None if hide_faces else trust_table(explanations, names),
         curves=trust_charts(maps),
         groups=group_sections(explanations, scales),
+        no_groups=no_groups_words(explanations),
         sections=[
             ("photos", "Photo by photo"),
             ("trust-section", "Trust"),
@@ -117,7 +122,7 @@ def method_words(targets: Sequence[Target]) -> str:
         elif one_of_many:
             said[head] = "in log-odds of each class"
         else:
-            said[target.title] = f"in log-odds of “{target.name.removeprefix(target.title).strip(' ()')}”"
+            said[target.title] = f"in log-odds of “{target.class_name}”"
     first, *others = said.items() or [("Nothing", "here")]
     return "; ".join([f"{first[0].capitalize()} is explained {first[1]}", *map(" ".join, others)]) + "."
 
@@ -132,19 +137,22 @@ def trust_table(explanations: Sequence[FaceExplanation], names: Sequence[str]) -
         Column("random_deletion_auc", "at random", 2),
         Column("insertion_auc", "Insertion", 2, hint="higher is better; random order beside it"),
         Column("random_insertion_auc", "at random", 2),
+        Column("agreement", "Halves alike", 2, hint="likeness of the maps of two halves of the samples; 1 is the same"),
         Column(
-            "top_jaccard",
-            "Top regions repeat",
-            2,
-            hint="overlap of the strongest regions between halves of the samples",
+            "photo_share",
+            "On the photo itself",
+            0,
+            is_percent=True,
+            hint="what covering the strongest regions one by one moves, of what the map says",
         ),
-        Column("background_share", "On background", 0, is_percent=True),
-        Column("verdict", "Verdict"),
+        Column("background_share", "Outside the head", 0, is_percent=True),
+        Column("verdict", "Is the map right?"),
+        Column("looks", "Where the model looks"),
     )
-    keys = [column.key for column in columns[2:9]]
+    keys = [column.key for column in columns[2:10]]
     rows = [
         Row(
-            {"path": name, "head": one.target.title, "verdict": one.verdict}
+            {"path": name, "head": one.target.title, "verdict": _short_verdict(one), "looks": _short_finding(one)}
             | {key: getattr(one.trust, key) if one.trust else None for key in keys},
             not one.is_believable,
         )
@@ -153,6 +161,20 @@ def trust_table(explanations: Sequence[FaceExplanation], names: Sequence[str]) -
     ]
     note = "Rows in grey italics: maps that failed a check."
     return Table("trust", "How far each map can be believed", columns, rows, note, len(rows) > 8) if rows else None
+
+
+def _short_verdict(one: TargetMap) -> str:
+    if one.trust is None:
+        return "not checked"
+    return "holds" if one.is_believable else "; ".join(one.trust.failures)
+
+
+def _short_finding(one: TargetMap) -> str:
+    if one.trust is None or not one.is_believable:
+        return ""
+    if not _is_number(one.trust.background_share):
+        return "not known"
+    return "outside the head" if looks_outside(one.trust) else "at the head"
 
 
 def trust_charts(maps: Sequence[TargetMap]) -> list[Markup]:
@@ -228,28 +250,71 @@ def _face(
         "photo": webp(photo),
         "outlines": webp(outline_picture(photo, face.region_map), _PICTURE_QUALITY),
         "alt": f"{who}, in the data labelled {labels}; the model's guess: {guesses}",
-        "sampling": f"label {labels}; guess {guesses}. {_sampling_words(face)}".strip(),
+        "sampling": f"label {labels}; guess {guesses}. {_sampling_words(face)} {_names_words(face)}".strip(),
         "maps": [_map(face, one, scales[one.target.key], photo) for one in face.maps],
     }
 
 
 def _map(face: FaceExplanation, one: TargetMap, scale: Scale, photo: NDArray[np.uint8]) -> dict[str, Any]:
     sentences = [region_words(region, scale) for region in one.strongest(_STRONGEST)]
-    value = number(one.value, scale.digits, signed=scale.target.is_log_odds)
+    trust = one.trust
     return {
         "one": one,
-        "headline": f"{value} {one.target.unit}".rstrip(),
+        "headline": _answer(one.value, scale),
         "picture": webp(weight_picture(photo, face.region_map, one.weights(), scale), _PICTURE_QUALITY),
         "alt": f"Map of the {one.target.title} head. Strongest: {'; '.join(sentences) or 'nothing'}",
         "regions": sentences,
+        "answers": answer_words(one, scale),
+        "looks_outside": trust is not None and looks_outside(trust),
         "trust": trust_lines(one),
     }
+
+
+def answer_words(one: TargetMap, scale: Scale) -> list[tuple[str, str]]:
+    """Return the answer on the photo, that with all covered, and what the map makes of them, each with its name.
+
+    >>> region = RegionWeight(0, "hair", 6.0, 5.0, 7.0, 1.0)
+    >>> one = TargetMap(Target("age", "age", "years"), 36.5, 30.25, (region,), None, "", covered_value=30.0)
+    >>> answer_words(one, Scale(one.target, 6.0))[0]
+    ('Answer on the photo', '36.5 years')
+    """
+    shown = [("Answer on the photo", one.value), ("Answer with all covered", one.covered_value)]
+    total = float(one.weights().sum())
+    base = number(one.intercept, scale.digits, signed=scale.target.is_log_odds)
+    parts = number(total, scale.digits, signed=True)
+    lines = [(name, _answer(value, scale)) for name, value in shown if _is_number(value)]
+    if _is_number(total) and _is_number(one.intercept):
+        lines.append(("Sum of the parts", f"{_answer(one.parts_sum, scale)}: base value {base}, regions {parts}"))
+    return lines
+
+
+def _answer(value: float, scale: Scale) -> str:
+    """Return an answer in its unit; log-odds as the probability that they stand for too."""
+    target = scale.target
+    words = f"{number(value, scale.digits, signed=target.is_log_odds)} {target.unit}".rstrip()
+    if not target.is_log_odds:
+        return words
+    chance = 1 / (1 + math.exp(-max(-700.0, min(700.0, value))))
+    return f"{number(chance, 1, is_percent=True)} {target.class_name} ({words})"
+
+
+_NAMED = {
+    "drawing": "Regions are called after what is drawn there.",
+    "alignment": "Regions are called after the parts of an aligned face.",
+    "detector": "Regions are called after the parts of the face that was detected; of a turned head they are off.",
+}
+
+
+def _names_words(face: FaceExplanation) -> str:
+    if face.parts is None:
+        return "Where the parts of this face are is not known: regions are called after their place in the photo."
+    return _NAMED.get(face.parts.known_from, "")
 
 
 def _sampling_words(face: FaceExplanation) -> str:
     stored = " Its photo was stored blurred; `agegender explain --show-faces` shows it." if face.is_hidden else ""
     if face.stopped_because:
-        return f"{face.stopped_because[0].upper()}{face.stopped_because[1:]}.{stored}"
+        return f"{capitalised(face.stopped_because)}.{stored}"
     return f"{face.sample_count:,} samples.{stored}" if face.sample_count else stored.strip()
 
 
@@ -258,9 +323,13 @@ def region_words(region: RegionWeight, scale: Scale) -> str:
 
     >>> region_words(RegionWeight(3, "hair", 6.21, 4.8, 7.5, 0.2), Scale(Target("age", "age", "years"), 8.0))
     'hair: +6.2 years (+4.8 to +7.5)'
+    >>> region_words(RegionWeight(3, "hair", 6.21, 6.21, 6.21, 0.2), Scale(Target("age", "age", "years"), 8.0))
+    'hair: +6.2 years (exact to this digit)'
     """
     value = Estimate(region.weight, region.low, region.high)
     estimate, _, ends = interval(value, scale.digits, signed=True).partition(" ")
+    if ends == f"({estimate} to {estimate})":
+        ends = EXACT
     said = " ".join(part for part in (estimate, scale.target.unit, ends) if part)
     return f"{region.name or f'region {region.region}'}: {said}"
 
@@ -299,8 +368,9 @@ def trust_lines(one: TargetMap) -> list[tuple[str, str]]:
         ("Held-out R²", trust.held_out_r2, f"in-sample {number(trust.in_sample_r2, 2)}, which flatters"),
         ("Deletion", trust.deletion_auc, f"random order {number(trust.random_deletion_auc, 2)}; lower is better"),
         ("Insertion", trust.insertion_auc, f"random order {number(trust.random_insertion_auc, 2)}; higher is better"),
-        ("Strongest regions repeat", trust.top_jaccard, "1 is the same set in both halves of the samples"),
-        ("Relevance on the background", trust.background_share, f"{background} of the pixels"),
+        ("Halves of the samples alike", trust.agreement, "1 is the same map"),
+        ("On the photo itself", trust.photo_share, "1: covering single regions moves what the map says"),
+        ("Weight outside the head", trust.background_share, f"{background} of the pixels"),
         ("Likeness to an untrained network", trust.untrained_correlation, "should be far from 1"),
     ]
     lines = [(name, f"{number(value, 2)} ({more})") for name, value, more in found if _is_number(value)]

@@ -91,11 +91,13 @@ def test_predict_goes_on_after_a_bad_photo(trained: Run, tmp_path: Path) -> None
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"")
     models = ["--models-dir", str(trained.root / "models")]
-    first, second = run_for_json(predict, [str(bad), str(good), *models, "--json"])
+    first, second = run_for_json(predict, [str(bad), str(good), *models, "--check", "age=25", "--json"])
     assert first["path"] == str(bad)
     assert "error" in first
     assert second["path"] == str(good)
     assert 0 <= second["predicted_age_years"] <= 122
+    assert second["age_check_25"] in ("under", "not under", "unsure", None)
+    assert 0 < second["age_spread_years"] < 60
     assert second["predicted_gender"] == ("female" if second["gender_probability_female"] > 0.5 else "male")
 
 

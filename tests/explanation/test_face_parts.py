@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agegender.api.explaining import find_parts
+from agegender.api.finding_parts import find_parts
 from agegender.data.sources.drawn_faces import draw_faces, read_causes
 from agegender.drawing.causes import FEATURES
 from agegender.explanation.face_parts import (
