@@ -128,7 +128,7 @@ def figure_of(pictures: Sequence[tuple[str, Photo]], *, columns: int = 4) -> Fig
         axis.set_anchor("S")  # what room is over goes to the titles
     for axis, (title, picture) in zip(axes.ravel(), pictures, strict=False):
         axis.imshow(picture)
-        axis.set_title(title, fontsize=8.5)
+        axis.set_title(title, fontsize=8.5, parse_math=False)  # a name with $ in it is no formula
     return figure
 
 

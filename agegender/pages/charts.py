@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -86,7 +87,8 @@ def svg(figure: Figure, description: str) -> Markup:
     Addresses (name spaces, metadata) are taken out: a page holds none, and HTML needs none.
     """
     stream = io.StringIO()
-    with mpl.rc_context(_PARAMETERS):
+    with mpl.rc_context(_PARAMETERS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # texts stay texts, and browsers have other fonts
         figure.savefig(
             stream, format="svg", dpi=170, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
         )

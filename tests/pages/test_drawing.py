@@ -37,6 +37,12 @@ def test_thumbnail_is_small(tmp_path):
     assert len(address) < 6_000
 
 
+def test_letters_that_no_font_here_has_stay_as_they_are():
+    line = {"a": (np.arange(3.0), np.arange(3.0))}
+    drawing = charts.line_chart(line, title="年齢 \U000a6eba", x_label="x", y_label="", description="d")
+    assert "年齢 \U000a6eba" in drawing
+
+
 def test_many_points_become_pixels_and_few_stay_vectors():
     labels = {"title": "t", "x_label": "x", "y_label": "y", "description": "d", "ends": (0.0, 100.0)}
     few = charts.cloud_chart(np.arange(100), np.arange(100), **labels)
