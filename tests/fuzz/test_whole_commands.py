@@ -1,6 +1,6 @@
 """Whole commands on damaged artefacts: each ends well or with one line and exit code 2, and never with a traceback.
 
-They run in this process, one after the other, so that a thousand are a matter of minutes.
+Most run in this process, one after the other, so that a thousand are a matter of minutes, some in forks of it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,11 @@ import json
 import lzma
 import os
 import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -113,15 +118,36 @@ def run(words: list[str]) -> tuple[int, str]:
     return code, said.getvalue()
 
 
-@pytest.mark.filterwarnings("ignore")
-@examples(12, 1_050)
-@given(data=st.data())
-def test_a_command_ends_well_or_in_words(place: Path, data: st.DataObject) -> None:
+def run_apart(words: list[str]) -> tuple[int, str]:
+    """Run a command in a fork of this process, which ends after a minute; return its exit code and what it said."""
+    with tempfile.TemporaryFile("w+") as file:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                signal.alarm(60)
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+                os.dup2(file.fileno(), 2)
+                sys.stderr = file
+                code = importlib.import_module(f"agegender.{words[0]}").main(words[1:])
+            except SystemExit as stopped:
+                code = int(stopped.code or 0)
+            except BaseException:
+                traceback.print_exc(file=file)
+            finally:
+                file.flush()
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        file.seek(0)
+        return os.waitstatus_to_exitcode(status), file.read()
+
+
+def check(place: Path, data: st.DataObject, how: Callable[[list[str]], tuple[int, str]]) -> None:
     words = words_of(data.draw(st.sampled_from(COMMANDS)), data, place)
     here = os.getcwd()  # noqa: PTH109
     os.chdir(place)
     try:
-        code, said = run(words)
+        code, said = how(words)
     finally:
         os.chdir(here)
         for name in ("out", "models/m", "models/m.unfinished"):
@@ -130,3 +156,17 @@ def test_a_command_ends_well_or_in_words(place: Path, data: st.DataObject) -> No
     assert "Traceback" not in said
     if code == 2:
         assert said.splitlines()[-1].startswith(f"agegender {words[0]}: ") or "help: agegender" in said
+
+
+@pytest.mark.filterwarnings("ignore")
+@examples(12, 1_050)
+@given(data=st.data())
+def test_a_command_ends_well_or_in_words(place: Path, data: st.DataObject) -> None:
+    check(place, data, run)
+
+
+@pytest.mark.filterwarnings("ignore")
+@examples(3, 200)
+@given(data=st.data())
+def test_a_process_ends_well_or_in_words(place: Path, data: st.DataObject) -> None:
+    check(place, data, run_apart)
