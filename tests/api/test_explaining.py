@@ -230,3 +230,15 @@ def test_report_hides_faces_when_asked_or_when_the_other_pages_do(model, model_f
     if not asked:
         assert (tmp_path / "toy" / "bias.html").read_text() == "as it was"
         assert 'href="lime.html"' in (tmp_path / "toy" / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_photo_is_taken_for_aligned_only_where_its_source_says_so_and_it_was_not_cut_again(tmp_path):
+    names = ["20_0_0_20170116174525125.jpg.chip.jpg", "20_0_0_20170116174525126.jpg", "own.jpg.chip.jpg"]
+    for name in names:
+        cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
+    rows = [{"path": path, "source": source} for path, source in zip(names, ["utkface"] * 2 + ["csv"], strict=True)]
+    table = make_table(rows)
+    for notes, expected in (({}, [True, False, False]), ({"crop": "haar"}, [False, False, False])):
+        faces = FacesTable(table, tmp_path, notes)
+        found = explaining.photos_of_rows(faces, table.assign(reason="x"), HEADS)
+        assert [one.is_aligned for one in found] == expected
