@@ -56,6 +56,7 @@ from agegender.data.preparing import limit_faces
 from agegender.data.sources import drawn_faces, find_source
 from agegender.data.splitting import split_faces
 from agegender.heads import KNOWN_HEADS
+from agegender.memory import kept_memory
 from agegender.model.bodies import make_body
 from agegender.model.learner import make_learner
 from agegender.model.losses import CombinedLoss
@@ -216,7 +217,7 @@ def our_curve(faces: FacesTable, task: Task, size: int, batch_size: int, make_cu
     looks = int((rows["split"] == "train").sum()) * task.epochs
     layout = choose_layout(network.body, size, looks, precision=precision, device=device)
     during = [*speed_callbacks(precision, layout, device), make_curve(partial(decode, AGE))]
-    with learner.no_bar(), learner.no_logging():
+    with learner.no_bar(), learner.no_logging(), kept_memory():
         learner.fit_one_cycle(task.epochs, lr_max=settings.learning_rate, wd=settings.weight_decay, cbs=during)
 
 
