@@ -126,7 +126,6 @@ def time_stock(network: torch.nn.Module, photo: NDArray[np.uint8], samples: int,
                 num_samples=samples,
                 segmentation_fn=lambda image: find_regions(image).region_map,
                 random_seed=0,
-                progress_bar=False,
             )
 
     return _timed(explain)

@@ -26,7 +26,7 @@ FORWARD_SHARE = 1 / 3  # of a step: what a photo costs that is only scored
 PREDICTED_SHARE = 2 / 3  # the same for the predictions at the end, which are made in fp32
 TESTED_SHARE = 0.2  # of the other photos: they are predicted too
 EXPLAINED_PHOTOS = 12 * 500  # a report's faces, and perturbed photos of each
-PAGES_SECONDS = 20  # of an idle machine
+PAGES_SECONDS = 10  # of an idle machine
 
 
 class EpochRecorder(Callback):
