@@ -3,9 +3,9 @@
 Two steps on rows that neither trained nor chose the model. *Shape*: where labels lie around predictions and how far
 they scatter, by weighted regressions on the prediction, the spread of the predicted distribution and group indicators,
 below and above on their own. *Scores*: residuals in units of that scatter, each measured with a shape that was fitted
-without its fold; their conformal quantile is the reach of the interval. A group, or a stretch of predictions, whose own
-quantile is further from the common one than chance makes it, has a part of that added, the larger the better it is
-known.
+without its fold; their conformal quantile is the reach of the interval, and a group, or a stretch of predictions, has a
+quantile of its own. Of what a group adds (shift, scale, quantile) as much is believed as is more than chance makes
+between groups of such sizes.
 
 What holds: over rows exchangeable with these, each end is passed by 5 % of the labels (conformal quantile,
 finite-sample rank; with scores from folds the worst case that theory allows is twice that). In groups it holds as far
@@ -45,6 +45,7 @@ FOLDS = 10
 _ROUNDS, _STEPS = 3, 8
 _PRIOR_ROWS = 1.0  # rows of no effect, with which a group's own shift and scale are averaged
 _LARGEST_RESIDUAL = 6.0  # of the mean one: what a single row may say about the scale
+_LEAST_DOUBT = 1e-12  # of a variance, where all residuals are alike
 _SMALLEST_SHARE = 0.0025  # of the spread of the predictions, where all residuals are nearly nothing
 
 
@@ -240,17 +241,16 @@ def _fit_shape(rows: _Rows, knots: Floats) -> _Shape:
         distance = rows.residual - design @ location
         side = np.where(distance < 0, -1.0, 1.0)[:, None] * (hats @ bend)
         features = np.hstack([hats, away[:, None], side, indicators])
-        scale, log_scale = _gamma_regression(
-            features, np.maximum(np.abs(distance), floor), weights, indicators.shape[1]
-        )
+        sizes = np.maximum(np.abs(distance), floor)
+        scale, log_scale = _gamma_regression(features, sizes, weights, indicators.shape[1])
     knot_count, bend_count = len(knots), bend.shape[1]
     middle, lopsided = scale[:knot_count], bend @ scale[knot_count + 1 : knot_count + 1 + bend_count]
-    group_scales = scale[knot_count + 1 + bend_count :]
+    dispersion = np.average((sizes / np.exp(log_scale) - 1.0) ** 2, weights=weights)
+    log_scales = _group_effects(rows, scale[knot_count + 1 + bend_count :], cuts, np.full(len(sizes), dispersion))
     return _Shape(
         knots, location[:knot_count], (middle - lopsided, middle + lopsided), usual,
         float(np.clip(scale[knot_count], 0.0, 2.0)), limits,
-        dict(zip(rows.codes, np.split(location[knot_count:], cuts), strict=False)),
-        dict(zip(rows.codes, np.split(group_scales, cuts), strict=False)),
+        _group_effects(rows, location[knot_count:], cuts, distance**2), log_scales,
     )  # fmt: skip
 
 
@@ -261,6 +261,17 @@ def _indicators(rows: _Rows) -> tuple[Floats, list[int]]:
     for (_, codes), size in zip(rows.codes.items(), sizes, strict=True):
         blocks.append((codes[:, None] == np.arange(size)[None, :]).astype(np.float64))
     return np.hstack(blocks), list(np.cumsum(sizes)[:-1])
+
+
+def _group_effects(rows: _Rows, found: Floats, cuts: list[int], variances: Floats) -> dict[str, Floats]:
+    """Return for each column what its groups add, as far as it is more than rows of such variances make by chance."""
+    effects = {}
+    for (name, codes), own in zip(rows.codes.items(), np.split(found, cuts), strict=False):
+        inside = codes >= 0
+        sizes = np.bincount(codes[inside], weights=rows.weights[inside], minlength=len(own))
+        sums = np.bincount(codes[inside], weights=(rows.weights * variances)[inside], minlength=len(own))
+        effects[name] = _believed(own, np.where(sizes > 0, sums / np.maximum(sizes, 1e-9) ** 2, np.inf))
+    return effects
 
 
 def _spread_feature(rows: _Rows, hats: Floats) -> tuple[Floats, Floats, tuple[float, float]]:
@@ -330,7 +341,7 @@ def _quantiles(scores: Floats, families: list[Ints], rows: _Rows, tail: float) -
 
 
 def _believed(differences: Floats, doubt: Floats) -> Floats:
-    known = np.isfinite(doubt)
+    known, doubt = np.isfinite(doubt), np.maximum(doubt, _LEAST_DOUBT)
     if known.sum() < 2:
         return np.zeros(len(differences))
     found, variance, between = differences[known], doubt[known], 0.0
