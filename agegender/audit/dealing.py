@@ -11,17 +11,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agegender.audit.held_equal import HeldEqual
-from agegender.audit.large_deals import Population
+from agegender.audit.large_deals import Places
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 _CHUNK_VALUES = 2_000_000
-_MOST_ROWS = 40_000  # with more of them sums are drawn from their normal limit
+_MOST_ROWS = 15_000  # with more of them sums are drawn from their normal limit
 
 
 @dataclass(frozen=True)
@@ -127,20 +128,27 @@ class Dealer:
                 self._shuffle(dealt[:, first:last], size, generator)
             yield slice(start, stop), rows
 
-    def population(self, values: NDArray[np.float32], cells: _Cells) -> Population:
-        """Return what deals of values, in `order`, are drawn from where there are too many rows to deal."""
-        row_count = len(self.order)
-        starts = np.flatnonzero(np.diff(self.clusters, prepend=-1)) if self.has_clusters else np.arange(row_count)
-        sizes = np.diff(starts, append=row_count).astype(np.float64)
-        numbers = values.astype(np.float64)
-        means = np.add.reduceat(numbers, starts) / sizes
-        squares = np.add.reduceat((numbers - np.repeat(means, sizes.astype(np.int64))) ** 2, starts)
+    def places(self, cells: _Cells) -> Places:
+        """Return what is dealt where, for tables with too many rows to deal."""
+        starts, sizes = self._cluster_starts
         classes = np.searchsorted([start for start, *_ in self._classes], starts, side="right") - 1
-        parts = np.arange(row_count) if cells.starts is None else self._cluster_numbers(starts, cells)
-        return Population(
-            means, squares / np.maximum(sizes - 1.0, 1.0), sizes, classes, parts, cells.sizes.astype(np.float64),
-            cells.member,
-        )  # fmt: skip
+        parts = np.arange(len(self.order)) if cells.starts is None else self._cluster_numbers(starts, cells)
+        return Places(sizes.astype(np.float64), classes, parts, cells.sizes.astype(np.float64), cells.member)
+
+    def cluster_values(self, values: NDArray[np.float32]) -> tuple[Floats, Floats]:
+        """Return the mean of each cluster's rows, in `order`, and the variance of a row inside."""
+        starts, sizes = self._cluster_starts
+        numbers = values.astype(np.float64)
+        if not self.has_clusters:
+            return numbers, np.zeros(len(numbers))
+        means = np.add.reduceat(numbers, starts) / sizes
+        squares = np.add.reduceat((numbers - np.repeat(means, sizes)) ** 2, starts)
+        return means, squares / np.maximum(sizes - 1, 1)
+
+    @cached_property
+    def _cluster_starts(self) -> tuple[Codes, Codes]:
+        starts = np.flatnonzero(np.diff(self.clusters, prepend=-1))
+        return starts, np.diff(starts, append=len(self.clusters))
 
     def _cluster_numbers(self, starts: Codes, cells: _Cells) -> Codes:
         """Return the number of the cluster, by its place in `order`, of each part."""
@@ -204,8 +212,9 @@ def deal(
         for one, reach, has_squares in values
     ]
     if cells and len(dealer.order) > _MOST_ROWS:
+        places: dict[tuple[int, ...], Places] = {}
         for sums in made:
-            sums.fill(dealer, np.random.Generator(np.random.SFC64(seed)))
+            sums.fill(dealer, places, np.random.Generator(np.random.SFC64(seed)))
     else:
         for deals, rows in dealer.deals(deal_count, seed) if cells else ():
             for sums in made:
@@ -231,15 +240,17 @@ class _Sums:
                 made[1, deals] = np.square(parts) @ cells.member
                 made[2, deals] = made[0, deals] if cells.starts is None else (parts * cells.sizes) @ cells.member
 
-    def fill(self, dealer: Dealer, generator: np.random.Generator) -> None:
+    def fill(self, dealer: Dealer, places: dict[tuple[int, ...], Places], generator: np.random.Generator) -> None:
         """Fill all deals of a large table, without dealing."""
         self.add(slice(0, 1), np.arange(len(dealer.order))[None, :])
+        values, within = dealer.cluster_values(self.values)
         for cells, made in zip(self.cells, self.made, strict=True):
-            population = dealer.population(self.values, cells)
-            drawn = population.draw(made.shape[1] - 1, generator)
-            made[:, 1:] = np.stack(drawn[: len(made)])
+            if cells.columns not in places:
+                places[cells.columns] = dealer.places(cells)
+            own = places[cells.columns]
+            made[:, 1:] = np.stack(own.draw(values, within, made.shape[1] - 1, generator)[: len(made)])
             for group in range(made.shape[2]):
-                few = population.draw_few(group, made.shape[1] - 1, generator)
+                few = own.draw_few(group, values, made.shape[1] - 1, generator)
                 if few is not None:
                     made[:, 1:, group] = np.stack(few[: len(made)])
 

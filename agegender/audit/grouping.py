@@ -138,8 +138,14 @@ def _crossed(singles: Sequence[Grouping]) -> Grouping:
     notes = tuple(note for single in singles for note in single.notes)
     present = np.all([single.codes >= 0 for single in singles], axis=0)
     named = present & np.all([single.codes < len(single.values) for single in singles], axis=0)
-    together = np.stack([single.codes for single in singles], axis=1)[named]
-    cells, cell_numbers, counts = np.unique(together, axis=0, return_inverse=True, return_counts=True)
+    sizes = tuple(len(single.values) for single in singles)
+    together = (
+        np.ravel_multi_index([single.codes[named] for single in singles], sizes) if named.any() else np.zeros(0, int)
+    )
+    every = np.bincount(together, minlength=int(np.prod(sizes)))
+    there = np.flatnonzero(every)
+    cells, counts = np.stack(np.unravel_index(there, sizes), axis=1), every[there]
+    cell_numbers = np.searchsorted(there, together)
     order = np.sort(np.argsort(-counts, kind="stable")[:MOST_GROUPS])
     codes = np.where(present, len(order), -1)
     code_of_cell = np.full(len(cells), len(order))

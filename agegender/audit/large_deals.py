@@ -13,8 +13,9 @@ finite population are normal in the limit).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +27,11 @@ _SMALLEST = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Population:
-    """The clusters that are dealt, and the parts that they have in the groups of some columns.
+class Places:
+    """What can be dealt where: clusters in classes, and the parts that they have in the groups of some columns.
 
     Attributes
     ----------
-    values : array, shape (clusters,)
-        Mean of each cluster's rows.
-    within : array, shape (clusters,)
-        Variance of a row inside the cluster, 0 where it stands alone.
     sizes : array, shape (clusters,)
         Rows of each.
     classes : array, shape (clusters,), int
@@ -47,84 +44,95 @@ class Population:
         Which part is in which group.
     """
 
-    values: Floats
-    within: Floats
     sizes: Floats
     classes: Codes
     parts: Codes
     part_sizes: Floats
     member: NDArray[np.float32]
 
-    def draw(self, deal_count: int, generator: np.random.Generator) -> tuple[Floats, Floats, Floats]:
-        """Return sums, sums of squares of parts, and sums of parts times their rows, each (deals, groups)."""
-        starts = np.flatnonzero(np.diff(self.classes, prepend=-1))
-        n = np.diff(starts, append=len(self.classes)).astype(np.float64)
-        mean, mean_square, mean_cube = (np.add.reduceat(self.values**power, starts) / n for power in (1, 2, 3))
+    def draw(
+        self, values: Floats, within: Floats, deal_count: int, generator: np.random.Generator
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return sums, sums of squares of parts, and sums of parts times their rows, each (deals, groups).
+
+        Parameters
+        ----------
+        values, within : array, shape (clusters,)
+            Mean of each cluster's rows, and the variance of a row inside, 0 where it stands alone.
+        """
+        n, (rows, squared_rows, split_rows) = self._class_counts, self._class_sums
+        mean, mean_square, mean_cube = (np.add.reduceat(values**power, self._starts) / n for power in (1, 2, 3))
         between = np.maximum(mean_square - mean**2, 0.0) * n / np.maximum(n - 1.0, 1.0)
-        within = np.add.reduceat(self.within, starts) / n
-        own = self.classes[self.parts]  # the class of each part
-        rows, sizes = self._rows_in_classes(starts), self.sizes[self.parts]
-        spread = self._covariance(between, within, n, rows)
+        inside = np.add.reduceat(within, self._starts) / n
+        clusters, overlaps = self._class_products
+        spread = np.tensordot(between - inside / self.sizes[self._starts], clusters, axes=1)
+        spread += np.tensordot(inside, overlaps, axes=1) - (rows * (between / n)[:, None]).T @ rows
         middle = mean @ rows
-        sums = middle + _normal(spread, deal_count, generator)
-        inside = within[own] * self.part_sizes * (1.0 - self.part_sizes / sizes)
-        squares = (self.part_sizes**2 * mean_square[own] + inside) @ self.member
-        weighted = (self.part_sizes**2 * mean[own]) @ self.member
-        ratio = (self.part_sizes**2 @ self.member) / np.maximum(self.part_sizes @ self.member, 1.0)
+        moved = _normal(spread, deal_count, generator)
+        ratio = squared_rows.sum(axis=0) / np.maximum(rows.sum(axis=0), 1.0)
         # Where values are skewed, a deal with a high sum has high squares as well.
         skew = np.sum(n * (mean_cube - mean * mean_square)) / max(float(np.sum(n * (mean_square - mean**2))), _SMALLEST)
-        moved = sums - middle
-        return sums, np.maximum(squares + skew * ratio * moved, 0.0), weighted + ratio * moved
+        squares = mean_square @ squared_rows + inside @ split_rows
+        return middle + moved, np.maximum(squares + skew * ratio * moved, 0.0), mean @ squared_rows + ratio * moved
 
-    def draw_few(self, group: int, deal_count: int, generator: np.random.Generator) -> Sequence[Floats] | None:
+    def draw_few(
+        self, group: int, values: Floats, deal_count: int, generator: np.random.Generator
+    ) -> tuple[Floats, Floats, Floats] | None:
         """Return the same of one group of few whole clusters, drawn from the clusters of their classes."""
+        if not 0 < self._part_counts[group] < _FEW:
+            return None
         parts = np.flatnonzero(self.member[:, group])
         clusters = self.parts[parts]
-        if not 0 < len(parts) < _FEW or (self.part_sizes[parts] != self.sizes[clusters]).any():
+        if (self.part_sizes[parts] != self.sizes[clusters]).any():
             return None
-        starts = np.flatnonzero(np.diff(self.classes, prepend=-1))
-        n = np.diff(starts, append=len(self.classes))
-        own, counts = self.classes[clusters], np.bincount(self.classes[clusters], minlength=len(n))
-        picked = starts[own] + (generator.random((deal_count, len(parts))) * n[own]).astype(np.int64)
+        n, own = self._class_counts, self.classes[clusters]
+        counts = np.bincount(own, minlength=len(n))
+        picked = self._starts[own] + (generator.random((deal_count, len(parts))) * n[own]).astype(np.int64)
         # Drawn with replacement, they would vary more than dealt ones where a class is nearly used up.
         share = np.sqrt(np.maximum(1.0 - (counts - 1) / np.maximum(n - 1, 1), 0.0))[own]
-        mean = (np.add.reduceat(self.values, starts) / n)[own]
-        sizes = self.sizes[clusters]
-        drawn = self.values[picked]
+        mean = (np.add.reduceat(values, self._starts) / n)[own]
+        drawn, sizes = values[picked], self.sizes[clusters]
         sums = drawn * sizes
         return (mean + share * (drawn - mean)) @ sizes, np.square(sums).sum(axis=1), sums @ sizes
 
-    def _rows_in_classes(self, starts: Codes) -> Floats:
-        """Return how many rows of each class are in each group, (classes, groups)."""
-        first = np.searchsorted(self.parts, starts)
-        rows = (
-            self.member if (self.part_sizes == 1.0).all() else self.member * self.part_sizes[:, None].astype(np.float32)
-        )
-        return np.add.reduceat(rows, first, axis=0, dtype=np.float64)
+    @cached_property
+    def _starts(self) -> Codes:
+        return np.flatnonzero(np.diff(self.classes, prepend=-1))
 
-    def _covariance(self, between: Floats, within: Floats, n: Floats, rows: Floats) -> Floats:
-        own = self.classes[self.parts]
-        clusters = self._rows_of_clusters()
-        by_cluster = np.sqrt(np.maximum(between - within / self._class_sizes(n), 0.0))
-        spread = _squared(clusters * by_cluster[self.classes][:, None].astype(np.float32))
-        if within.any():
-            lost = np.sqrt(np.maximum(within / self._class_sizes(n) - between, 0.0))
-            spread -= _squared(clusters * lost[self.classes][:, None].astype(np.float32))
-            spread += _squared(self.member * np.sqrt(self.part_sizes * within[own])[:, None].astype(np.float32))
-        return spread - (rows * (between / n)[:, None]).T @ rows
+    @cached_property
+    def _class_counts(self) -> Floats:
+        return np.diff(self._starts, append=len(self.classes)).astype(np.float64)
 
-    def _class_sizes(self, n: Floats) -> Floats:
-        return self.sizes[np.cumsum(n).astype(np.int64) - 1]
+    @cached_property
+    def _part_counts(self) -> Floats:
+        return np.asarray(self.member.sum(axis=0, dtype=np.float64))
 
-    def _rows_of_clusters(self) -> NDArray[np.float32]:
-        if len(self.parts) == len(self.values) and (self.part_sizes == 1.0).all():
-            return self.member
-        first = np.flatnonzero(np.diff(self.parts, prepend=-1))
-        return np.add.reduceat(self.member * self.part_sizes[:, None].astype(np.float32), first, axis=0)
+    @cached_property
+    def _edges(self) -> list[tuple[int, int]]:
+        """The parts of each class."""
+        return list(itertools.pairwise([*np.searchsorted(self.parts, self._starts).tolist(), len(self.parts)]))
 
+    @cached_property
+    def _class_sums(self) -> Floats:
+        """Rows of each class in each group, their sum over parts squared, and what is split: (3, classes, groups)."""
+        sizes = self.part_sizes
+        wanted = np.stack([sizes, sizes**2, sizes * (1.0 - sizes / self.sizes[self.parts])]).astype(np.float32)
+        sums = [wanted[:, start:stop] @ self.member[start:stop] for start, stop in self._edges]
+        return np.stack(sums, axis=1).astype(np.float64)
 
-def _squared(rows: NDArray[np.float32]) -> Floats:
-    return np.asarray(rows.T @ rows, dtype=np.float64)
+    @cached_property
+    def _class_products(self) -> tuple[Floats, Floats]:
+        """Sums over clusters, and over rows, of how many rows two groups have together: (classes, groups, groups)."""
+        clusters, overlaps = [], []
+        is_whole = len(self.parts) == len(self.sizes)
+        for start, stop in self._edges:
+            member, sizes = self.member[start:stop], self.part_sizes[start:stop].astype(np.float32)
+            rows = member if (sizes == 1.0).all() else member * sizes[:, None]
+            if not is_whole:
+                rows = np.add.reduceat(rows, np.flatnonzero(np.diff(self.parts[start:stop], prepend=-1)), axis=0)
+            clusters.append(rows.T @ rows)
+            overlaps.append(clusters[-1] if rows is member else member.T @ (member * sizes[:, None]))
+        return np.stack(clusters).astype(np.float64), np.stack(overlaps).astype(np.float64)
 
 
 def _normal(spread: Floats, deal_count: int, generator: np.random.Generator) -> Floats:
