@@ -43,9 +43,18 @@ COMMANDS = (
 )
 
 
+LOADED = (
+    *("agegender.api.model", "agegender.api.explaining", "agegender.api.comparison", "agegender.model.training"),
+    *("agegender.pages.report_set", "agegender.pages.lime_page", "agegender.pages.dataset_page"),
+    *("agegender.data.preparing", "agegender.explanation.superpixels", "agegender.model.tensorboard"),
+)
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a whole model, one whose card is to be edited, photos and a table of them."""
+    for name in LOADED:  # once, and not in each fork
+        importlib.import_module(name)
     root = tmp_path_factory.mktemp("commands")
     photos = root / "photos"
     photos.mkdir()
