@@ -213,7 +213,7 @@ def test_what_commands_open_and_change_lies_in_named_folders(root: Path, tmp_pat
     # A journal that leads astray is removed, and nothing is moved; where a run is looked for, it is locked.
     assert not [place for place in changed if ".agegender-new" not in place], changed
     read = [root / "hostile", root / "clean", Path(agegender.__file__).parents[1], sys.prefix, sys.base_prefix]
-    system = ["/usr", "/lib", "/lib64", "/etc", "/proc", "/sys", "/dev", "/var/cache/fontconfig"]
+    system = ["/usr", "/lib", "/lib64", "/etc", "/proc", "/sys", "/dev", "/var/cache/fontconfig", "/.dockerenv"]
     assert outside(traced.opened, *written, *read, *system, root / "here") == []
     assert everything_below(root / "private") == before
     assert everything_below(root / "first") == everything_below(root / "again")
