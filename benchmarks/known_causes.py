@@ -4,9 +4,10 @@
 
 The strongest region of a map *lies on a true cause* when at least half of its pixels show a feature that causes the
 label (`drawing.causes.CAUSES`), or when it holds at least a third of all pixels of one such feature: lips, lashes and
-wrinkles are thinner than any superpixel and could never fill one. The chance level beside each figure is the share of a
-photo's regions for which the same is true: what a map of random numbers would reach. Photos come from the model's own
-test split where the model folder knows it.
+wrinkles are thinner than any superpixel and could never fill one. Scalp that receding hair has bared counts as a
+feature of both labels (`bared_scalp`): it is found by drawing the person again with all the hair. The chance level
+beside each figure is the share of a photo's regions for which the same is true: what a map of random numbers would
+reach. Photos come from the model's own test split where the model folder knows it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agegender.data.faces_table import read_faces
-from agegender.data.sources.drawn_faces import Causes, read_causes
+from agegender.data.sources.drawn_faces import Causes, bared_scalp, read_causes
 from agegender.explanation.face_explanation import FaceExplanation
 from agegender.explanation.lime_explainer import LimeExplainer, LimeSettings
 from agegender.explanation.superpixels import Regions, name_regions
@@ -38,27 +39,31 @@ LEAST_SHARE_OF_FEATURE = 1 / 3
 HEADS = ("age", "gender")
 
 
-def on_a_cause(face: FaceExplanation, causes: Causes, cause: str) -> NDArray[np.bool_]:
-    """Return which regions lie on a true cause, shape (regions,)."""
+def on_a_cause(face: FaceExplanation, causes: Causes, cause: str, bared: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which regions lie on a true cause, shape (regions,); `bared` are the pixels that hair has left."""
     side = face.region_map.shape[0]
     regions = Regions(face.region_map, name_regions(face.region_map))
     pixel_counts = regions.pixel_shares * face.region_map.size
     covered, holds_feature = np.zeros(regions.count), np.zeros(regions.count, dtype=bool)
-    for feature in causes.causes[cause]:
-        mask = cv2.resize(_square(causes.masks[feature]), (side, side), interpolation=cv2.INTER_AREA)
+    seen = np.zeros_like(bared)
+    for pixels in (*(causes.masks[feature] for feature in causes.causes[cause]), bared):
+        mask, fresh = (
+            cv2.resize(_square(one), (side, side), interpolation=cv2.INTER_AREA) for one in (pixels, pixels & ~seen)
+        )
+        seen |= pixels  # bared scalp may be forehead, which is listed already
         if mask.sum() == 0:
             continue
         inside = np.bincount(face.region_map.ravel(), weights=mask.ravel(), minlength=regions.count)
         holds_feature |= inside / mask.sum() >= LEAST_SHARE_OF_FEATURE
-        covered += inside
+        covered += np.bincount(face.region_map.ravel(), weights=fresh.ravel(), minlength=regions.count)
     return holds_feature | (covered / pixel_counts >= LEAST_SHARE_OF_REGION)
 
 
-def judge(face: FaceExplanation, causes: Causes) -> dict[str, dict[str, float]]:
+def judge(face: FaceExplanation, causes: Causes, bared: NDArray[np.bool_]) -> dict[str, dict[str, float]]:
     """Return the figures of one face, per head."""
     found = {}
     for head, one in zip(HEADS, face.maps, strict=True):
-        lies_on = on_a_cause(face, causes, head)
+        lies_on = on_a_cause(face, causes, head, bared)
         assert one.trust is not None
         found[head] = {
             "strongest_on_cause": float(lies_on[one.strongest(1)[0].region]),
@@ -80,7 +85,7 @@ def measure(model_folder: Path, photos: list[Path], settings: LimeSettings) -> d
     started, judged, evaluations = time.perf_counter(), [], 0
     for photo in track(photos, "explaining drawn faces", total=len(photos)):
         face = explainer.explain(model.fit_photo(read_photo(photo)), photo.name)
-        judged.append(judge(face, read_causes(photo)))
+        judged.append(judge(face, read_causes(photo), bared_scalp(photo)))
         evaluations += face.evaluation_count
     seconds = time.perf_counter() - started
     heads = {

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from agegender.data.sources import drawn_faces
-from agegender.data.sources.drawn_faces import draw_faces, read, read_causes, read_plan
+from agegender.data.sources.drawn_faces import bared_scalp, draw_faces, read, read_causes, read_plan
 from agegender.data.sources.utkface import parse_name
 from agegender.drawing.causes import CAUSES, FEATURES, age_strengths
 from agegender.drawing.painting import draw_portrait
@@ -168,6 +168,19 @@ def test_every_pixel_is_one_feature_and_every_cause_has_pixels(drawn):
         for cause in CAUSES:
             assert 0.005 < causes.mask_of(cause).mean() < 0.75
         assert not (causes.mask_of("age") & causes.masks["background"]).any()
+
+
+def test_scalp_is_bared_where_hair_recedes_and_more_in_men(drawn):
+    faces = read(drawn)
+    bared = {"male": [], "female": []}
+    for path, gender in zip(faces.table["path"], faces.table["gender"], strict=True):
+        photo = faces.photo_path(path)
+        pixels = bared_scalp(photo)
+        assert not (pixels & read_causes(photo).masks["hair"]).any()
+        bared[gender].append(int(pixels.sum()))
+    assert np.mean(bared["male"]) > 3 * np.mean(bared["female"])
+    young = [path for path, age in zip(faces.table["path"], faces.table["age_years"], strict=True) if age < 20]
+    assert not any(bared_scalp(faces.photo_path(path)).any() for path in young)
 
 
 def painted(**changes) -> tuple[np.ndarray, dict[str, np.ndarray]]:

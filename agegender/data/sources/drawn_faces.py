@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -160,6 +160,27 @@ def read_causes(photo: Path) -> Causes:
         raise _without_side_files(photo) from error
     masks = {feature: np.asarray(numbers == number) for number, feature in enumerate(FEATURES)}
     return Causes(masks, dict(CAUSES), document["strengths"])
+
+
+def bared_scalp(photo: Path) -> NDArray[np.bool_]:
+    """Return the pixels of a drawn photo where hair would be, had it not receded, shape (height, width).
+
+    The person is drawn again with all its hair. Hair recedes with age, and more in those who are drawn as men, so that
+    these pixels show both labels, whatever feature they now are.
+    """
+    plan, document = read_plan(photo.parent), _read_document(photo)
+    labels = Labels(**document["labels"])
+    index = next((i for i in range(plan["face_count"]) if photo_name(labels, i) == photo.name), None)
+    if index is None:
+        raise _without_side_files(photo)
+    person, scene = sample_person(plan["seed"], index), sample_scene(plan["seed"], index)
+    masks = read_causes(photo).masks
+    if person.recession == 0:
+        return np.zeros_like(masks["hair"])
+    haired = replace(person, recession=0.0)
+    _, features = draw_portrait(haired, scene, plan["image_size"], seed=plan["seed"], index=index)
+    now: NDArray[np.bool_] = masks["hair"] | masks["background"]
+    return (features == FEATURES.index("hair")) & ~now
 
 
 def _draw_some(folder: Path, image_size: int, seed: int, indices: Sequence[int]) -> list[str]:
