@@ -48,7 +48,7 @@ _BETTER_OFF_WEIGHT = 0.8
 # A group's own spread counts as much as this many rows of the common one. Of absolute errors more is borrowed: with the
 # spread of 100 skewed values the test would rather see the outliers than the gap (power 0.88 against 0.94, simulated).
 _SHRINKING_ROWS = {"signed": 10.0, "positive": 200.0}
-_FEWEST_CLUSTERS = 10  # with fewer persons in a group or its rest, nothing is known about either
+FEWEST_CLUSTERS = 10  # with fewer persons in a group or its rest, nothing is known about either
 _FEWEST_COUNTED = 5  # deals, the observed one among them
 _FARTHEST_NORMAL = 8.0  # beyond, a normal tail is nothing at all
 _MOST_DEALT_VALUES = 100_000_000
@@ -343,7 +343,7 @@ def _is_ranked(groups: Grouping, sums: DealtSums) -> NDArray[np.bool_]:
 def _is_tested(groups: Grouping, sums: DealtSums) -> NDArray[np.bool_]:
     has_rest = sums.known_count - sums.counts >= SMALLEST_RANKED_GROUP
     clusters = np.minimum(sums.cluster_counts, sums.known_cluster_count - sums.cluster_counts)
-    return _is_ranked(groups, sums) & has_rest & (clusters >= _FEWEST_CLUSTERS)
+    return _is_ranked(groups, sums) & has_rest & (clusters >= FEWEST_CLUSTERS)
 
 
 def _weighted(t: Floats, better: str) -> Floats:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from agegender.audit import grouping, sentences
-from agegender.audit.chance import FALSE_ALARM_RATE, GroupChances, Ledger
+from agegender.audit.chance import FALSE_ALARM_RATE, FEWEST_CLUSTERS, GroupChances, Ledger
 from agegender.audit.estimates import Estimate
 from agegender.audit.grouping import SMALLEST_RANKED_GROUP, Grouping
 from agegender.audit.groups import Group, GroupResult
@@ -337,7 +337,10 @@ def _no_gap(one: _Comparison) -> Finding:
     """Return the finding that a column has no clear gap, or that it cannot be judged."""
     columns, rows = one.groups.columns, int((one.groups.codes >= 0).sum())
     if len(one.tested) < 2:
-        reason = f"it takes two groups of {SMALLEST_RANKED_GROUP} or more, and there are not"
+        needed = f"{SMALLEST_RANKED_GROUP} or more"
+        if one.clusters is not None:
+            needed = f"{SMALLEST_RANKED_GROUP} photos of {FEWEST_CLUSTERS} persons or more"
+        reason = f"it takes two groups of {needed}, and there are not"
         words = sentences.untold_sentence(one.head, one.metric, columns, reason)
         return _nothing("unknown", one.metric, columns, rows, words)
     largest = one.chances.largest_gap

@@ -238,3 +238,78 @@ def test_silence_about_further_heads_has_their_names():
     words = [finding.sentence for finding in found if finding.kind == "none"]
     assert any(one.startswith("No gap in mean absolute height error between ethnicities is ") for one in words)
     assert any(one.startswith("No gap in expression accuracy between ethnicities is ") for one in words)
+
+
+def words(table):
+    return " ".join(finding.sentence for finding in find(table, deal_count=199))
+
+
+def test_five_hundred_groups_are_too_many():
+    assert "500 different values" in words(simulated_predictions(1000).assign(ethnicity=[*map(str, range(500))] * 2))
+
+
+def test_photos_of_one_person_tell_nothing_about_groups():
+    table = simulated_predictions(300).assign(subject_id="one")
+    assert gaps(table) == []
+    assert "cannot be told: it takes two groups of 30 photos of 10 persons or more, and there are not." in words(table)
+
+
+def test_one_age_only_leaves_nothing_to_hold_equal():
+    table = simulated_predictions(600).assign(age_years=30.0)
+    table["predicted_age_years"] = 30.0 + np.random.default_rng(0).normal(0, 4, 600)
+    table.loc[table["ethnicity"] == "Black", "predicted_age_years"] += 8.0
+    found = gaps(table, deal_count=1999)
+    assert {finding.values for finding in found if finding.metric == "age.mean_signed_error"} == {("Black",)}
+    assert not any(finding.columns == ("age_group",) for finding in found)
+
+
+def test_equal_errors_everywhere_are_no_gap():
+    table = simulated_predictions(400)
+    table["predicted_age_years"] = table["age_years"] + 3.0
+    table["predicted_gender"] = table["gender"]
+    table["female_probability"] = (table["gender"] == "female").astype(float)
+    assert gaps(table) == []
+    assert "the largest is 0.0 years, and chance and different ages make up to 0.0 years" in words(table)
+
+
+def test_ages_unknown_for_half_are_said_and_the_others_compared():
+    table = simulated_predictions(1500)
+    table["predicted_gender"] = np.where(table["ethnicity"] == "Black", "male", table["gender"])
+    table["female_probability"] = (table["predicted_gender"] == "female").astype(float)
+    table.loc[::2, "age_years"] = np.nan
+    assessment = replace(assess(table), deal_count=999)
+    assert any("750 of 1,500 rows lack age_years, which is held equal" in one for one in assessment.notices)
+    finding = next(one for one in assessment.findings if one.kind == "accuracy_gap")
+    assert (finding.values, finding.n) == (("Black",), int((table["ethnicity"] == "Black").sum()))
+
+
+def test_without_ages_nothing_is_held_equal_and_the_table_says_so():
+    table = simulated_predictions(400).drop(columns=["age_years", "predicted_age_years"])
+    made = assess(table)
+    assert not made.held
+    assert "Nothing is held equal: a gap between groups may be one between their ages." in made.notices
+
+
+def test_what_is_held_equal_can_be_chosen():
+    table = simulated_predictions(1500)
+    table["camera"] = np.where(
+        np.random.default_rng(1).random(1500) < 0.3 + 0.5 * (table["gender"] == "male"), "a", "b"
+    )
+    table["predicted_age_years"] += np.where(table["camera"] == "a", 6.0, 0.0)
+    by_age = {finding.columns for finding in gaps(table)}
+    by_camera = replace(assess(table, adjust_for=["camera", "age_years"]), deal_count=999).findings
+    assert ("gender",) in by_age
+    assert {finding.columns for finding in by_camera if finding.is_gap} == {("camera",)}
+    with pytest.raises(TableError, match="cannot hold lens equal"):
+        assess(table, adjust_for="lens")
+
+
+def test_a_class_that_is_told_worse_of_one_group_is_said():
+    table = simulated_predictions(3000, seed=2)
+    inside = ((table["ethnicity"] == "Indian") & (table["gender"] == "female")).to_numpy()
+    table.loc[inside & (np.arange(3000) % 2 == 0), "female_probability"] = 0.1
+    table["predicted_gender"] = np.where(table["female_probability"] >= 0.5, "female", "male")
+    sentences = [one.sentence for one in gaps(table, deal_count=1999) if one.kind == "recall_gap"]
+    assert len(sentences) == 1
+    assert sentences[0].startswith("Faces labelled Indian: recall of female labels 4")
+    assert " percentage points below the rest at equal ages (n = " in sentences[0]
