@@ -89,12 +89,21 @@ def noise(generator: np.random.Generator, n: int, kind: str = "normal") -> Float
 
 
 def predicted(
-    generator: np.random.Generator, labels: pd.DataFrame, error_years: Floats, is_right: NDArray[np.bool_]
+    generator: np.random.Generator,
+    labels: pd.DataFrame,
+    error_years: Floats,
+    is_right: NDArray[np.bool_],
+    *,
+    is_alike: bool = False,
 ) -> pd.DataFrame:
-    """Return the predictions table of a model with two heads that makes these errors, with all columns of ours."""
+    """Return the predictions table of a model with two heads that makes these errors, with all columns of ours.
+
+    `is_alike` tells that errors are as large at every age; intervals are then as wide, so that they cover alike.
+    """
     table = labels.copy()
     table["predicted_age_years"] = table["age_years"] + error_years
-    reach = 1.645 * (2.0 + 0.1 * table["predicted_age_years"].clip(0.0, 100.0))
+    growing = 2.0 + 0.1 * table["predicted_age_years"].clip(0.0, 100.0)
+    reach = 1.645 * (MAE_YEARS * np.sqrt(np.pi / 2.0) if is_alike else growing)
     table["age_low_years"] = (table["predicted_age_years"] - reach).clip(lower=0.0)
     table["age_high_years"] = table["predicted_age_years"] + reach
     other = np.where(table["gender"] == "male", "female", "male")
@@ -115,7 +124,8 @@ def true_null(generator: np.random.Generator, labels: Labels, trial: int) -> pd.
     if shape == "columns":
         for name, count in (("expression", 7), ("mask", 2), ("source", 3)):
             table[name] = generator.choice([f"{name} {number}" for number in range(count)], n)
-    return predicted(generator, table, MAE_YEARS * noise(generator, n, kind), generator.random(n) < ACCURACY)
+    error = MAE_YEARS * noise(generator, n, kind)
+    return predicted(generator, table, error, generator.random(n) < ACCURACY, is_alike=True)
 
 
 def by_age_alone(generator: np.random.Generator, labels: Labels, n: int, kind: str = "normal") -> pd.DataFrame:
@@ -157,20 +167,23 @@ def of_persons(
         own = np.repeat(generator.normal(size=persons), photos)
         return np.sqrt(icc) * own + np.sqrt(1.0 - icc) * generator.normal(size=n)
 
-    made = predicted(generator, table, MAE_YEARS * np.sqrt(np.pi / 2) * alike(), alike() < ndtri(ACCURACY))
+    error = MAE_YEARS * np.sqrt(np.pi / 2) * alike()
+    made = predicted(generator, table, error, alike() < ndtri(ACCURACY), is_alike=True)
     return made.sample(frac=1.0, random_state=generator).reset_index(drop=True)
 
 
 def of_twins(generator: np.random.Generator, labels: Labels, photos: int = 1000) -> pd.DataFrame:
     """Return a table without a gap in which a fifth of the photos stands twice, judged nearly alike."""
     first = labels.draw(generator, photos)
-    first = predicted(generator, first, MAE_YEARS * noise(generator, photos), generator.random(photos) < ACCURACY)
+    error = MAE_YEARS * noise(generator, photos)
+    first = predicted(generator, first, error, generator.random(photos) < ACCURACY, is_alike=True)
     first["twin_cluster"] = pd.Series(None, index=first.index, dtype=object)
     rows = generator.choice(photos, photos // 5, replace=False)
     first.loc[rows, "twin_cluster"] = [f"twins-{row}" for row in rows]
     second = first.loc[rows].copy()
     second["path"] = "copy of " + second["path"]
-    second["predicted_age_years"] += generator.normal(0.0, 0.3, len(rows))
+    moved = generator.normal(0.0, 0.3, len(rows))
+    second[["predicted_age_years", "age_low_years", "age_high_years"]] += moved[:, None]
     return pd.concat([first, second]).sample(frac=1.0, random_state=generator).reset_index(drop=True)
 
 
