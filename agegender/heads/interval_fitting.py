@@ -17,9 +17,9 @@ References
 ----------
 Papadopoulos et al., ECML 2002 (normalised split-conformal); Barber, Candès, Ramdas, Tibshirani: Predictive inference
 with the jackknife+, Annals of Statistics 2021 (scores from folds); Gibbs, Cherian, Candès: Conformal prediction with
-conditional guarantees, JRSS-B 2025 (groups as a finite class of shifts); Lee, Barber, Willett: Distribution-free
-inference with hierarchical data, JRSS-B 2025 (weights 1 / size); Efron, Morris: JASA 1973 (how much of a group's own
-quantile to believe).
+conditional guarantees, arXiv 2305.12616, 2023 (groups as a finite class of shifts); Lee, Barber, Willett:
+Distribution-free inference with hierarchical data, arXiv 2306.06342, 2023 (weights 1 / size); Efron, Morris: Stein's
+estimation rule and its competitors, JASA 1973 (how much of a group's own effect to believe).
 """
 
 from __future__ import annotations
