@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from agegender.api.finding_parts import find_parts
 from agegender.data.faces_table import read_faces
 from agegender.data.sources.drawn_faces import Causes, bared_scalp, read_causes
 from agegender.explanation.face_explanation import FaceExplanation
@@ -84,7 +85,9 @@ def measure(model_folder: Path, photos: list[Path], settings: LimeSettings) -> d
     explainer = LimeExplainer(model.score_images, (*AGE.targets, *GENDER.targets), settings)
     started, judged, evaluations = time.perf_counter(), [], 0
     for photo in track(photos, "explaining drawn faces", total=len(photos)):
-        face = explainer.explain(model.fit_photo(read_photo(photo)), photo.name)
+        pixels = read_photo(photo)
+        parts = find_parts(pixels, model.image.size, file=photo)
+        face = explainer.explain(model.fit_photo(pixels), photo.name, parts=parts)
         judged.append(judge(face, read_causes(photo), bared_scalp(photo)))
         evaluations += face.evaluation_count
     seconds = time.perf_counter() - started

@@ -21,7 +21,16 @@ from torch import Tensor
 
 from agegender.errors import UsageError
 from agegender.explanation.superpixels import Regions
-from agegender.explanation.surrogate import PALEY_SIZE, Numbers, fit_targets, least_pairs, pair_block_size, top_overlap
+from agegender.explanation.surrogate import (
+    PALEY_SIZE,
+    Numbers,
+    Surrogate,
+    fit_targets,
+    least_pairs,
+    likeness,
+    pair_block_size,
+    top_overlap,
+)
 
 ScoreImages = Callable[[Tensor], Tensor | NDArray[np.floating]]
 Design = NDArray[np.uint8]
@@ -29,6 +38,7 @@ Design = NDArray[np.uint8]
 LARGEST_AUTO_SAMPLES = 768
 # Two sets of six that share five have a Jaccard index of 5/7: one change is let pass, for near-ties flip for ever.
 SETTLED_JACCARD = 5 / 7
+SETTLED_LIKENESS = 0.998
 
 
 def photo_generator(photo: NDArray[np.uint8], seed: int, purpose: str = "fit") -> np.random.Generator:
@@ -195,15 +205,18 @@ def draw_until_settled(evaluator: Evaluator, generator: np.random.Generator) -> 
     while len(sample.design) + 2 * block <= largest:
         sample = sample.joined(draw_pairs(evaluator, block, generator))
         after = fit_targets(sample.design, sample.scores)
-        overlaps = [
-            top_overlap(old.weights, new.weights, new.strongest_count()) for old, new in zip(before, after, strict=True)
-        ]
-        if min(overlaps) >= SETTLED_JACCARD:
+        if all(_is_settled(old, new) for old, new in zip(before, after, strict=True)):
             why = f"the strongest regions no longer changed after {len(sample.design)} samples"
             return replace(sample, stopped_because=why)
         before = after
     why = f"the strongest regions still changed at the limit of {len(sample.design)} samples"
     return replace(sample, stopped_because=why)
+
+
+def _is_settled(before: Surrogate, after: Surrogate) -> bool:
+    """Return whether a step changed at most one of the strongest regions, or nothing but the order of near-ties."""
+    overlap = top_overlap(before.weights, after.weights, after.strongest_count())
+    return overlap >= SETTLED_JACCARD or likeness(before.weights, after.weights) >= SETTLED_LIKENESS
 
 
 def is_constant(scores: Numbers) -> bool:

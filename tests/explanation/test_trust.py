@@ -128,6 +128,13 @@ def test_maps_of_honest_models_are_believed(photo, kind):
     assert sum(one.is_believable for one in maps) >= 19, [one.verdict for one in maps if not one.is_believable]
 
 
+def test_near_ties_do_not_keep_the_sampling_from_ending(photo):
+    count = find_regions(photo).count
+    scores = seeing(photo, equal(np.random.default_rng(0), count))
+    face = LimeExplainer(scores, TARGETS[:1], LimeSettings()).explain(photo)
+    assert face.sample_count == 384
+
+
 def test_regions_of_nearly_one_weight_are_no_reason_to_doubt(photo):
     def nearly_equal(generator, count):
         waves = generator.normal(size=count) * 400
