@@ -58,8 +58,12 @@ def _codes(rows: pd.DataFrame, column: str) -> NDArray[np.int64]:
     if column not in rows:
         return np.full(len(rows), -1, dtype=np.int64)
     codes, values = pd.factorize(rows[column])
-    is_blank = np.array([*(isinstance(value, str) and not value.strip() for value in values), True])
-    known = np.flatnonzero(~is_blank[codes])
+    counts = np.bincount(codes[codes >= 0], minlength=len(values))
+    # Only values that stand twice tie anything; a table of a million paths has none.
+    tying = [number for number in np.flatnonzero(counts > 1) if not _is_blank(values[number])]
+    is_tying = np.zeros(len(values) + 1, dtype=bool)
+    is_tying[tying] = True
+    known = np.flatnonzero(is_tying[codes])
     made = np.full(len(rows), -1, dtype=np.int64)
     keys = codes[known].astype(np.int64)
     if not TIES[column] and "source" in rows:
@@ -67,6 +71,10 @@ def _codes(rows: pd.DataFrame, column: str) -> NDArray[np.int64]:
         keys = keys * (len(names) + 1) + sources + 1
     made[known] = pd.factorize(keys)[0]
     return made
+
+
+def _is_blank(value: object) -> bool:
+    return isinstance(value, str) and not value.strip()
 
 
 def _connected(things: NDArray[np.int64], ties: NDArray[np.int64], count: int) -> NDArray[np.int32]:
