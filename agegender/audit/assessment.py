@@ -22,8 +22,10 @@ from agegender.audit.held_equal import HeldEqual
 from agegender.audit.predictions_table import complete_predictions, unjudgeable, with_errors
 from agegender.errors import TableError, UsageError
 from agegender.heads import AGE, Head, Regression, RowMetric
+from agegender.progress import say
 from agegender.settings import SPLIT_CHOICES, SPLITS
 
+_VERY_MANY_ROWS = 100_000  # above it something is said on the way, and what was sampled is noted
 _MANY_ROWS = 20_000  # above it intervals are narrow, and resampling takes long
 ALL_ROWS = "all rows"
 BY_DEFAULT = "auto"
@@ -135,6 +137,8 @@ class Assessment:
     @cached_property
     def ledger(self) -> Ledger:
         """What chance does to every gap."""
+        if len(self.judged) > _VERY_MANY_ROWS:
+            say(f"looking for gaps between groups of {len(self.judged):,} rows")
         values = {metric: self._values(metric.name) for metric in self.metrics.values()}
         parts = [
             [one for columns, one in self.groupings.items() if (len(columns) > 1) is crossed]
@@ -147,6 +151,8 @@ class Assessment:
     @cached_property
     def comparisons(self) -> Comparisons:
         """Every comparison that the judged rows allow."""
+        if len(self.judged) > _VERY_MANY_ROWS:
+            say(f"measuring {len(self.metrics)} metrics over {len(self.groupings)} groupings")
         return Comparisons(
             {
                 columns: {
@@ -324,11 +330,21 @@ def assess(
     made = Assessment(with_errors(rows, known), known, (), title, notices, is_drawn, split, held)
     if split in SPLITS and split not in made.splits:
         raise TableError(f"the predictions table has no row in the split {split!r}; judge another, or all rows.")
-    made = replace(made, notices=(*notices, *_held_words(made)))
+    made = replace(made, notices=(*notices, *_held_words(made), *_size_words(len(made.judged))))
     judged = tuple(head for head in known if head.metrics[0].is_known(made.judged))
     if not judged:
         raise TableError(unjudgeable(predictions, known))
     return replace(made, heads=judged, unjudged=tuple(head for head in known if head not in judged))
+
+
+def _size_words(row_count: int) -> list[str]:
+    if row_count <= _VERY_MANY_ROWS:
+        return []
+    return [
+        f"With {row_count:,} rows not everything is done row by row: what chance makes of a gap is drawn from the "
+        "normal limit of group sums (of groups under 300 rows from the rows), intervals rest on 500 resamples, and "
+        "clouds of points show a sample."
+    ]
 
 
 def _held_columns(rows: pd.DataFrame, heads: Sequence[Head], wanted: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """Rows that hang together are known by what the table says; those that merely look alike make a sentence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from metric_tables import simulated_predictions
 
+from agegender.audit import assessment as assessment_module
+from agegender.audit.assessment import assess
 from agegender.audit.dependence import clusters_of, dependence_words
 from agegender.audit.grouping import group_columns
 from agegender.audit.predictions_table import complete_predictions, with_our_names
@@ -89,3 +93,50 @@ def test_likely_copies_are_warned_of_and_chance_is_not(n):
 def test_one_common_age_is_said():
     table = simulated_predictions(300).assign(age_years=[26.0] * 120 + list(np.linspace(1, 60, 180)))
     assert "120 of 300 rows have one and the same age label, 26 years." in words(table)
+
+
+def judged(table, **changes):
+    """Return the findings of a table and its mean error by ethnicity; few deals keep it quick."""
+    assessment = replace(assess(table.assign(**changes)), deal_count=200, resample_count=100)
+    return assessment, [finding for finding in assessment.findings if finding.is_gap], assessment.by("mae", "ethnicity")
+
+
+def test_one_person_gets_figures_without_intervals_and_no_findings():
+    assessment, gaps, means = judged(simulated_predictions(200), subject_id="p")
+    assert (gaps, means["low"].isna().all(), means["value"].notna().all()) == ([], True, True)
+    assert (means["persons"] == 1).all()
+    assert any("photos of one person" in notice for notice in assessment.notices)
+
+
+def test_rows_of_one_path_are_one_photo():
+    assessment, gaps, means = judged(simulated_predictions(200), path="same.jpg")
+    assert (gaps, means["low"].isna().all()) == ([], True)
+    assert "200 rows name one photo, same.jpg." in assessment.notices
+
+
+def test_persons_that_nobody_knows_change_nothing():
+    table = simulated_predictions(300)
+    plain, named = judged(table)[2], judged(table, subject_id=None, twin_cluster=np.nan)[2]
+    pd.testing.assert_frame_equal(plain, named)
+
+
+def test_five_hundred_groups_of_persons_are_too_many_and_said_so():
+    table = simulated_predictions(1500)
+    assessment, gaps, _ = judged(table, subject_id=np.arange(1500) // 3, source=[f"s{n % 500}" for n in range(1500)])
+    assert not gaps
+    assert any("it has 500 different values" in finding.sentence for finding in assessment.findings)
+
+
+def test_equal_errors_everywhere_make_no_gap():
+    table = simulated_predictions(400)
+    _, gaps, means = judged(table, predicted_age_years=table["age_years"] + 2.0, subject_id=np.arange(400) // 4,
+                            predicted_gender=table["gender"], female_probability=np.nan)  # fmt: skip
+    assert not [gap for gap in gaps if gap.columns == ("ethnicity",)]
+    assert means[["low", "high"]].to_numpy() == pytest.approx(2.0)
+
+
+def test_a_large_table_says_what_was_sampled_and_how_far_it_is(monkeypatch, capsys):
+    monkeypatch.setattr(assessment_module, "_VERY_MANY_ROWS", 250)
+    assessment, *_ = judged(simulated_predictions(300))
+    assert "With 300 rows not everything is done row by row" in assessment.notices[-1]
+    assert "looking for gaps between groups of 300 rows" in capsys.readouterr().err
