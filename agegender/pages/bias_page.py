@@ -8,6 +8,7 @@ from typing import Any
 
 from agegender.audit import grouping
 from agegender.audit.findings import Finding
+from agegender.audit.sentences import equal_words
 from agegender.heads import Classification, Regression
 from agegender.pages import bias_charts, bias_tables, galleries
 from agegender.pages.coverage_tables import coverage_table
@@ -40,6 +41,7 @@ def bias_context(content: ReportContent) -> dict[str, Any]:
         "cautions": content.cautions,
         "judged_split": assessment.judged_split,
         "judged_count": count(len(assessment.judged)),
+        "equal": equal_words(assessment.adjust_for).strip(),
         "findings": finding_links(content, assessment.findings),
         "split_table": split_table(content),
         "split_groups": split_group_table(content),

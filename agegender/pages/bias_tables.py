@@ -10,6 +10,7 @@ import pandas as pd
 
 from agegender.audit import grouping
 from agegender.audit.groups import Group, GroupResult
+from agegender.audit.sentences import equal_words
 from agegender.heads import Classification, Head, Regression, slug
 from agegender.heads.age_bands import DECADES, age_decade
 from agegender.heads.classification import as_names
@@ -39,6 +40,7 @@ _IN_GAP_TABLE = ("mae", "signed_error", "accuracy", "interval_coverage")
 _GROUP = Column("group", "Group")
 _COUNT = Column("n", "Photos", 0, hint="photos that are judged")
 _SHARE = Column("training_share", "Share of training", 1, is_percent=True, hint="share of the training photos")
+_LEFT = "what is left of the gap; its interval is corrected for every comparison"
 _P = Column(
     "p_corrected",
     "p (corrected)",
@@ -224,9 +226,9 @@ def chalearn_table(content: ReportContent, head: Regression) -> Table | None:
 
 def _group_table(content: ReportContent, head: Head, columns: tuple[str, ...], rows: Sequence[Row]) -> Table:
     if isinstance(head, Regression):
-        name, wanted = f"{capitalised(head.title)} error", _regression_columns(head, content.digits(head))
+        name, wanted = f"{capitalised(head.title)} error", _regression_columns(content, head)
     else:
-        name, wanted = f"{capitalised(head.title)} accuracy", _classification_columns(head)
+        name, wanted = f"{capitalised(head.title)} accuracy", _classification_columns(content, head)
     kept = {id(row) for row in sorted(rows, key=lambda row: -row.values["n"])[:MOST_ROWS]}
     return Table(
         f"{identifier(columns)}-{head.name}",
@@ -238,8 +240,8 @@ def _group_table(content: ReportContent, head: Head, columns: tuple[str, ...], r
     )
 
 
-def _regression_columns(head: Regression, digits: int) -> list[Column]:
-    equal = "what is left when ages are mixed alike"
+def _regression_columns(content: ReportContent, head: Regression) -> list[Column]:
+    digits, equal = content.digits(head), equal_words(content.assessment.adjust_for)
     near = [
         Column(f"within_{size:g}", in_unit(f"Within ±{size:g}", head).replace(",", ""), 0, is_percent=True)
         for size in head.tolerances[-1:]
@@ -249,7 +251,7 @@ def _regression_columns(head: Regression, digits: int) -> list[Column]:
         _COUNT,
         Column("mae", in_unit("MAE", head), digits, hint="mean absolute error"),
         Column("mae_gap", in_unit("Gap to the rest", head), digits, "above 0: worse than the other groups", True),
-        Column("mae_gap_same_age", in_unit("Gap at equal ages", head), digits, equal, is_signed=True),
+        Column("mae_gap_same_age", in_unit(f"Gap{equal}", head), digits, _LEFT, is_signed=True),
         _P,
         Column("signed_error", in_unit("Mean error", head), digits, f"above 0: judged too {too(head)[0]}", True),
         *near,
@@ -257,7 +259,8 @@ def _regression_columns(head: Regression, digits: int) -> list[Column]:
     ]
 
 
-def _classification_columns(head: Classification) -> list[Column]:
+def _classification_columns(content: ReportContent, head: Classification) -> list[Column]:
+    equal = equal_words(content.assessment.adjust_for)
     recalls = [
         Column(
             f"recall_{slug(name)}",
@@ -274,7 +277,7 @@ def _classification_columns(head: Classification) -> list[Column]:
         _COUNT,
         Column(f"{head.name}_accuracy", "Accuracy", 1, is_percent=True),
         Column(f"{head.name}_gap", "Gap to the rest, points", 1, "percentage points; below 0: worse", True),
-        Column(f"{head.name}_gap_same_age", "Gap at equal ages, points", 1, is_signed=True),
+        Column(f"{head.name}_gap_same_age", f"Gap{equal}, points", 1, _LEFT, is_signed=True),
         _P,
         *recalls,
         _SHARE,
