@@ -26,7 +26,7 @@ def table(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A faces table with splits, and a made-up number in another unit."""
     path = tmp_path_factory.mktemp("heads") / "faces.parquet"
     words = ["--source", "drawn_faces", "--data", str(drawn_folder), "--near-duplicates", "none", "--out", str(path)]
-    run_for_json(prepare, [*words, "--split", "40/30/30", "--age-classes", "30,60", "--json"])
+    run_for_json(prepare, [*words, "--split", "30/55/15", "--age-classes", "30,60", "--json"])
     faces = read_faces(path)
     faces.table["height_cm"] = 100 + faces.table["age_years"].clip(upper=18) * 4 + np.arange(len(faces.table)) % 5
     write_faces(faces, path)
