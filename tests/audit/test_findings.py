@@ -279,8 +279,8 @@ def test_ages_unknown_for_half_are_said_and_the_others_compared():
     table.loc[::2, "age_years"] = np.nan
     assessment = replace(assess(table), deal_count=999)
     assert any("750 of 1,500 rows lack age_years, which is held equal" in one for one in assessment.notices)
-    finding = next(one for one in assessment.findings if one.kind == "accuracy_gap")
-    assert (finding.values, finding.n) == (("Black",), int((table["ethnicity"] == "Black").sum()))
+    counts = {one.values: one.n for one in assessment.findings if one.kind == "accuracy_gap"}
+    assert counts["Black",] == int((table["ethnicity"] == "Black").sum())
 
 
 def test_without_ages_nothing_is_held_equal_and_the_table_says_so():
