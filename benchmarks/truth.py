@@ -6,6 +6,7 @@ Every row is a promise: how often nothing is claimed where there is nothing, how
 an interval holds the truth. The full run writes `truth.md` (the table), `truth.svg` and `truth.json` to `--out`; each
 row is stored as soon as it ends, and one that is stored with the same seed, trials, labels and code is not run again,
 so an interrupted run goes on where it was. `--quick`, `--trials` and `--only` write only where `--out` says so.
+With the few trials of `--quick` a verdict is mostly chance: it shows that everything runs.
 `ratio` is how many times as many audits raise a false alarm beyond age with Welch's tests and Holm's correction as with
 ours (one audit added to both).
 """
