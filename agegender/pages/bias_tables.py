@@ -90,7 +90,7 @@ def gap_table(content: ReportContent) -> Table | None:
         Column("metric", "Metric"),
         Column("grouping", "Grouping"),
         Column("gap", "Largest gap"),
-        Column("null_95", "Chance alone (95th percentile)"),
+        Column("null_95", _chance_title(content)),
         Column("p_value", "p", 3, is_p_value=True),
         Column("between", "Between"),
     )
@@ -219,9 +219,15 @@ def chalearn_table(content: ReportContent, head: Regression) -> Table | None:
         Column("groups", "Groups", 0),
         Column("n", "Photos", 0),
         Column("score", in_unit("Bias score", head), 2),
-        Column("chance", "Chance alone (95th percentile)", 2),
+        Column("chance", _chance_title(content), 2),
     )
     return Table("chalearn", "ChaLearn bias scores", columns, rows, note) if rows else None
+
+
+def _chance_title(content: ReportContent) -> str:
+    """Return the heading of what gaps come to where no group has one of its own."""
+    different = equal_words(content.assessment.adjust_for).replace(" at equal", " and different")
+    return f"Chance{different or ' alone'} (95th percentile)"
 
 
 def _group_table(content: ReportContent, head: Head, columns: tuple[str, ...], rows: Sequence[Row]) -> Table:
