@@ -151,9 +151,9 @@ def image_of(card: Mapping[str, Any]) -> ImageSettings:
     """Return how the model of a card wants its photos."""
     try:
         entries: dict[str, Any] = card["image"]
-        # Whoever writes a card by hand leaves out what is usual.
+        # Whoever writes a card by hand leaves out what is usual; a size there is none.
         channels: dict[str, Any] = {name: tuple(entries[name]) for name in ("mean", "std") if name in entries}
-        image = ImageSettings(**{**entries, **channels})
+        image = ImageSettings(**{**entries, "size": entries["size"], **channels})
         fits = len(image.mean) == len(image.std) == 3
         fits &= all(abs(one) <= 1000 for one in (*image.mean, *image.std))
         fits &= min(image.std) >= 1e-6

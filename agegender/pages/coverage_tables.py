@@ -90,7 +90,12 @@ def _bands(head: Regression, values: pd.Series) -> pd.Series:
     if head.has_bands:
         return pd.Series(fine_age_band(values), index=values.index, dtype=object)
     fifths = pd.qcut(values, _FIFTHS, duplicates="drop")
-    return fifths.cat.rename_categories([f"{part.left:.3g} to {part.right:.3g}" for part in fifths.cat.categories])
+    parts = fifths.cat.categories
+    for digits in range(3, 17):  # of numbers near one another more digits are needed to tell the fifths apart
+        names = [f"{part.left:.{digits}g} to {part.right:.{digits}g}" for part in parts]
+        if len(set(names)) == len(names):
+            return fifths.cat.rename_categories(names)
+    return fifths.cat.rename_categories([f"fifth {place}" for place in range(1, len(parts) + 1)])
 
 
 def _row(content: ReportContent, head: Regression, part: Part, known: NDArray[np.bool_]) -> Row:

@@ -276,7 +276,7 @@ def test_a_full_disk_at_the_end_leaves_old_model_and_old_pages(
     def full(*arguments: object, **keywords: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(ag.Model, "_explanations", lambda *arguments: [])
+    monkeypatch.setattr(ag.Model, "_explanations", lambda *arguments, **keywords: [])
     with monkeypatch.context() as patched:
         patched.setattr(training, "save_weights", full)
         with pytest.raises(OutputError, match="No space left"):

@@ -147,7 +147,7 @@ def test_ages_alone_train_no_gender_head_and_say_so(table: Path, tmp_path: Path,
         (["age", "age"], "named twice"),
         (["ethnicity"], "--sensitive-head"),
         (["gender:regression"], "no number"),
-        (["note"], "500 classes"),
+        (["note"], "classes; at most 100"),
         (["same"], "nothing to learn"),
     ],
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from agegender.audit import grouping
 from agegender.audit.assessment import assess
-from agegender.heads import AGE
+from agegender.heads import AGE, Regression
 from agegender.pages.card_page import card_parts
-from agegender.pages.coverage_tables import coverage_table
+from agegender.pages.coverage_tables import _bands, coverage_table
 from agegender.pages.page_writing import ReportContent
 from pages.report_inputs import make_predictions, with_more_heads
 
@@ -64,6 +65,12 @@ def test_the_interval_that_knows_the_labels_stands_beside_the_other(content, row
 def test_rows_without_intervals_have_no_table(rows):
     bare = rows.drop(columns=["age_low_years", "age_high_years"])
     assert coverage_table(ReportContent(assess(bare)), AGE) is None
+
+
+def test_fifths_of_numbers_near_one_another_stay_apart():
+    values = pd.Series(164.0 + np.arange(50) / 1000)
+    bands = _bands(Regression("height", "height_cm", "cm"), values)
+    assert bands.value_counts().tolist() == [10] * 5
 
 
 def test_other_numbers_have_fifths(rows):
