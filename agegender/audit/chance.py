@@ -127,7 +127,10 @@ class Ledger:
         self._chances: dict[tuple[str, tuple[str, ...]], GroupChances] = {}
         self._has_bands = any(held.tells(one.codes) for one in single)
         self.levelled: dict[str, Floats] = {}
-        self._shares = _shares(keys, has_crossed=bool(crossed), has_bands=self._has_bands)
+        constant = {metric.name for metric, one in self.values.items() if np.nanmin(one) == np.nanmax(one)}
+        others = [one for one in single if not held.tells(one.codes)]
+        crossing = min(1.0, _comparable_count(crossed) / max(_comparable_count(others), 1))
+        self._shares = _shares(keys, constant, {_SINGLE: 1.0, _CROSSED: crossing, _BANDS: float(self._has_bands)})
         for metrics in _with_same_rows(self.values) if single or crossed else ():
             self._deal(metrics)
 
@@ -353,18 +356,30 @@ def _weighted(t: Floats, better: str) -> Floats:
     return np.where(worse >= 0.0, worse, -_BETTER_OFF_WEIGHT * worse)
 
 
-def _shares(keys: Mapping[str, str], *, has_crossed: bool, has_bands: bool) -> dict[tuple[str, int], float]:
-    """Return the share of each family, (metric, scope), summing to 1 over those that there are."""
-    there = {_SINGLE: True, _CROSSED: has_crossed, _BANDS: has_bands}
-    counts = list(keys.values())
+def _shares(keys: Mapping[str, str], constant: set[str], scopes: Mapping[int, float]) -> dict[tuple[str, int], float]:
+    """Return the share of each family, (metric, scope), summing to 1 over those in which a gap is possible.
+
+    A metric that is the same in every row has no gap whoever is dealt where, so it takes nothing from the others; and
+    intersections of small tables, hardly any of which is large enough, take no more than their part.
+    """
+    counts = [key for name, key in keys.items() if name not in constant]
     shares = {
-        (name, scope): FAMILY_SHARES[key][scope] / counts.count(key)
+        (name, scope): FAMILY_SHARES[key][scope] * weight / (1 if name in constant else counts.count(key))
         for name, key in keys.items()
-        for scope in (_SINGLE, _CROSSED, _BANDS)
-        if there[scope] and FAMILY_SHARES[key][scope]
+        for scope, weight in scopes.items()
+        if weight and FAMILY_SHARES[key][scope]
     }
-    total = sum(shares.values())
-    return {family: share / total for family, share in shares.items()}
+    total = sum(share for (name, _), share in shares.items() if name not in constant)
+    return {family: 1.0 if family[0] in constant else share / total for family, share in shares.items()}
+
+
+def _comparable_count(groupings: Sequence[Grouping]) -> int:
+    """Return how many groups, of all groupings together, are large enough to be compared with their rest."""
+    count = 0
+    for one in groupings:
+        sizes = np.bincount(one.codes[one.codes >= 0], minlength=one.size)
+        count += int(((sizes >= SMALLEST_RANKED_GROUP) & (sizes.sum() - sizes >= SMALLEST_RANKED_GROUP)).sum())
+    return count
 
 
 def _with_same_rows(values: Mapping[RowMetric, Floats]) -> list[list[RowMetric]]:

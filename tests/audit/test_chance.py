@@ -123,3 +123,16 @@ def test_a_table_in_which_no_column_has_two_groups_is_judged_without_groups(rows
     assert assessment.comparisons.by_columns == {}
     assert assessment.findings == []
     assert assessment.by("mae")["value"].tolist() == [3.0]
+
+
+def test_what_cannot_differ_takes_nothing_from_what_can():
+    rows = simulated_predictions(400, seed=3)
+    always, sometimes = (assess(one).ledger for one in (rows.assign(predicted_gender=rows["gender"]), rows))
+    shares = [one._shares["age.mean_absolute_error", 0] for one in (always, sometimes)]
+    assert shares[0] > 1.5 * shares[1]
+    assert np.nanmin(always.get("gender.accuracy", ("ethnicity",)).p_corrected) == 1.0
+
+
+def test_shares_of_what_can_differ_sum_to_one():
+    ledger = assess(simulated_predictions(400, seed=3)).ledger
+    assert sum(ledger._shares.values()) == pytest.approx(1.0)
