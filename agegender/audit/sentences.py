@@ -131,7 +131,13 @@ def flattering_words(gap: Estimate) -> str:
 def no_gap_sentence(
     head: Head, metric: RowMetric, columns: Sequence[str], counts: tuple[int, int], gap: tuple[float, float], equal: str
 ) -> str:
-    """Return the sentence that says that chance alone explains a column."""
+    """Return the sentence that says that chance alone explains a column, or that nothing there can differ."""
+    if max(gap) < 1e-9:  # what is left of equal numbers is rounding
+        what = metric_words(head, metric)
+        return (
+            f"{what[0].upper()}{what[1:]} is the same for every photo, so it cannot differ between "
+            f"{columns_words(columns)} ({counts[0]} groups, n = {counts[1]:,})."
+        )
     scale, unit = (100.0, "points") if metric.is_rate else (1.0, metric.unit)
     largest, chance = (f"{scale * value:.1f} {unit}".rstrip() for value in gap)
     different = equal.replace(" at equal", " and different")

@@ -269,7 +269,7 @@ def test_equal_errors_everywhere_are_no_gap():
     table["predicted_gender"] = table["gender"]
     table["female_probability"] = (table["gender"] == "female").astype(float)
     assert gaps(table) == []
-    assert "the largest is 0.0 years, and chance and different ages make up to 0.0 years" in words(table)
+    assert "Mean absolute age error is the same for every photo" in words(table)
 
 
 def test_ages_unknown_for_half_are_said_and_the_others_compared():
@@ -313,3 +313,11 @@ def test_a_class_that_is_told_worse_of_one_group_is_said():
     assert len(sentences) == 1
     assert sentences[0].startswith("Faces labelled Indian: recall of female labels 4")
     assert " percentage points below the rest at equal ages (n = " in sentences[0]
+
+
+def test_what_is_the_same_in_every_photo_is_said_so_and_not_compared_with_chance():
+    rows = simulated_predictions(400)
+    found = find(rows.assign(predicted_gender=rows["gender"]), columns=("ethnicity",))
+    words = [one.sentence for one in found if one.metric == "gender.accuracy"]
+    assert len(words) == 1
+    assert words[0].startswith("Gender accuracy is the same for every photo, so it cannot differ between ethnicities (")
