@@ -17,7 +17,7 @@ from agegender.pages.tables import Column, Row, Table, known_columns
 from agegender.pages.words import FEW, capitalised, count, in_unit, is_first_of_kind, number
 from agegender.settings import SMALL_GROUP
 
-_SPLIT_WORDS = {"train": "train (seen)", "valid": "valid (for choosing)", "test": "test (kept aside)"}
+_SPLIT_WORDS = {"train": "train (seen)", "valid": "valid (chose and calibrated)", "test": "test (kept aside)"}
 _RESAMPLE_COUNT = 500
 
 
