@@ -1,4 +1,4 @@
-"""Every command is killed at moments of its own: what it leaves is old or new, each file whole, and nothing piles up.
+"""Five commands are killed at moments of their own: what they leave is old or new, each file whole, nothing piles up.
 
 AGEGENDER_KILLS=60 tries so many moments of each command.
 """
