@@ -2,7 +2,8 @@
 
 The parts of an .onnx file are walked here, by the numbers of its protobuf schema, and not with the package onnx, whose
 import takes longer than a prediction. Nothing is taken that a model of ours never has: data in other files, graphs
-inside graphs (loops that need not end), functions, and operators that are not ONNX's own.
+inside graphs (loops that need not end), functions, operators that are not ONNX's own, and texts, whose memory
+onnxruntime does not limit.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ _REMEDY = "Export the model again."
 _GRAPH, _METADATA, _TRAINING, _FUNCTIONS = 7, 14, 20, 25  # of a model
 _NODE, _INITIALIZER, _SPARSE_INITIALIZER = 1, 5, 15  # of a graph
 _OPERATOR, _ATTRIBUTE, _DOMAIN = 4, 5, 7  # of a node
-_TENSOR, _SUBGRAPH, _TENSORS, _SUBGRAPHS, _SPARSE, _SPARSES = 5, 6, 10, 11, 22, 23  # of an attribute
-_EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # of a tensor
+_NAME, _TENSOR, _SUBGRAPH, _TENSORS, _SUBGRAPHS, _SPARSE, _SPARSES = 1, 5, 6, 10, 11, 22, 23  # of an attribute
+_TEXTS, _EXTERNAL_DATA, _DATA_LOCATION = 6, 13, 14  # of a tensor
 _KEY, _VALUE = 1, 2  # of an entry of the metadata
 
 Part = int | memoryview
@@ -101,6 +102,8 @@ class _Look:
         for number, value in self._parts(node):
             if number == _DOMAIN and _bytes(value).decode("utf-8") not in _STANDARD_DOMAINS:
                 self._refuse(f"operators that are not ONNX's own ({_bytes(value)[:60].decode('utf-8', 'replace')})")
+            elif number == _OPERATOR and _bytes(value).startswith(b"String"):  # joined with themselves, they double
+                self._refuse("texts in its graph")
             elif number == _ATTRIBUTE:
                 self._attribute(value)
 
@@ -112,11 +115,15 @@ class _Look:
                 self._refuse("graphs inside its graph")
             elif number in (_SPARSE, _SPARSES):
                 self._refuse("sparse weights")
+            elif number == _NAME and _bytes(value).startswith(b"value_string"):  # of a Constant
+                self._refuse("texts in its graph")
 
     def _tensor(self, tensor: Part) -> None:
         for number, value in self._parts(tensor):
             if number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0):
                 self._refuse("weights in another file")
+            elif number == _TEXTS:
+                self._refuse("texts in its graph")
 
     def _refuse(self, what: str) -> None:
         raise WeightsError(

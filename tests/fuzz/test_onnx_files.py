@@ -145,9 +145,26 @@ def sparse(model: Any) -> None:
     model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [9]))
 
 
+def text_weights(model: Any) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(np.array(["x" * 99], object), "text"))
+
+
+def text_constant(model: Any) -> None:
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["text"], value_string="x" * 99))
+
+
+def text_of_a_number_doubled(model: Any) -> None:
+    """Have forty nodes make a text of some terabytes, which onnxruntime's limit of memory does not know of."""
+    model.graph.node.append(helper.make_node("Cast", ["age"], ["0"], to=TensorProto.STRING))
+    model.graph.node.extend(helper.make_node("StringConcat", [str(place)] * 2, [str(place + 1)]) for place in range(40))
+
+
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
+        (text_weights, "texts in its graph"),
+        (text_constant, "texts in its graph"),
+        (text_of_a_number_doubled, "texts in its graph"),
         (external_weights, "weights in another file"),
         (external_constant, "weights in another file"),
         (endless_loop, "graphs inside its graph"),
