@@ -57,12 +57,11 @@ def label_interval(
 ) -> tuple[Floats, Floats]:
     """Return the ends for rows with labels and predictions, NaN where one of them is missing."""
     fitted = ConformalIntervals.from_dict(document)
-    edges = document.get("edges")
-    if (
-        not isinstance(edges, list)
-        or not all(isinstance(edge, (int, float)) for edge in edges)
-        or edges != sorted(edges)
-    ):
+    try:
+        edges = [float(edge) for edge in document["edges"]]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        edges = [np.nan]
+    if not np.isfinite(edges).all() or edges != sorted(edges):
         raise CardError("the bands of the labelled intervals in the model card are no rising row of numbers.")
     true = numbers(rows, label)
     groups = {name: rows[name].to_numpy(dtype=object) for name in fitted.groups if name in rows}

@@ -15,7 +15,7 @@ from agegender.heads.age_bands import FINE_EDGES
 from agegender.heads.conformal import ConformalIntervals
 from agegender.heads.interval_fitting import fit_intervals
 from agegender.heads.label_intervals import fit_label_intervals, label_interval
-from agegender.heads.row_metrics import RowMetric, coverage_scores, figure, known_pairs, numbers
+from agegender.heads.row_metrics import RowMetric, beyond_and_within, coverage_scores, figure, known_pairs, numbers
 from agegender.heads.target import Target
 
 Floats = NDArray[np.float64]
@@ -321,10 +321,7 @@ class Regression:
         return high - low
 
     def _is_covered(self, table: pd.DataFrame) -> Floats:
-        low, high = (numbers(table, name) for name in self.interval_columns)
-        label = numbers(table, self.column)
-        known = np.isfinite(low) & np.isfinite(high) & np.isfinite(label)
-        return np.where(known, (low <= label) & (label <= high), np.nan)
+        return beyond_and_within(table, self.column, self.interval_columns)[0]
 
 
 AGE = Regression(

@@ -62,7 +62,7 @@ def test_intervals_know_what_the_other_heads_say_and_label_intervals_what_the_la
     assert np.isfinite(AGE.label_intervals(some, entry)["age_label_low_years"]).sum() == 1000
 
 
-@pytest.mark.parametrize("edges", [5, [30.0, 20.0], ["x"], None])
+@pytest.mark.parametrize("edges", [5, [30.0, 20.0], ["x"], [10**400], [float("inf")], None])
 def test_bands_of_labels_that_make_no_sense_are_refused(edges):
     generator = np.random.default_rng(1)
     rows = pd.DataFrame({"age_years": generator.uniform(5, 80, 200)})
