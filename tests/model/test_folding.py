@@ -38,7 +38,8 @@ def predictor_of(network: nn.Module, size: int = 64) -> Predictor:
 def test_a_folded_network_answers_the_same(body: str) -> None:
     network = seen_network(body)
     folded = folded_copy(network, 64)
-    assert folded is not None
+    assert isinstance(folded, FaceNetwork)
+    assert folded is not network
     assert not any(type(module) is nn.BatchNorm2d for module in folded.body.modules())
     photos = torch.randn(3, 3, 64, 64)
     with torch.no_grad():
