@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -16,14 +16,12 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from agegender.api.faces import Faces
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import FacesTable
-from agegender.errors import AgeGenderError, DivergedError, PhotoError, TableError, UsageError
+from agegender.errors import TableError, UsageError
 from agegender.explanation import EXPLANATIONS_FOLDER
 from agegender.heads import Head, limits_to_check
 from agegender.model.model_folder import (
@@ -49,7 +47,6 @@ if TYPE_CHECKING:
 
 Place = str | Path
 _TRAINING = TrainingSettings()
-_COMPARED_PHOTOS = 32  # on which an exported model is compared with torch
 
 
 class Model(Predictor):
@@ -192,12 +189,9 @@ class Model(Predictor):
 
         run = open_run(unfinished_folder(Path(folder)))
         run.leg_epochs, run.leg_minutes = stop_after, minutes
-        try:
+        with run.closed_on_error():
             faces = run.read_faces(images=None if images is None else Path(images).absolute())
             run.plan = replace(run.plan, training=here(run.plan.training, device, precision))
-        except BaseException:
-            run.close()
-            raise
         return cls._trained(faces, run.plan, run, runs_dir)
 
     @classmethod
@@ -205,18 +199,8 @@ class Model(Predictor):
         from agegender.model.training import train_network
 
         board = None if runs_dir is None else Path(runs_dir) / plan.name
-        try:
+        with nullcontext() if run is None else run.closed_on_error():
             trained = train_network(faces, plan, run_folder=board, run=run)
-        except DivergedError:
-            if run is not None:
-                run.discard()  # whoever went on from it would come to the same
-            raise
-        except BaseException as error:
-            if run is not None:
-                run.close()
-                if run.state_file.is_file() and not isinstance(error, AgeGenderError):
-                    say(f"{run.folder} keeps every whole epoch: {resume_words(run.folder)}")
-            raise
         model = cls(trained.predictor.runtime, trained.predictor.card)
         model.faces, model.history = Faces._of(faces), trained.history
         model.predictions, model.learner = trained.predictions, trained.learner
@@ -440,15 +424,21 @@ class Model(Predictor):
         OutputError
             The folder cannot be written to.
         """
-        from agegender.pages.report_set import is_hiding_faces, stage_report_set
-
         place = Path(folder)
         finish_swaps(place.absolute().parent, place)
         with replaced_set() as swap:
-            hides = is_hiding_faces(place) if hide_faces is None else hide_faces
-            explanations = self._explanations(place, swap if explains else None, hide_faces=hides)
-            content = replace(self.report_content(title=title), explanations=explanations or None)
-            return stage_report_set(swap, place, content, hide_faces=hide_faces).pages
+            return self._staged_report(swap, place, hide_faces=hide_faces, explains=explains, title=title)
+
+    def _staged_report(
+        self, swap: Swap, place: Path, *, hide_faces: bool | None, explains: bool = True, title: str | None = None,
+        replaces_all: bool = False,
+    ) -> dict[str, Path]:  # fmt: skip
+        from agegender.pages.report_set import is_hiding_faces, stage_report_set
+
+        hides = is_hiding_faces(place) if hide_faces is None else hide_faces
+        explanations = self._explanations(place, swap if explains else None, hide_faces=hides)
+        content = replace(self.report_content(title=title), explanations=explanations or None)
+        return stage_report_set(swap, place, content, hide_faces=hide_faces, replaces_all=replaces_all).pages
 
     def _explanations(self, reports: Path, swap: Swap | None, *, hide_faces: bool) -> list[FaceExplanation]:
         """Explain the faces worth a look and leave that to be swapped in; without a swap, read what lies there."""
@@ -516,7 +506,6 @@ class Model(Predictor):
         """
         from agegender.model.learner import check_storable
         from agegender.model.training import write_model
-        from agegender.pages.report_set import is_hiding_faces, stage_report_set
 
         place = Path(folder)
         check_storable(self.network)  # before faces are explained
@@ -524,12 +513,8 @@ class Model(Predictor):
         try:
             with replaced_set() as swap:
                 if reports is not None:  # first: pages are looked at as they are, and every command mends the model
-                    pages = Path(reports)
-                    finish_swaps(pages)
-                    hides = is_hiding_faces(pages) if hide_faces is None else hide_faces
-                    explanations = self._explanations(pages, swap, hide_faces=hides)
-                    content = replace(self.report_content(), explanations=explanations or None)
-                    stage_report_set(swap, pages, content, hide_faces=hide_faces, replaces_all=True)
+                    finish_swaps(Path(reports))
+                    self._staged_report(swap, Path(reports), hide_faces=hide_faces, replaces_all=True)
                 parts = {"faces": self.faces, "predictions": self.predictions, "history": self.history}
                 learner = self.learner if "learner" in self.__dict__ or self._folder is not None else None
                 write_model(swap.stage(place), self, learner=learner, **parts)
@@ -584,23 +569,12 @@ class Model(Predictor):
         place = Path(path)
         if not is_exported(place):
             raise UsageError(f"{place} must be a file that ends in .onnx, by which it is known when it is loaded.")
-        from agegender.model.onnx_export import export_model
+        from agegender.model.onnx_export import export_model, tested_photos
 
         if photos is None:
-            return export_model(self, place, self._own_photos())
+            return export_model(self, place, tested_photos(self, self.faces))
         items = named_photos(photos if isinstance(photos, (list, tuple)) else [photos])
         return export_model(self, place, [self.fit_photo(as_photo(item)) for item in items])
-
-    def _own_photos(self) -> list[NDArray[np.uint8]]:
-        """Return some photos of its test split as the network sees them, those that can be read."""
-        faces, fitted = self.faces, []
-        if faces is None:
-            return []
-        for path in faces.kept().query("split == 'test'")["path"].head(_COMPARED_PHOTOS):
-            place = faces.photo_place(path)
-            with suppress(PhotoError):
-                fitted += [] if place is None else [self.fit_photo(as_photo(place))]
-        return fitted
 
     def _repr_html_(self) -> str:
         lines = []

@@ -10,7 +10,7 @@ import io
 import logging
 import warnings
 from collections.abc import Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from copy import deepcopy
 from importlib.metadata import version
 from pathlib import Path
@@ -21,17 +21,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agegender.errors import ModelError, UsageError
+from agegender.data.faces_table import FacesTable
+from agegender.errors import ModelError, PhotoError, UsageError
 from agegender.heads import Classification, Head
 from agegender.model.onnx_file import CARD_KEY, INPUT_NAME
 from agegender.model.onnx_runtime import OnnxRuntime
 from agegender.model.predictor import Predictor
 from agegender.model.torch_runtime import TorchRuntime, answer
+from agegender.photos.reading import as_photo
 from agegender.settings import VERSION, ImageSettings
 from agegender.writing import replaced_file, to_json
 
 LARGEST_DIFFERENCE = 1e-4  # between both runtimes' answers of up to 100; of larger ones in proportion
-RANDOM_PHOTOS = 8
+RANDOM_PHOTOS, TESTED_PHOTOS = 8, 32  # to compare on
 
 
 class ExportedNetwork(nn.Module):
@@ -79,6 +81,18 @@ def export_model(predictor: Predictor, path: Path, photos: Sequence[NDArray[np.u
         exported, _ = OnnxRuntime.load(temporary)
         plain = TorchRuntime(network, predictor.heads, predictor.image, device="cpu", precision="fp32")
         return _compared(predictor, plain, exported, photos)
+
+
+def tested_photos(predictor: Predictor, faces: FacesTable | None) -> list[NDArray[np.uint8]]:
+    """Return some photos of the test split as the network sees them, those that can be read."""
+    fitted: list[NDArray[np.uint8]] = []
+    if faces is None:
+        return fitted
+    paths = faces.kept().query("split == 'test'")["path"].head(TESTED_PHOTOS)
+    for place in filter(None, map(faces.photo_place, paths)):
+        with suppress(PhotoError):
+            fitted.append(predictor.fit_photo(as_photo(place)))
+    return fitted
 
 
 def _check_heads(heads: Sequence[Head]) -> None:

@@ -16,8 +16,8 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,8 +25,9 @@ from secrets import token_hex
 from typing import Any
 
 from agegender.data.faces_table import FacesTable, read_faces, write_faces
-from agegender.errors import CardError, UsageError
+from agegender.errors import AgeGenderError, CardError, DivergedError, UsageError
 from agegender.model.model_folder import FACES_FILE, UNFINISHED, resume_words
+from agegender.progress import say
 from agegender.settings import VERSION, AugmentationSettings, ImageSettings, Plan, TrainingSettings
 from agegender.swapping import finish_swaps
 from agegender.writing import output_errors, write_json
@@ -94,10 +95,18 @@ class UnfinishedRun:
             os.close(self._lock)
             self._lock = None
 
-    def discard(self) -> None:
-        """Remove the run and what is kept of it."""
-        self.state_file.unlink(missing_ok=True)
-        self.close()
+    @contextmanager
+    def closed_on_error(self) -> Iterator[None]:
+        """Close the run if the work on it fails, and say so where whole epochs are kept."""
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, DivergedError):  # whoever went on from it would come to the same
+                self.state_file.unlink(missing_ok=True)
+            self.close()
+            if self.state_file.is_file() and not isinstance(error, AgeGenderError):
+                say(f"{self.folder} keeps every whole epoch: {resume_words(self.folder)}")
+            raise
 
     def _is_still_ours(self, lock: int) -> bool:
         # Swapped in, the folder is gone, and somebody else may have begun one of the name.
@@ -113,7 +122,7 @@ def begin_run(folder: Path, faces: FacesTable, plan: Plan, choices: Mapping[str,
         folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder)
     run = UnfinishedRun(folder, plan, new_run_id(), dict(choices or {}), faces.fingerprint(), lock)
-    try:
+    with run.closed_on_error():
         write_faces(faces, folder / FACES_FILE)
         facts = {
             "run_id": run.run_id,
@@ -124,9 +133,6 @@ def begin_run(folder: Path, faces: FacesTable, plan: Plan, choices: Mapping[str,
             "plan": asdict(plan),
         }
         write_json(folder / RUN_FILE, facts)
-    except BaseException:
-        run.close()
-        raise
     return run
 
 
