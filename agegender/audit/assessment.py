@@ -20,6 +20,7 @@ from agegender.audit.grouping import Grouping
 from agegender.audit.groups import Group, GroupResult, compare_groups
 from agegender.audit.held_equal import HeldEqual
 from agegender.audit.predictions_table import complete_predictions, unjudgeable, with_errors
+from agegender.audit.sentences import equal_words
 from agegender.errors import TableError, UsageError
 from agegender.heads import AGE, Head, Regression, RowMetric
 from agegender.progress import say
@@ -69,8 +70,6 @@ class Assessment:
         Which split is judged; by default test, else valid, else all rows.
     adjust_for : tuple of str
         Label columns that are held equal when groups are compared.
-    columns : tuple of str or None
-        By what to group; by default every label column and other short text columns.
     resample_count, deal_count, seed : int
         Bootstrap resamples (at most 500 above 20,000 rows) and random deals.
     """
@@ -83,7 +82,6 @@ class Assessment:
     is_drawn: bool = False
     split: str | None = None
     adjust_for: tuple[str, ...] = ()
-    columns: tuple[str, ...] | None = None
     resample_count: int = 2000
     deal_count: int = 2000
     seed: int = 7
@@ -112,6 +110,12 @@ class Assessment:
         return clusters_of(self.judged)
 
     @cached_property
+    def split_clusters(self) -> dict[str, NDArray[np.int64] | None]:
+        """The same of each split's rows."""
+        is_judged = self.judged_split
+        return {name: self.clusters if name == is_judged else clusters_of(part) for name, part in self.splits.items()}
+
+    @cached_property
     def training(self) -> pd.DataFrame | None:
         """Rows that the model was trained on, where the table holds them."""
         return self.splits.get("train")
@@ -125,7 +129,7 @@ class Assessment:
     @cached_property
     def groupings(self) -> dict[Columns, Grouping]:
         """The group of every judged row, by each column and each intersection that is looked at."""
-        single = grouping.group_columns(self.judged) if self.columns is None else self._columns(self.columns)
+        single = grouping.group_columns(self.judged)
         wanted = [*((name,) for name in single), *grouping.crossings(single)]
         return {columns: grouping.make(self.judged, columns) for columns in wanted}
 
@@ -170,8 +174,7 @@ class Assessment:
         heads = {head.name: head for head in self.heads}
         training = None if self.judged_split == "train" else self.training
         found = find(self.ledger, heads, self.compare, self.judged, training)
-        wanted = self.columns or [name for name in grouping.LABEL_COLUMNS if name in self.judged]
-        many = [name for name in wanted if grouping.value_count(self.judged, name) > grouping.MOST_VALUES]
+        many = grouping.crowded_columns(self.judged)
         rows = [int(self.judged[name].notna().sum()) for name in many]
         reason = "no row has both the label and the prediction"
         return [
@@ -275,15 +278,6 @@ class Assessment:
     def _values(self, name: str) -> NDArray[np.float64]:
         return self._all_values[name]
 
-    def _columns(self, columns: Sequence[str]) -> tuple[str, ...]:
-        missing = [name for name in columns if name not in self.judged]
-        if missing:
-            raise TableError(
-                f"cannot look for findings by {', '.join(missing)}: the table has "
-                f"{', '.join(map(str, self.judged.columns))}."
-            )
-        return tuple(name for name in columns if grouping.value_count(self.judged, name) <= grouping.MOST_VALUES)
-
     def _is_wanted(self, metric: RowMetric, columns: Columns) -> bool:
         """Whether a report shows a metric over a grouping: what is not tested only over single columns, within too."""
         if metric.key in FAMILY_SHARES or metric.key.startswith("within_"):
@@ -358,6 +352,12 @@ def _held_columns(rows: pd.DataFrame, heads: Sequence[Head], wanted: str | Seque
             f"cannot hold {', '.join(missing)} equal: the table has {', '.join(map(str, rows.columns))}. Name a label "
             f"column, or hold nothing equal."
         )
+    predicted = [name for name in columns if any(name in head.prediction_columns for head in heads)]
+    if predicted:
+        raise TableError(
+            f"cannot hold {', '.join(predicted)} equal: it is what the model says, and rows with equal answers differ "
+            f"in their labels alone. Name a label column, or hold nothing equal."
+        )
     return columns
 
 
@@ -369,7 +369,7 @@ def _held_words(made: Assessment) -> list[str]:
     counts = {name: int(made.judged[name].isna().sum()) for name in made.held.columns}
     return [
         f"{count:,} of {len(made.judged):,} rows lack {name}, which is held equal: they are compared with one another, "
-        f"and count in no size of a gap at equal {name}."
+        f"and count in no size of a gap{equal_words([name])}."
         for name, count in counts.items()
         if count
     ]

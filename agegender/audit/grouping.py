@@ -68,13 +68,17 @@ def group_columns(predictions: pd.DataFrame) -> tuple[str, ...]:
     The known label columns come first, `age_group` (derived from `age_years`) among them, then others in their order.
     """
     table = with_age_group(predictions)
-    named = [name for name in LABEL_COLUMNS if name in table]
-    others = [
+    return tuple(name for name in _candidates(table) if 2 <= value_count(table, name) <= MOST_VALUES)
+
+
+def crowded_columns(predictions: pd.DataFrame) -> list[str]:
+    """Return the columns with too many values to group by: labels, and others whose values come twice on average."""
+    counts = {name: value_count(predictions, name) for name in _candidates(predictions)}
+    return [
         name
-        for name in map(str, table.columns)
-        if name not in {*named, *_NO_GROUPS} and not name.startswith(("is_", "predicted_")) and _is_text(table[name])
+        for name, number in counts.items()
+        if number > MOST_VALUES and (name in LABEL_COLUMNS or 2 * number <= predictions[name].count())
     ]
-    return tuple(name for name in (*named, *others) if 2 <= value_count(table, name) <= MOST_VALUES)
 
 
 def crossings(columns: Sequence[str]) -> list[tuple[str, ...]]:
@@ -157,6 +161,16 @@ def _crossed(singles: Sequence[Grouping]) -> Grouping:
     if len(cells) > MOST_GROUPS:
         notes = (*notes, *_too_many(" × ".join(columns), len(cells), MOST_GROUPS))
     return Grouping(columns, values, codes, notes)
+
+
+def _candidates(table: pd.DataFrame) -> list[str]:
+    named = [name for name in LABEL_COLUMNS if name in table]
+    others = [
+        name
+        for name in map(str, table.columns)
+        if name not in {*named, *_NO_GROUPS} and not name.startswith(("is_", "predicted_")) and _is_text(table[name])
+    ]
+    return [*named, *others]
 
 
 def _too_many(name: str, found: int, kept: int) -> tuple[str, ...]:

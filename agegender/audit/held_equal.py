@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.errors import TableError
 from agegender.heads.row_metrics import numbers
 
 Floats = NDArray[np.float64]
@@ -91,11 +90,6 @@ class HeldEqual:
     @classmethod
     def of_table(cls, rows: pd.DataFrame, columns: Sequence[str]) -> HeldEqual:
         """Return these columns of a table; one without any known value says nothing and is left out."""
-        missing = [name for name in columns if name not in rows]
-        if missing:
-            raise TableError(
-                f"cannot hold {', '.join(missing)} equal: the table has {', '.join(map(str, rows.columns))}."
-            )
         told = tuple(name for name in columns if rows[name].notna().any())
         is_number = {name: pd.api.types.is_numeric_dtype(rows[name].dtype) for name in told}
         is_number = {name: one and not pd.api.types.is_bool_dtype(rows[name].dtype) for name, one in is_number.items()}

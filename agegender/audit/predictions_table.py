@@ -258,7 +258,7 @@ def _missing_words(rows: pd.DataFrame, head: Head) -> list[str]:
     if unpredicted and prediction.any():
         notices.append(f"{unpredicted:,} rows have no {head.predicted}: they don't count, which may flatter.")
     if unlabelled and label.any():
-        notices.append(f"{unlabelled:,} of {len(rows):,} rows have no {head.column}; they can't be judged.")
+        notices.append(f"{unlabelled:,} of {len(rows):,} rows have no {head.column} to judge a prediction by.")
     return notices
 
 

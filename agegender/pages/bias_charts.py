@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from agegender.audit import grouping
-from agegender.audit.dependence import clusters_of
 from agegender.audit.estimates import Estimate
 from agegender.audit.groups import Group, GroupResult
 from agegender.audit.reliability import reliability_bins
@@ -128,12 +128,19 @@ def reliabilities(content: ReportContent, head: Classification) -> list[Markup]:
     chance = head.probabilities(content.assessment.judged)
     if chance is None:
         return []
-    rows = content.assessment.judged
-    rows = rows[rows[head.column].notna().to_numpy() & np.isfinite(chance).all(axis=1)]
-    parts = [(f"Everybody ({count(len(rows))})", rows)]
+    rows, clusters = content.assessment.judged, content.assessment.clusters
+    known = rows[head.column].notna().to_numpy() & np.isfinite(chance).all(axis=1)
+    parts = [(f"Everybody ({count(int(known.sum()))})", known)]
     groups = sorted(ranked(content.comparisons.get(_PANELS[-1], head.metrics[0].name)), key=lambda group: -group.n)[:5]
-    parts += [(f"{group.name} ({count(group.n)})", rows[rows[_PANELS[-1][0]] == group.name]) for group in groups]
-    return [_reliability(head, name, part) for name, part in parts if len(part)]
+    parts += [
+        (f"{group.name} ({count(group.n)})", known & (rows[_PANELS[-1][0]] == group.name).to_numpy(dtype=bool))
+        for group in groups
+    ]
+    return [
+        _reliability(head, name, rows[part], None if clusters is None else clusters[part])
+        for name, part in parts
+        if part.any()
+    ]
 
 
 def _forest_kinds(head: Head, where: str) -> list[tuple[str, str, str, str]]:
@@ -196,7 +203,7 @@ def _cloud(head: Regression, name: str, rows: pd.DataFrame, ends: tuple[float, f
     return charts.captioned(drawing, f"A sample of {count(MOST_POINTS)} photos." if len(shown) < len(rows) else "")
 
 
-def _reliability(head: Classification, name: str, rows: pd.DataFrame) -> Markup:
+def _reliability(head: Classification, name: str, rows: pd.DataFrame, clusters: NDArray[np.int64] | None) -> Markup:
     chance = head.probabilities(rows)
     assert chance is not None
     if head.is_binary:
@@ -207,7 +214,7 @@ def _reliability(head: Classification, name: str, rows: pd.DataFrame) -> Markup:
     else:
         is_it, said = head.is_right(rows), chance.max(axis=1)
         x_label, y_label, what = "probability of the predicted class", "share predicted right", "its confidence"
-    bins = reliability_bins(is_it, said, clusters=clusters_of(rows))
+    bins = reliability_bins(is_it, said, clusters=clusters)
     bins = bins[bins["n"] > 0]
     return charts.reliability_chart(
         bins["mean_probability"],

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from agegender.audit import grouping
 from agegender.audit.assessment import ALL_ROWS
-from agegender.audit.dependence import clusters_of
 from agegender.audit.estimates import Estimate, mean_of
 from agegender.heads import Head, Regression
 from agegender.pages.page_writing import ReportContent
@@ -19,17 +20,23 @@ from agegender.settings import SMALL_GROUP
 
 _SPLIT_WORDS = {"train": "train (seen)", "valid": "valid (chose and calibrated)", "test": "test (kept aside)"}
 _RESAMPLE_COUNT = 500
+Clusters = NDArray[np.int64] | None
 
 
 def split_table(content: ReportContent) -> Table:
     """Return the key figures of each split, or of all rows where there are no splits."""
-    parts = content.assessment.splits or {ALL_ROWS: content.assessment.rows}
+    parts = content.assessment.splits or {ALL_ROWS: content.assessment.judged}
+    clusters = content.assessment.split_clusters or {ALL_ROWS: content.assessment.clusters}
     # What became of the photos is known of our own models only.
     words = _SPLIT_WORDS if content.card else {}
     rows = [
         Row(
             {"split": words.get(name, name), "name": name, "n": len(part)}
-            | {key: value for head in content.heads for key, value in _values(content, head, part).items()}
+            | {
+                key: value
+                for head in content.heads
+                for key, value in _values(content, head, part, clusters[name]).items()
+            }
         )
         for name, part in parts.items()
     ]
@@ -125,13 +132,15 @@ def _which_counts(content: ReportContent) -> str:
 def _group_row(content: ReportContent, column: str, value: str) -> Row:
     values: dict[str, Any] = {"grouping": grouping.title((column,)), "group": value}
     for name, rows in content.assessment.splits.items():
-        part = rows[rows[column].astype(object).astype(str) == value]
+        inside = (rows[column].astype(object).astype(str) == value).to_numpy()
+        part, clusters = rows[inside], content.assessment.split_clusters[name]
+        own = None if clusters is None else clusters[inside]
         values[f"{name}_n"] = len(part)
         if content.hide_faces and 0 < len(part) < FEW:
             values[f"{name}_n"] = f"<{FEW}"
             continue
         for head in content.heads:
-            values[f"{name}_{_key(content, head, _main_key(head))}"] = _estimate(head, head.metrics[0].key, part)
+            values[f"{name}_{_key(content, head, _main_key(head))}"] = _estimate(head, head.metrics[0].key, part, own)
     judged = values[f"{content.assessment.judged_split}_n"]
     return Row(values, isinstance(judged, str) or judged < SMALL_GROUP)
 
@@ -164,26 +173,25 @@ def _columns(content: ReportContent, head: Head) -> Iterator[Column]:
     yield Column(_key(content, head, "roc_auc"), f"{capitalised(head.title)} AUC", 3)
 
 
-def _values(content: ReportContent, head: Head, rows: pd.DataFrame) -> dict[str, Any]:
+def _values(content: ReportContent, head: Head, rows: pd.DataFrame, clusters: Clusters) -> dict[str, Any]:
     scores = head.scores(rows)
     if isinstance(head, Regression):
-        measured = {metric.short: _estimate(head, metric.key, rows) for metric in head.metrics}
+        measured = {metric.short: _estimate(head, metric.key, rows, clusters) for metric in head.metrics}
         return {
             _key(content, head, key): value
             for key, value in ({"rmse": scores["rmse"], "r2": scores["r2"]} | measured).items()
         }
     return {
-        f"{head.name}_accuracy": _estimate(head, "accuracy", rows),
+        f"{head.name}_accuracy": _estimate(head, "accuracy", rows, clusters),
         f"{head.name}_macro_f1": scores["macro_f1"],
         _key(content, head, "roc_auc"): scores["roc_auc"],
     }
 
 
-def _estimate(head: Head, key: str, rows: pd.DataFrame) -> Estimate | None:
+def _estimate(head: Head, key: str, rows: pd.DataFrame, clusters: Clusters) -> Estimate | None:
     metric = next(metric for metric in head.metrics if metric.key == key)
     if not metric.is_known(rows):
         return None
-    clusters = clusters_of(rows)
     return mean_of(metric.values(rows), is_rate=metric.is_rate, clusters=clusters, resample_count=_RESAMPLE_COUNT)
 
 

@@ -127,6 +127,13 @@ def test_five_hundred_groups_of_persons_are_too_many_and_said_so():
     assert any("it has 500 different values" in finding.sentence for finding in assessment.findings)
 
 
+def test_five_hundred_cameras_are_said_and_names_of_files_are_not():
+    table = simulated_predictions(1500).assign(camera=[f"c{n % 500}" for n in range(1500)], file=map(str, range(1500)))
+    said = [one for one in judged(table)[0].findings if one.kind == "unknown"]
+    assert [one.columns for one in said] == [("camera",)]
+    assert "between groups of camera cannot be told: it has 500 different values" in said[0].sentence
+
+
 def test_equal_errors_everywhere_make_no_gap():
     table = simulated_predictions(400)
     _, gaps, means = judged(table, predicted_age_years=table["age_years"] + 2.0, subject_id=np.arange(400) // 4,

@@ -169,11 +169,6 @@ def test_labels_missing_for_half_are_left_out():
     assert gaps(table)[0].values == ("≥60",)
 
 
-def test_wrong_tables_are_explained():
-    with pytest.raises(TableError, match="findings by nation"):
-        find(simulated_predictions(50), columns=("nation",))
-
-
 def test_the_same_seed_finds_the_same():
     table = underestimate_the_old(simulated_predictions(800))
     assert gaps(table) == gaps(table)
@@ -302,6 +297,8 @@ def test_what_is_held_equal_can_be_chosen():
     assert {finding.columns for finding in by_camera if finding.is_gap} == {("camera",)}
     with pytest.raises(TableError, match="cannot hold lens equal"):
         assess(table, adjust_for="lens")
+    with pytest.raises(TableError, match="cannot hold predicted_age_years equal: it is what the model says"):
+        assess(table, adjust_for=["camera", "predicted_age_years"])
 
 
 def test_a_class_that_is_told_worse_of_one_group_is_said():

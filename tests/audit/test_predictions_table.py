@@ -51,8 +51,8 @@ def test_what_cannot_be_understood_is_counted_and_said():
         "100 values of female_probability are no numbers or out of range, and count as unknown.",
         "50 values of gender are neither male nor female and count as unknown.",
         "10 rows have no predicted_age_years: they don't count, which may flatter.",
-        "5 of 100 rows have no age_years; they can't be judged.",
-        "50 of 100 rows have no gender; they can't be judged.",
+        "5 of 100 rows have no age_years to judge a prediction by.",
+        "50 of 100 rows have no gender to judge a prediction by.",
     )
     assert rows["gender"].tolist()[:2] == [None, "male"]
 
