@@ -73,6 +73,7 @@ def run(options: argparse.Namespace) -> Result:
     if len(options.models) > 1:
         check_space(options.out or options.reports_dir, REPORT_BYTES, "a comparison")
     from agegender.api.comparison import Comparison
+    from agegender.pages.report_set import is_hiding_faces, remember_faces
 
     comparison = Comparison(options.models, split=options.split, images=options.images)
     document = comparison.to_dict()
@@ -88,7 +89,9 @@ def run(options: argparse.Namespace) -> Result:
         lines.append(f"submission {options.submission}, {count} ages")
     if comparison.pairs:
         folder = options.out or options.reports_dir / f"compare-{'-'.join(path.stem for path in options.models[:2])}"
-        page = comparison.to_html(folder / "compare.html", hide_faces=bool(options.hide_faces))
+        if options.hide_faces is not None:
+            remember_faces(folder, hide_faces=options.hide_faces)
+        page = comparison.to_html(folder / "compare.html", hide_faces=is_hiding_faces(folder))
         document["page"] = str(page)
         lines.append(f"page {page}")
     return Result(document, "\n".join(lines))

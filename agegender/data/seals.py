@@ -29,11 +29,10 @@ def is_ours(root: str, seal: object) -> bool:
 
 
 def _key_file() -> Path | None:
-    try:
-        settings = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    except RuntimeError:  # an account without a home
-        return None
-    return Path(settings) / "agegender" / "seal.key"
+    settings = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    if not settings.is_absolute():  # which the XDG specification says is to be ignored: it would lie anywhere
+        settings = Path(os.path.expanduser("~/.config"))  # noqa: PTH111 (no error for an account without a home)
+    return settings / "agegender" / "seal.key" if settings.is_absolute() else None
 
 
 @cache

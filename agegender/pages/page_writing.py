@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from agegender.explanation.face_explanation import FaceExplanation
 
 _HERE = Path(__file__).parent
+# Controls of writing direction: one left open in a name would turn round the figures that follow it.
+_TURNING = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd")
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ def render_page(template: str, **context: Any) -> str:
             version=VERSION,
             **context,
         )
+        .translate(_TURNING)
     )
 
 

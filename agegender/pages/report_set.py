@@ -116,6 +116,15 @@ def is_hiding_faces(folder: Path) -> bool:
         return True  # what cannot be read may have asked for it
 
 
+def remember_faces(folder: Path, *, hide_faces: bool) -> None:
+    """Note beside the pages of a folder whether faces are to be shown; what else is noted there stays."""
+    try:
+        known = dict(_read_settings(folder))
+    except (OSError, ValueError, TypeError, RecursionError):
+        known = {}
+    write_json(folder / SETTINGS_FILE, {**known, "hide_faces": hide_faces})
+
+
 def _read_settings(folder: Path) -> Any:
     return json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
 

@@ -210,6 +210,16 @@ class TestFoldersThatATableNames:
         table = self.foreign(tmp_path / "here" / "faces.parquet", tmp_path / "here" / "set")
         assert read_faces(table).root == table.parent
 
+    def test_a_key_lies_below_home_where_the_folder_of_settings_is_no_whole_path(self, tmp_path, monkeypatch):
+        """A key in whatever folder a command is run in would be anybody's."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("XDG_CONFIG_HOME", "settings")
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        assert seal_of("/photos")
+        assert [path.name for path in tmp_path.iterdir()] == ["home"]
+        monkeypatch.setenv("HOME", "home")
+        assert seal_of("/photos") is None
+
     def test_where_no_key_can_be_kept_a_table_is_as_foreign(self, tmp_path, monkeypatch):
         (tmp_path / "file").write_text("in the way")
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from agegender import compare
 from agegender.audit.assessment import assess
 from agegender.audit.models_compared import compare_pair, leaderboard
 from agegender.errors import UsageError
@@ -137,3 +138,18 @@ def test_comparison_hides_names_and_the_changes_of_few(tmp_path):
     assert not any(name in page for name in first["path"])
     assert not re.search(r'<td class="n" data-sort="[1-9]">', page)
     assert "&lt;10" in page
+
+
+def test_a_comparison_keeps_to_what_was_chosen_and_to_nothing_else(tmp_path, capsys):
+    for name, years in (("a", 37.0), ("b", 60.0)):
+        table = make_predictions(90).assign(split="test", predicted_age_years=years)
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "report.json").write_text('{"run_id": "first"}')
+    words = [str(tmp_path / "a.csv"), str(tmp_path / "b.csv"), "--out", str(out)]
+    names = make_predictions(90)["path"]
+    for options, are_named in (["--show-faces"], True), ([], True), (["--no-faces"], False), ([], False):
+        assert compare.main([*words, *options]) == 0, capsys.readouterr().err
+        assert any(name in (out / "compare.html").read_text() for name in names) == are_named
+    assert json.loads((out / "report.json").read_text()) == {"run_id": "first", "hide_faces": True}

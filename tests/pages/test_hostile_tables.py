@@ -50,6 +50,12 @@ def test_markup_in_labels_and_file_names_never_becomes_markup(tmp_path):
     assert not [attributes for tag, attributes in tags if tag == "img" and not attributes["src"].startswith("data:")]
 
 
+def test_a_name_does_not_turn_the_figures_after_it_round():
+    predictions = make_predictions(150)
+    predictions["ethnicity"] = np.where(predictions.index % 2, "\u202e", "\u2067a")
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", bias_page(predictions))
+
+
 def test_downloads_hold_the_true_names_and_no_formula():
     predictions = make_predictions(200).assign(split="test")
     predictions["ethnicity"] = np.where(predictions.index % 2, EVIL, "=cmd()")
