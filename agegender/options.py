@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from agegender.errors import FolderError, PhotoError, TableError, UsageError, WeightsError, did_you_mean
 from agegender.photos.finding import ARCHIVES, neighbours, require_folder
@@ -17,14 +18,12 @@ from agegender.settings import (
     PRECISIONS,
     SIZES,
     SPLIT_CHOICES,
-    TRAINABLE,
     TrainingSettings,
 )
 
-_DEFAULTS = TrainingSettings()
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 _LARGEST = {"image_size": LARGEST_IMAGE_SIZE}
-_LEAST = {"epochs": 1, "stop_after": 1, "batch_size": 2, "image_size": 32, "limit": 1, "seed": 0}
+_LEAST = {"stop_after": 1, "image_size": 32, "limit": 1}
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -48,12 +47,10 @@ def add_folder_option(parser: argparse._ActionsContainer, kind: str, help_text: 
     parser.add_argument(f"--{kind}-dir", metavar="FOLDER", type=Path, default=Path(kind), help=said)
 
 
-def add_device_options(parser: argparse._ActionsContainer, precision_help: str = "") -> None:
+def add_device_options(parser: argparse.ArgumentParser) -> None:
     """Add --device and --precision."""
     parser.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="auto", help=f"{precision_help} (default: auto)".strip()
-    )
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="(default: auto)")
 
 
 def add_faces_options(parser: argparse._ActionsContainer, *, faces: str, data: str, source: str) -> None:
@@ -195,7 +192,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     _add_heads(parser.add_argument_group("heads"))
     _add_network(parser.add_argument_group("network"))
-    _add_training(parser.add_argument_group("training"))
+    _add_settings(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--name", help="name of the run (default: size and time); a model of that name is replaced")
     add_folder_option(output, "models")
@@ -214,10 +211,7 @@ def check_training_options(options: argparse.Namespace) -> None:
     for name, maximum in _LARGEST.items():
         if (getattr(options, name) or 0) > maximum:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(options, name)} is too large; at most {maximum}.")
-    for name in ("learning_rate", "weight_decay"):
-        value = getattr(options, name)
-        if not 0 <= value < float("inf") or (value == 0 and name == "learning_rate"):
-            raise UsageError(f"--{name.replace('_', '-')} {value:g} is out of range; it must be above 0.")
+    TrainingSettings.of_keywords(_settings_given(options), {})
     if options.minutes is not None and not 0 <= options.minutes < float("inf"):
         raise UsageError(f"--minutes {options.minutes:g} is out of range; it must be 0 or more.")
     check_model_name(options.name)
@@ -242,15 +236,20 @@ def _check_weights(given: str | None) -> None:
 
 def training_keywords(options: argparse.Namespace) -> dict[str, Any]:
     """Return the options as the keywords of `Model.train`."""
-    names = (
-        "heads", "size", "body", "weights", "image_size", "epochs", "batch_size", "learning_rate", "weight_decay",
-        "trainable", "precision", "device", "seed", "balance", "name",
-    )  # fmt: skip
-    return {name: getattr(options, name) for name in names} | {
-        "allows_sensitive": options.sensitive_head,
-        "losses": pairs_of(options.loss, "--loss", "HEAD=LOSS, such as age=l1"),
-        "loss_weights": _weights(options.loss_weight),
-    }
+    names = ("heads", "size", "body", "weights", "image_size", "balance", "name")
+    return (
+        {name: getattr(options, name) for name in names}
+        | _settings_given(options)
+        | {
+            "allows_sensitive": options.sensitive_head,
+            "losses": pairs_of(options.loss, "--loss", "HEAD=LOSS, such as age=l1"),
+            "loss_weights": _weights(options.loss_weight),
+        }
+    )
+
+
+def _settings_given(options: argparse.Namespace) -> dict[str, Any]:
+    return {one.name: getattr(options, one.name) for one in fields(TrainingSettings)}
 
 
 def _weights(texts: Sequence[str]) -> dict[str, float]:
@@ -313,34 +312,31 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_training(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--epochs", metavar="N", type=int, help=f"rounds over the training photos (default: {_both('epochs')})"
-    )
-    group.add_argument("--batch-size", metavar="N", type=int, help=f"photos per step (default: {_both('batch_size')})")
-    group.add_argument(
-        "--learning-rate",
-        metavar="R",
-        type=float,
-        default=_DEFAULTS.learning_rate,
-        help="peak of the one-cycle schedule (default: %(default)s)",
-    )
-    group.add_argument(
-        "--weight-decay",
-        metavar="R",
-        type=float,
-        default=_DEFAULTS.weight_decay,
-        help="of AdamW (default: %(default)s)",
-    )
-    group.add_argument(
-        "--trainable",
-        choices=TRAINABLE,
-        default="all",
-        help="all layers, the body's last block and the heads, or the heads alone (default: all)",
-    )
-    _add_legs(group)
-    add_device_options(group, "auto: fp16 on CUDA, bf16 on processors that have it, else fp32")
-    group.add_argument("--seed", metavar="N", type=int, default=_DEFAULTS.seed, help="(default: %(default)s)")
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each field of `TrainingSettings`, in the groups that these name."""
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    kinds = get_type_hints(TrainingSettings)
+    for one in fields(TrainingSettings):
+        title = one.metadata["group"]
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        groups[title].add_argument(f"--{one.name.replace('_', '-')}", **_argument(one, kinds[one.name]))
+    _add_legs(groups["training"])
+
+
+def _argument(one: Field[Any], kind: Any) -> dict[str, Any]:
+    """Return how argparse is to read a field; where the default hangs on the data it is None."""
+    if kind is bool:
+        return {"action": "store_true", "help": one.metadata["help"]}
+    is_both = one.name in DRAWN_DEFAULTS
+    usual = " ".join(map(str, one.default)) if isinstance(one.default, tuple) else one.default
+    said = _both(one.name) if is_both else ("none" if usual is None or usual == "" else usual)
+    given = {"default": None if is_both else one.default, "help": f"{one.metadata['help']} (default: {said})".strip()}
+    given |= {name: one.metadata[name] for name in ("metavar", "choices") if name in one.metadata}
+    of = get_args(kind) or (kind,)
+    if get_origin(kind) is tuple:
+        given["nargs"] = "+"
+    return given if of[0] is str else given | {"type": of[0]}
 
 
 def _add_legs(group: argparse._ArgumentGroup) -> None:

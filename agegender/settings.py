@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
+
+from agegender.errors import UsageError, did_you_mean
 
 VERSION = "0.1.0"
 # Size -> timm or torchvision body.
@@ -69,18 +71,69 @@ class AugmentationSettings:
     flip: bool = True
 
 
+def setting(default: Any, help_text: str, group: str, **limits: Any) -> Any:
+    """Return a field that is an option of `train` as well, a keyword of `Model.train`, and an entry of the card.
+
+    `limits` may hold `metavar`, `choices`, and what a number must be: `least`, `most` (both allowed) and `above`.
+    """
+    return field(default=default, metadata={"help": help_text, "group": group, **limits})
+
+
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a network is trained."""
+    """How a network is trained. A field more is an option more, see `setting`."""
 
-    epochs: int = OWN_DEFAULTS["epochs"]
-    batch_size: int = OWN_DEFAULTS["batch_size"]
-    learning_rate: float = 2e-3  # the peak of the one-cycle schedule
-    weight_decay: float = 1e-2
-    precision: str = "auto"  # one of PRECISIONS
-    device: str = "auto"  # auto, cpu, cuda, cuda:1, …
-    trainable: str = "all"  # one of TRAINABLE
-    seed: int = 7
+    epochs: int = setting(OWN_DEFAULTS["epochs"], "rounds over the training photos", "training", metavar="N", least=1)
+    batch_size: int = setting(OWN_DEFAULTS["batch_size"], "photos per step", "training", metavar="N", least=2)
+    learning_rate: float = setting(2e-3, "peak of the one-cycle schedule", "training", metavar="R", above=0.0)
+    weight_decay: float = setting(1e-2, "of AdamW", "training", metavar="R", least=0.0)
+    trainable: str = setting(
+        "all", "all layers, the body's last block and the heads, or the heads alone", "training", choices=TRAINABLE
+    )
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1", "training", metavar="NAME")
+    precision: str = setting(
+        "auto", "auto: fp16 on CUDA, bf16 on processors that have it, else fp32", "training", choices=PRECISIONS
+    )
+    seed: int = setting(7, "", "training", metavar="N", least=0)
+
+    @classmethod
+    def of_keywords(cls, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> Self:
+        """Return the settings of keywords, those that are None or absent by default; refuse others and wrong values.
+
+        Raises
+        ------
+        UsageError
+        """
+        known = {one.name: one for one in fields(cls)}
+        for name, value in given.items():
+            if name not in known:
+                raise UsageError(f"there is no keyword {name!r} in training.{did_you_mean(name, known)}")
+            if value is not None:
+                check_limits(name, value, known[name].metadata)
+        usual = {name: value for name, value in defaults.items() if name in known}
+        return cls(**usual | {name: as_field(value) for name, value in given.items() if value is not None})
+
+
+def check_limits(name: str, value: Any, limits: Mapping[str, Any]) -> None:
+    """Refuse a value outside the limits of its `setting`."""
+    option = f"--{name.replace('_', '-')}"
+    if "choices" in limits and value not in limits["choices"]:
+        hint = did_you_mean(str(value), limits["choices"])
+        raise UsageError(f"{option} {value}: choose of {', '.join(limits['choices'])}.{hint}")
+    for number in value if isinstance(value, (tuple, list)) else [value]:
+        if not isinstance(number, (int, float)):
+            continue
+        if not abs(number) < float("inf") or number <= limits.get("above", -float("inf")):
+            raise UsageError(f"{option} {number:g} is out of range; it must be above {limits.get('above', 0):g}.")
+        if number < limits.get("least", number):
+            raise UsageError(f"{option} {number:g} is too small; it must be at least {limits['least']:g}.")
+        if number > limits.get("most", number):
+            raise UsageError(f"{option} {number:g} is too large; at most {limits['most']:g}.")
+
+
+def as_field(value: Any) -> Any:
+    """Return a value as a frozen field holds it: JSON and argparse give lists."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)

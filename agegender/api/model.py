@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from agegender.pages.page_writing import ReportContent
 
 Place = str | Path
-_TRAINING = TrainingSettings()
 
 
 class Model(Predictor):
@@ -81,20 +80,13 @@ class Model(Predictor):
         loss_weights: Mapping[str, float] | None = None,
         allows_sensitive: bool = False,
         balance: Sequence[str] = (),
-        epochs: int | None = None,
-        batch_size: int | None = None,
-        learning_rate: float = _TRAINING.learning_rate,
-        weight_decay: float = _TRAINING.weight_decay,
-        trainable: str = "all",
-        precision: str = "auto",
-        device: str = "auto",
-        seed: int = _TRAINING.seed,
         name: str | None = None,
         runs_dir: Place | None = None,
         models_dir: Place | None = None,
         stop_after: int | None = None,
         minutes: float | None = None,
         choices: Mapping[str, Any] | None = None,
+        **settings: Any,
     ) -> Self:
         """Train on faces with splits: one half of the validation photos chooses the epoch, the other calibrates.
 
@@ -116,6 +108,9 @@ class Model(Predictor):
             `models_dir`.
         choices : mapping, optional
             Whatever is to be known again by whoever resumes the run, JSON-able.
+        **settings
+            Every other option of `agegender train` about the training itself, underscores for hyphens: `epochs=20`,
+            `learning_rate=1e-3`, `precision="fp32"`; the fields of `agegender.settings.TrainingSettings`.
 
         Raises
         ------
@@ -139,12 +134,9 @@ class Model(Predictor):
             head_weights=dict(loss_weights or {}),
             allows_sensitive=allows_sensitive,
             image=ImageSettings(size=image_size or defaults["image_size"]),
-            training=TrainingSettings(
-                epochs or defaults["epochs"], batch_size or defaults["batch_size"], learning_rate,
-                weight_decay, precision, device, trainable, seed,
-            ),
+            training=TrainingSettings.of_keywords(settings, defaults),
             balance=tuple(balance),
-        )  # fmt: skip
+        )
         if models_dir is None:
             if stop_after is not None or minutes is not None:
                 raise UsageError("a training that stops half-way needs models_dir, where its state is kept.")

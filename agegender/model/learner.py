@@ -37,7 +37,7 @@ from agegender.model.model_folder import FACES_FILE, heads_of, image_of, network
 from agegender.model.network import FaceNetwork, body_and_heads, decode
 from agegender.model.predictor import Predictor
 from agegender.progress import say
-from agegender.settings import VERSION, AugmentationSettings, ImageSettings, TrainingSettings
+from agegender.settings import VERSION, AugmentationSettings, ImageSettings, TrainingSettings, as_field
 from agegender.writing import replaced_file
 
 Settings = TypeVar("Settings", AugmentationSettings, TrainingSettings)
@@ -293,7 +293,7 @@ def _loaders_of(folder: Path, card: dict[str, Any], photos_root: Path | None) ->
 def _known_settings(kind: type[Settings], entries: Any) -> Settings:
     """Return the settings of a card, which another version may have written: what is not known here stays as it is."""
     names = {field.name for field in fields(kind)} & set(entries or ())
-    return kind(**{name: entries[name] for name in names})
+    return kind(**{name: as_field(entries[name]) for name in names})
 
 
 def predictor_from_learner(

@@ -28,7 +28,7 @@ from agegender.data.faces_table import FacesTable, read_faces, write_faces
 from agegender.errors import AgeGenderError, CardError, DivergedError, UsageError
 from agegender.model.model_folder import FACES_FILE, UNFINISHED, resume_words
 from agegender.progress import say
-from agegender.settings import VERSION, AugmentationSettings, ImageSettings, Plan, TrainingSettings
+from agegender.settings import VERSION, AugmentationSettings, ImageSettings, Plan, TrainingSettings, as_field
 from agegender.swapping import finish_swaps
 from agegender.writing import output_errors, write_json
 
@@ -201,7 +201,7 @@ def plan_from_dict(entries: Mapping[str, Any]) -> Plan:
             "head_weights": dict(entries["head_weights"]),
             "image": image,
             "augmentation": AugmentationSettings(**entries["augmentation"]),
-            "training": TrainingSettings(**entries["training"]),
+            "training": TrainingSettings(**{name: as_field(value) for name, value in entries["training"].items()}),
             "balance": tuple(entries["balance"]),
         }
     )

@@ -128,7 +128,9 @@ def test_five_hundred_groups_of_persons_are_too_many_and_said_so():
 
 
 def test_five_hundred_cameras_are_said_and_names_of_files_are_not():
-    table = simulated_predictions(1500).assign(camera=[f"c{n % 500}" for n in range(1500)], file=[str(n) for n in range(1500)])
+    table = simulated_predictions(1500).assign(
+        camera=[f"c{n % 500}" for n in range(1500)], file=[str(n) for n in range(1500)]
+    )
     said = [one for one in judged(table)[0].findings if one.kind == "unknown"]
     assert [one.columns for one in said] == [("camera",)]
     assert "between groups of camera cannot be told: it has 500 different values" in said[0].sentence
