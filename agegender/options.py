@@ -17,6 +17,7 @@ from agegender.settings import (
     OWN_DEFAULTS,
     PRECISIONS,
     SIZES,
+    SMALL_STEM,
     SPLIT_CHOICES,
     TrainingSettings,
 )
@@ -297,7 +298,11 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
         default="small",
         help="; ".join(f"{size}: {body}" for size, body in SIZES.items()) + " (default: small)",
     )
-    group.add_argument("--body", metavar="NAME", help="a torchvision ResNet or any timm name, instead of --size")
+    group.add_argument(
+        "--body",
+        metavar="NAME",
+        help=f"a torchvision ResNet, with {SMALL_STEM} behind for photos below 96 px, or any timm name, instead of --size",
+    )
     group.add_argument(
         "--weights",
         metavar="imagenet|none|FILE",

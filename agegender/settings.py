@@ -19,6 +19,7 @@ SIZES = {
 }
 # ResNets come from torchvision, so that its ImageNet weights and cache are the ones that fastai users have.
 TORCHVISION_BODIES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+SMALL_STEM = "-small-stem"  # after the name of one of these
 SPLITS = ("train", "valid", "test")
 SPLIT_CHOICES = (*SPLITS, "all")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")

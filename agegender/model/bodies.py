@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from agegender.errors import UsageError, WeightsError, did_you_mean
 from agegender.model.resnet import make_resnet
-from agegender.settings import SIZES, TORCHVISION_BODIES
+from agegender.settings import SIZES, SMALL_STEM, TORCHVISION_BODIES
 
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
 _LARGEST_PROBED = 256  # pixels; what a body does to a photo is seen at this size as well as at a larger one
@@ -48,7 +48,7 @@ class TimmFeatures(nn.Module):
 
 def make_body(name: str, *, weights: str = "none", image_size: int = 128) -> tuple[nn.Module, int]:
     """Return a body and the number of its feature channels."""
-    if name in TORCHVISION_BODIES:
+    if name.removesuffix(SMALL_STEM) in TORCHVISION_BODIES:
         return _torchvision_body(name, weights)
     return _timm_body(name, weights, image_size)
 
@@ -78,6 +78,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def _torchvision_body(name: str, weights: str) -> tuple[nn.Module, int]:
     model, channels = make_resnet(name)
     if weights == "imagenet":
+        if name.endswith(SMALL_STEM):
+            raise WeightsError(
+                f"there are no ImageNet weights for {name}: they were made for the usual stem. Say --weights none, or "
+                f"--body {name.removesuffix(SMALL_STEM)}."
+            )
         import torchvision
 
         entry = torchvision.models.get_model_weights(name).DEFAULT
@@ -92,7 +97,7 @@ def _torchvision_body(name: str, weights: str) -> tuple[nn.Module, int]:
 
 def check_body(name: str) -> None:
     """Refuse a name that is no body's."""
-    if name in TORCHVISION_BODIES:
+    if name.removesuffix(SMALL_STEM) in TORCHVISION_BODIES:
         return
     import timm
 
@@ -102,7 +107,8 @@ def check_body(name: str) -> None:
         alike = ", ".join(one for one in names if name[:6].lower() in one)[:80].rpartition(",")[0]
         listed = f" Others like it: {alike}." if alike else ""
         raise UsageError(
-            f"there is no body called {name[:60]!r}.{near} Names are torchvision's ResNets and timm's.{listed}"
+            f"there is no body called {name[:60]!r}.{near} Names are torchvision's ResNets, those with "
+            f"{SMALL_STEM} behind, and timm's.{listed}"
         )
 
 

@@ -7,6 +7,7 @@ import torch
 from fastai.vision.learner import create_body, create_head
 from torch import nn
 
+from agegender.errors import WeightsError
 from agegender.heads import GENDER
 from agegender.model.bodies import make_body
 from agegender.model.network import FaceNetwork, make_network
@@ -45,6 +46,16 @@ def test_every_resnet_has_torchvisions_layers(name: str) -> None:
         ours = make_resnet(name)[0].state_dict()
     shapes = {key: value.shape for key, value in theirs.items() if not key.startswith("fc.")}
     assert {key: value.shape for key, value in ours.items()} == shapes
+
+
+def test_a_small_stem_keeps_twice_the_height_and_all_stages() -> None:
+    usual, small = make_body("resnet18")[0].eval(), make_body("resnet18-small-stem")[0].eval()
+    photos = torch.randn(1, 3, 64, 64)
+    assert usual(photos).shape == (1, 512, 2, 2)
+    assert small(photos).shape == (1, 512, 4, 4)
+    assert [type(layer) for layer in small] == [type(layer) for layer in usual if not isinstance(layer, nn.MaxPool2d)]
+    with pytest.raises(WeightsError, match="made for the usual stem"):
+        make_body("resnet18-small-stem", weights="imagenet")
 
 
 @pytest.mark.parametrize("is_pooled", [False, True])
