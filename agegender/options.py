@@ -301,7 +301,7 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--body",
         metavar="NAME",
-        help=f"a torchvision ResNet, with {SMALL_STEM} behind for photos below 96 px, or any timm name, instead of --size",
+        help=f"instead of --size: a torchvision ResNet (with {SMALL_STEM} for photos below 96 px) or any timm name",
     )
     group.add_argument(
         "--weights",
