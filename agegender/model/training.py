@@ -46,6 +46,7 @@ from agegender.model.model_folder import (
 from agegender.model.network import FaceNetwork, Statistics, make_network, statistics_of
 from agegender.model.precision import choose_device, choose_precision, set_seed
 from agegender.model.predictor import Predictor
+from agegender.model.recipe import recipe_callbacks
 from agegender.model.run_state import KeepRun, RunState, processor_facts, read_state, say_difference
 from agegender.model.tensorboard import TensorBoardRun
 from agegender.model.training_speed import CHANNELS_LAST, choose_layout, speed_callbacks
@@ -281,17 +282,18 @@ def fit(
     layout: str = CHANNELS_LAST,
     callbacks: Sequence[Callback] = (),
 ) -> Fit:
-    """Train with one-cycle, the best epoch's weights in place at the end."""
+    """Train as the settings say, the best epoch's weights in place at the end."""
     set_seed(settings.seed, is_reproducible=device.type == "cuda")
     learner.model.to(device)
     learner.freeze_to({"all": 0, "last-block": 1, "heads": 2}[settings.trainable])
     recorder, best = EpochRecorder(), KeepBest()
     # Callbacks of the fit alone: predicting and showing are no epochs.
-    during = [*speed_callbacks(precision, layout, device), recorder, best, *callbacks]
+    recipe = recipe_callbacks(settings, learner)
+    during = [*recipe, *speed_callbacks(precision, layout, device), recorder, best, *callbacks]
     try:
         # Our own bar replaces fastai's, which belongs to notebooks; its recorder stays, for `recorder.plot_loss`.
         with learner.no_bar(), learner.no_logging(), kept_memory():
-            learner.fit_one_cycle(settings.epochs, lr_max=settings.learning_rate, wd=settings.weight_decay, cbs=during)
+            learner.fit(settings.epochs, wd=settings.weight_decay, cbs=during)
     finally:
         # fastai tells callbacks nothing of Ctrl-C.
         for callback in during:
