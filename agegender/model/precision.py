@@ -1,6 +1,6 @@
 """Which device and number format a network runs in.
 
-fp16 needs CUDA; bf16 pays on a CPU only when the processor multiplies it in hardware.
+fp16 is for CUDA, and on a CPU slow but possible; bf16 pays on a CPU only when the processor multiplies it in hardware.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def choose_precision(requested: str, device: torch.device) -> str:
         if device.type == "cuda":
             return "fp16"
         return "bf16" if has_fast_bfloat16() else "fp32"
-    if requested == "fp16" and device.type != "cuda":
-        raise UsageError(f"fp16 needs a CUDA device, and this run is on {device.type}. Use --precision auto.")
+    if requested == "fp16" and device.type not in ("cuda", "cpu"):
+        raise UsageError(f"fp16 needs a CUDA device or a CPU, and this run is on {device.type}. Use --precision auto.")
     if requested == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise UsageError("this GPU has no bf16. Use --precision fp16.")
     return requested
@@ -51,6 +51,8 @@ def here(settings: TrainingSettings, device: str, precision: str) -> TrainingSet
     place = choose_device(device)
     if precision == "auto":
         precision = _if_possible(settings.precision, lambda name: choose_precision(name, place))
+        if (precision, place.type) == ("fp16", "cpu") and settings.device.startswith("cuda"):
+            precision = "auto"  # it was meant for the GPU that isn't here
     return replace(settings, device=device, precision=precision)
 
 

@@ -96,7 +96,8 @@ def train_network(
     network = _first_network(plan, heads, statistics, is_begun=state is not None)
     if run is not None:
         _check_space(run.folder, network, len(faces.table))
-    say(f"training {plan.body} ({plan.size}) at {plan.image.size} px in {precision} on {device.type}")
+    slow = ", which is slow" if (precision, device.type) == ("fp16", "cpu") else ""
+    say(f"training {plan.body} ({plan.size}) at {plan.image.size} px in {precision} on {device.type}{slow}")
     fitted = without_calibration_rows(faces)  # what calibrates chooses no epoch
     learner = _learner_on(_with_known_classes(fitted, heads), plan, heads, network, device)
     settings = _hyper_parameters(plan, heads) | {"precision": precision}

@@ -1,21 +1,24 @@
 """What makes a Learner train fast where it is: number format and memory layout, as fastai callbacks.
 
-fastai's own `MixedPrecision` autocasts on CUDA alone: on a CPU it warns and goes on in fp32, so `CpuBfloat16` does its
-work there. Which layout is fast in fp32 depends on the processor, the network and the size of its photos (at 64 px
-channels-last took 0.77 of the time, at 96 px 1.44), so a run that is long enough to gain by it measures both first.
+fastai's own `MixedPrecision` autocasts on CUDA alone: on a CPU it warns and goes on in fp32, so `CpuAutocast` and, in
+fp16, `CpuLossScaling` do its work there. Which layout is fast in fp32 depends on the processor, the network and the
+size of its photos (at 64 px channels-last took 0.77 of the time, at 96 px 1.44), so a run that is long enough to gain
+by it measures both first.
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from typing import Any
 
 import torch
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
+from fastcore.foundation import L
 from torch import nn
+from torch.amp import GradScaler
 
 from agegender.model.precision import autocast
 
@@ -25,6 +28,8 @@ _MEMORY_FORMATS = {CHANNELS_LAST: torch.channels_last, CONTIGUOUS: torch.contigu
 LEAST_PIXELS = 2e7
 _ROUNDS = 3
 _MOST_SECONDS = 2.5  # for the rounds; the first steps come before
+# torch's own 2**16 overflows here and loses the first steps until it is halved often enough; runs on a CPU are short.
+FIRST_CPU_SCALE = 2.0**9
 _PIXELS_PER_STEP = 8 * 64 * 64
 
 
@@ -71,7 +76,9 @@ def speed_callbacks(precision: str, layout: str, device: torch.device) -> list[C
     laid = MemoryLayout(layout)
     if precision == "fp32":
         return [laid]
-    return [laid, MixedPrecision(amp_mode=precision) if device.type == "cuda" else CpuBfloat16()]
+    if device.type == "cuda":
+        return [laid, MixedPrecision(amp_mode=precision)]
+    return [laid, CpuAutocast(precision), *([CpuLossScaling()] if precision == "fp16" else [])]
 
 
 class MemoryLayout(Callback):
@@ -94,15 +101,19 @@ class MemoryLayout(Callback):
         )
 
 
-class CpuBfloat16(Callback):
-    """Forward and loss under bf16 autocast on the CPU; weights and steps stay fp32, so no scaling is needed."""
+class CpuAutocast(Callback):
+    """Forward and loss under autocast on the CPU; weights and steps stay fp32."""
 
     order = 10
     _context: AbstractContextManager[Any] | None = None
 
+    def __init__(self, precision: str) -> None:
+        super().__init__()
+        self.precision = precision
+
     def before_batch(self) -> None:
         """Enter autocast."""
-        self._context = autocast("bf16", torch.device("cpu"))
+        self._context = autocast(self.precision, torch.device("cpu"))
         self._context.__enter__()
 
     def after_pred(self) -> None:
@@ -126,3 +137,15 @@ class CpuBfloat16(Callback):
         if self._context is not None:
             self._context.__exit__(None, None, None)
             self._context = None
+
+
+class CpuLossScaling(MixedPrecision):
+    """The other half of fastai's `MixedPrecision`: fp16 gradients too small for the format are scaled up on the way.
+
+    A step whose gradients overflow is left out, and the scale halved; `run_state` keeps the scale.
+    """
+
+    def before_fit(self) -> None:
+        """Begin with a scale that fits at once; `CpuAutocast` has the context."""
+        scaler = GradScaler("cpu", init_scale=FIRST_CPU_SCALE)
+        self.autocast, self.learn.scaler, self.scales = nullcontext(), scaler, L()

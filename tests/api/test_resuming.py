@@ -21,7 +21,7 @@ import agegender as ag
 from agegender import train
 from agegender.data.faces_table import make_table
 from agegender.errors import CardError, DivergedError, OutputError, TrainingStopped, UsageError
-from agegender.model import run_state, training
+from agegender.model import run_state, training, training_speed
 from agegender.model.model_folder import newest_model, read_card
 
 TINY = {"body": "test_resnet", "weights": "none", "image_size": 32, "batch_size": 16, "epochs": 4, "device": "cpu"}
@@ -76,6 +76,21 @@ def stopped(faces: ag.Faces, models: Path, epochs: int = 1, **keywords: object) 
     with pytest.raises(TrainingStopped, match=rf"stopped after epoch {epochs} of 4"):
         ag.Model.train(faces, name="first", models_dir=models, stop_after=epochs, **TINY, **keywords)
     return models / "first.unfinished"
+
+
+def test_fp16_goes_on_with_the_scale_of_its_loss(
+    faces: ag.Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_speed, "FIRST_CPU_SCALE", 2.0**20)  # halved in each of the first steps
+    settings = {**TINY, "precision": "fp16", "epochs": 2}
+    whole = ag.Model.train(faces, name="whole", **settings).save(tmp_path / "whole")
+    with pytest.raises(TrainingStopped):
+        ag.Model.train(faces, name="parts", models_dir=tmp_path, stop_after=1, **settings)
+    scale = run_state.read_state(tmp_path / "parts.unfinished" / "state.safetensors").facts["scaler"]["scale"]
+    assert 1 < scale < 2.0**20
+    parts = ag.Model.resume(tmp_path / "parts").save(tmp_path / "parts")
+    assert difference(whole, parts) == 0
+    assert read_card(parts)["precision"] == "fp16"
 
 
 def test_killed_in_mid_epoch_it_goes_on_to_the_same_weights(faces: ag.Faces, whole: Path, tmp_path: Path) -> None:
@@ -239,7 +254,8 @@ def test_a_device_that_is_gone_is_replaced() -> None:
 
     gone = TrainingSettings(device="cuda:99", precision="fp32")
     assert (here(gone, "auto", "auto").device, here(gone, "auto", "auto").precision) == ("auto", "fp32")
-    assert here(TrainingSettings(device="cpu", precision="fp16"), "auto", "auto").precision == "auto"
+    assert here(TrainingSettings(device="cpu", precision="fp16"), "auto", "auto").precision == "fp16"
+    assert here(TrainingSettings(device="cuda:99", precision="fp16"), "auto", "auto").precision == "auto"
     with pytest.raises(UsageError, match="cuda:99"):
         here(gone, "cuda:99", "auto")
 

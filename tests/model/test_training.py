@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
@@ -21,7 +22,7 @@ from agegender.model.network import body_and_heads
 from agegender.model.precision import choose_device, choose_precision, has_fast_bfloat16
 from agegender.model.tensorboard import TensorBoardRun, group_gaps
 from agegender.model.training import fit
-from agegender.model.training_speed import CHANNELS_LAST, CpuBfloat16, speed_callbacks
+from agegender.model.training_speed import CHANNELS_LAST, FIRST_CPU_SCALE, CpuAutocast, speed_callbacks
 from agegender.settings import TrainingSettings
 
 mpl.use("Agg")
@@ -142,7 +143,7 @@ def test_autocast_is_left_when_a_batch_is_cancelled(faces: FacesTable) -> None:
 
     learner = small_learner(faces)
     with learner.no_logging():
-        learner.fit(1, cbs=[Cancel(), CpuBfloat16()])
+        learner.fit(1, cbs=[Cancel(), CpuAutocast("bf16")])
     assert not torch.is_autocast_enabled("cpu")
 
 
@@ -171,8 +172,9 @@ def test_precision_is_chosen_by_what_the_device_can_do() -> None:
     assert choose_precision("auto", CPU) == ("bf16" if has_fast_bfloat16() else "fp32")
     assert choose_precision("auto", torch.device("cuda")) == "fp16"
     assert [type(one).__name__ for one in speed_callbacks("fp32", CHANNELS_LAST, CPU)] == ["MemoryLayout"]
-    with pytest.raises(UsageError, match="CUDA"):
-        choose_precision("fp16", CPU)
+    assert choose_precision("fp16", CPU) == "fp16"  # slow, and so only where it is named
+    with pytest.raises(UsageError, match="fp16 needs a CUDA device or a CPU"):
+        choose_precision("fp16", torch.device("mps"))
     with pytest.raises(UsageError, match="no device"):
         choose_device("toaster")
 
@@ -205,6 +207,50 @@ def test_the_callbacks_of_cuda_train_in_fp16_with_scaled_gradients(
     assert min(scales) > 1
     assert np.isfinite(result.history["train_loss"]).all()
     assert not torch.equal(after["heads.age.8.weight"], before["heads.age.8.weight"])
+
+
+class Overflow(Callback):
+    """Make the gradients of one step infinite."""
+
+    order = 5  # before they are scaled
+
+    def before_fit(self) -> None:
+        self.weights: list[torch.Tensor] = []
+
+    def before_backward(self) -> None:
+        self.weights.append(self.model.heads["age"][8].weight.detach().clone())
+        if self.epoch == 0 and self.iter == 1:
+            self.learn.loss_grad = self.loss_grad * float("inf")
+
+
+def test_fp16_on_a_cpu_leaves_out_a_step_whose_gradients_overflow(faces: FacesTable) -> None:
+    learner, look = small_learner(faces), Overflow()
+    scales: list[float] = []
+
+    class LookAtScale(Callback):
+        def after_batch(self) -> None:
+            if self.training:
+                scales.append(self.learn.scaler.get_scale())
+
+    result = fit(
+        learner, TrainingSettings(epochs=2, batch_size=8), precision="fp16", device=CPU, callbacks=[look, LookAtScale()]
+    )
+    moved = [not torch.equal(old, new) for old, new in pairwise(look.weights)]
+    assert moved == [True, False, True, True, True]
+    assert scales == [FIRST_CPU_SCALE] + [FIRST_CPU_SCALE / 2] * 5
+    assert np.isfinite(result.history["train_loss"]).all()
+    assert result.history["train_loss"].iloc[-1] < result.history["train_loss"].iloc[0]
+
+
+def test_fp16_on_a_cpu_computes_the_body_in_fp16_and_learns_as_fp32_does(faces: FacesTable) -> None:
+    seen, losses = [], {}
+    for precision in ("fp16", "fp32"):
+        learner = small_learner(faces)
+        learner.model.body.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+        history = fit(learner, TrainingSettings(epochs=2, batch_size=8), precision=precision, device=CPU).history
+        losses[precision] = history["train_loss"].to_numpy()
+    assert set(seen) == {torch.float16, torch.float32}
+    assert losses["fp16"] == pytest.approx(losses["fp32"], rel=0.02)
 
 
 def test_tensorboard_gets_losses_metrics_gaps_photos_and_settings(
