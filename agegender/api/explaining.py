@@ -17,12 +17,8 @@ from agegender.data.faces_table import FacesTable, read_faces
 from agegender.data.sources import is_aligned
 from agegender.errors import PhotoError, TableError
 from agegender.explanation.choosing_faces import REPORT_CHOICE, Choice, choose_faces, label_columns, of_group
-from agegender.explanation.face_explanation import (
-    FaceExplanation,
-    clear_explanations,
-    stage_explanation,
-    without_face,
-)
+from agegender.explanation.explanation_files import clear_explanations, stage_explanation
+from agegender.explanation.face_explanation import FaceExplanation, without_face
 from agegender.explanation.lime_explainer import SMALLEST_SIDE_PIXELS, LimeExplainer, LimeSettings, small_photo
 from agegender.explanation.second_opinions import SecondOpinions, last_spatial_layer
 from agegender.explanation.trust import untrained_copy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,9 @@ def find_parts(
 
     A drawn face knows from the files beside it, an aligned photo from its source, any other from the detector's box.
     """
-    try:
-        if file is not None:
+    if file is not None:
+        with suppress(PhotoError):  # no drawing of ours, as most photos
             return _parts_of_drawing(file, side)
-    except PhotoError:
-        pass  # no drawing of ours, as most photos
     if is_aligned:
         return aligned_parts(side)
     found = HaarDetector().detect(photo)

@@ -435,7 +435,7 @@ class Model(Predictor):
     def _explanations(self, reports: Path, swap: Swap | None, *, hide_faces: bool) -> list[FaceExplanation]:
         """Explain the faces worth a look and leave that to be swapped in; without a swap, read what lies there."""
         from agegender.api.explaining import explain_photos, faces_to_explain
-        from agegender.explanation.face_explanation import read_explanations
+        from agegender.explanation.explanation_files import read_explanations
         from agegender.explanation.lime_explainer import LimeSettings
 
         if swap is None or self.faces is None or self.predictions is None:

@@ -56,6 +56,6 @@ def read_report_content(
 def _explanations(folder: Path | None, run_id: str | None) -> list | None:
     if folder is None or not folder.is_dir():
         return None
-    from agegender.explanation.face_explanation import read_explanations
+    from agegender.explanation.explanation_files import read_explanations
 
     return read_explanations(folder, run_id=run_id) or None

@@ -64,7 +64,7 @@ def stage_report_set(
     content = replace(content, hide_faces=hides)
     stored = folder / EXPLANATIONS_FOLDER
     if hides and stored.is_dir() and not swap.has(stored):
-        from agegender.explanation.face_explanation import hide_explanations
+        from agegender.explanation.explanation_files import hide_explanations
 
         hide_explanations(swap, stored)
     writers = _writers(content)

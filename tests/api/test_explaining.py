@@ -14,7 +14,7 @@ from agegender.api.explaining import PhotoToExplain, chosen_photos, explain_phot
 from agegender.audit.predictions_table import write_predictions
 from agegender.data.faces_table import FacesTable, make_table, read_faces, write_faces
 from agegender.explanation.choosing_faces import Choice
-from agegender.explanation.face_explanation import read_explanations
+from agegender.explanation.explanation_files import read_explanations
 from agegender.explanation.lime_explainer import LimeSettings
 from agegender.heads import KNOWN_HEADS as HEADS
 from agegender.heads import Classification, Regression

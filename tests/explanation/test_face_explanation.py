@@ -8,15 +8,8 @@ import pytest
 from toy_models import TARGETS, curved_scores
 
 from agegender.errors import TableError
-from agegender.explanation.face_explanation import (
-    FaceExplanation,
-    SecondOpinion,
-    Trust,
-    clear_explanations,
-    read_explanations,
-    to_document,
-    write_explanation,
-)
+from agegender.explanation.explanation_files import clear_explanations, read_explanations, write_explanation
+from agegender.explanation.face_explanation import FaceExplanation, SecondOpinion, Trust, to_document
 from agegender.explanation.face_parts import aligned_parts
 from agegender.explanation.lime_explainer import LimeExplainer, LimeSettings
 from agegender.swapping import replaced_set

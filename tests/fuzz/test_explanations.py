@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pages.report_inputs import make_explanations
 
 from agegender.errors import AgeGenderError, TableError
-from agegender.explanation.face_explanation import read_explanations, write_explanation
+from agegender.explanation.explanation_files import read_explanations, write_explanation
 from agegender.pages.lime_page import write_lime
 from agegender.pages.report_set import SETTINGS_FILE, is_hiding_faces
 

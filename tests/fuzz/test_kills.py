@@ -21,7 +21,7 @@ import pytest
 from dataset_layouts import write_utkface
 from PIL import Image
 
-from agegender.explanation.face_explanation import read_explanations
+from agegender.explanation.explanation_files import read_explanations
 from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE
 from agegender.model.predictor import Predictor
 

@@ -13,7 +13,7 @@ from agegender import compare
 from agegender.audit.assessment import assess
 from agegender.audit.models_compared import compare_pair, leaderboard
 from agegender.errors import UsageError
-from agegender.explanation.face_explanation import read_explanations, write_explanation
+from agegender.explanation.explanation_files import read_explanations, write_explanation
 from agegender.pages.compare_page import write_comparison
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.report_set import is_hiding_faces, write_page_alone, write_report_set
