@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from agegender.errors import FolderError, PhotoError, TableError, UsageError, WeightsError, did_you_mean
+from agegender.loss_choices import CLASSIFICATION_LOSSES, REGRESSION_LOSSES, losses_words
 from agegender.photos.finding import ARCHIVES, neighbours, require_folder
 from agegender.settings import (
     DRAWN_DEFAULTS,
@@ -274,15 +275,15 @@ def _add_heads(group: argparse._ArgumentGroup) -> None:
         metavar="HEAD=LOSS",
         nargs="+",
         default=[],
-        help="numbers: soft-labels (a distribution, whose mean is the answer), smooth-l1, l1, mse, huber; classes: "
-        "cross-entropy, focal (default: age=soft-labels, else smooth-l1 and cross-entropy)",
+        help=f"numbers: {losses_words(REGRESSION_LOSSES)}; classes: {losses_words(CLASSIFICATION_LOSSES)} (default: "
+        f"age=soft-labels, else smooth-l1 and cross-entropy)",
     )
     group.add_argument(
         "--loss-weight",
         metavar="HEAD=W",
         nargs="+",
         default=[],
-        help="share of a head in the loss (default: 1; numbers without soft labels 4)",
+        help="share of a head in the loss (default: 1; numbers without a distribution 4; dldl-v2, mean-variance 0.2)",
     )
     group.add_argument(
         "--sensitive-head",

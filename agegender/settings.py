@@ -25,6 +25,8 @@ SPLIT_CHOICES = (*SPLITS, "all")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 # What is trained: everything, the last block of the body and the heads, or the heads alone (feature extraction).
 TRAINABLE = ("all", "last-block", "heads")
+# Where the heads' shares in the loss come from: they stay as they are, or are learned.
+WEIGHTINGS = ("fixed", "uncertainty")
 
 # What a run takes where nobody says otherwise. Drawn faces are few and simple: small photos, and small batches so that
 # there are steps enough.

@@ -77,9 +77,11 @@ def _trained(options: argparse.Namespace, keywords: dict[str, Any], choices: dic
 
     if not (options.data or options.faces):  # before faces are drawn
         if options.heads is None:
-            from agegender.heads import KNOWN_HEADS, check_head_names
+            from agegender.heads import KNOWN_HEADS, check_head_names, with_settings
 
             check_head_names((*keywords["losses"], *keywords["loss_weights"]), KNOWN_HEADS)
+            for head in KNOWN_HEADS:
+                with_settings(head, loss=keywords["losses"].get(head.name))
         _check_network(options)
     faces = gather(
         faces=options.faces, source=options.source, folders=options.data, limit=options.limit, seed=options.seed,

@@ -14,7 +14,17 @@ ROOT = Path(agegender.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # From the top; a room may import those below it and none above.
 ROOMS = ("api", "pages", "model", "explanation", "audit", "data", "drawing", "photos", "heads")
-FOR_ALL = ("settings", "errors", "writing", "swapping", "progress", "memory", "reading_tables", "table_cells")
+FOR_ALL = (
+    "settings",
+    "errors",
+    "writing",
+    "swapping",
+    "progress",
+    "memory",
+    "reading_tables",
+    "table_cells",
+    "loss_choices",
+)
 FORBIDDEN = {"pages": {"model"}, "explanation": {"model"}, "audit": {"data", "model"}}
 MAY_USE_TORCH = ("model/", "explanation/", "data/loading.py", "data/datablock.py", "data/normalisation.py")
 HEAVY = {"torch", "fastai", "torchvision", "timm", "fasttransform"}

@@ -13,20 +13,19 @@ from agegender.heads.choosing import (
     head_to_dict,
     heads_of_predictions,
     limits_to_check,
+    losses_of,
     with_settings,
 )
-from agegender.heads.classification import CLASSIFICATION_LOSSES, GENDER, Classification, slug
-from agegender.heads.regression import AGE, REGRESSION_LOSSES, Regression
+from agegender.heads.classification import GENDER, Classification, slug
+from agegender.heads.regression import AGE, Regression
 from agegender.heads.row_metrics import RowMetric
 from agegender.heads.target import Target
 
 __all__ = [
     "AGE",
-    "CLASSIFICATION_LOSSES",
     "FORMER_COLUMNS",
     "GENDER",
     "KNOWN_HEADS",
-    "REGRESSION_LOSSES",
     "Classification",
     "Head",
     "Regression",
@@ -38,6 +37,7 @@ __all__ = [
     "head_to_dict",
     "heads_of_predictions",
     "limits_to_check",
+    "losses_of",
     "slug",
     "with_settings",
 ]

@@ -12,8 +12,16 @@ import numpy as np
 import pandas as pd
 
 from agegender.errors import CardError, TableError, UsageError, did_you_mean
-from agegender.heads.classification import CLASSIFICATION_LOSSES, GENDER, Classification, as_names, slug
-from agegender.heads.regression import AGE, REGRESSION_LOSSES, Regression
+from agegender.heads.classification import GENDER, Classification, as_names, slug
+from agegender.heads.regression import AGE, Regression
+from agegender.loss_choices import (
+    CLASSIFICATION_LOSSES,
+    REGRESSION_LOSSES,
+    LossChoice,
+    all_settings,
+    parse_loss,
+    settings_problem,
+)
 
 Head = Regression | Classification
 KNOWN_HEADS: tuple[Head, ...] = (AGE, GENDER)
@@ -105,6 +113,8 @@ def head_to_dict(head: Head) -> dict[str, Any]:
     entries = {field.name: getattr(head, field.name) for field in fields(head)}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in entries.items()}
     infinite = {name for name, value in plain.items() if isinstance(value, float) and not np.isfinite(value)}
+    if head.loss in losses_of(head):  # a card says all of them: another version may have other usual ones
+        plain["loss_settings"] = all_settings(losses_of(head)[head.loss], head.loss_settings)
     return {"kind": head.kind, **{name: value for name, value in plain.items() if name not in infinite}}
 
 
@@ -132,11 +142,29 @@ def head_from_dict(document: Mapping[str, Any]) -> Head:
             f"the head {document.get('name')!r} has the entry {unknown[0]!r}, which this version does not know."
         )
     try:
+        if "loss_settings" in entries:
+            entries["loss_settings"] = _stored_settings(made, entries)
         return checked_head(
             made(**{name: tuple(value) if isinstance(value, list) else value for name, value in entries.items()})
         )
     except (TypeError, ValueError, AttributeError) as error:
         raise CardError(f"the head {document.get('name')!r} cannot be understood: {error}.") from error
+
+
+def losses_of(head: Head | type[Head]) -> Mapping[str, LossChoice]:
+    """Return what a head of this kind can be trained with, by name."""
+    return REGRESSION_LOSSES if head.kind == Regression.kind else CLASSIFICATION_LOSSES
+
+
+def _stored_settings(kind: Any, entries: Mapping[str, Any]) -> Any:
+    """Return the loss's settings of a card as a head holds them; what they should be is checked with the head."""
+    loss, given = losses_of(kind).get(str(entries.get("loss", kind.loss))), entries["loss_settings"]
+    if loss is None:
+        return ()
+    if not isinstance(given, Mapping):
+        return given
+    usual = all_settings(loss, ())
+    return tuple((name, value) for name, value in given.items() if name not in usual or value != usual[name])
 
 
 def checked_head(head: Head) -> Head:
@@ -145,17 +173,20 @@ def checked_head(head: Head) -> Head:
         if get_origin(kind) is not ClassVar and not _fits(kind, getattr(head, name)):
             given, wanted = str(getattr(head, name))[:60], getattr(kind, "__name__", kind)
             raise CardError(f"{name} of the head {head.name!r} is {given!r}; expected {wanted}.")
-    losses = REGRESSION_LOSSES if isinstance(head, Regression) else CLASSIFICATION_LOSSES
+    losses = losses_of(head)
     names_fit = all(isinstance(name, str) and _NAME.fullmatch(name) for name in (head.name, head.column))
     if not names_fit:
         raise CardError(f"the head {head.name!r} on the column {head.column!r}: a name has letters, digits and _ only.")
     if head.loss not in losses:
         raise CardError(f"the head {head.name!r} has the loss {head.loss!r}; a {head.kind} has {', '.join(losses)}.")
+    problem = settings_problem(head.loss, losses[head.loss], dict(head.loss_settings))
+    if problem:
+        raise CardError(f"the loss settings of the head {head.name!r} make no sense: {problem}")
     if not float(head.weight) >= 0:
         raise CardError(f"the head {head.name!r} has the weight {head.weight!r}; it must be a number from 0.")
     if isinstance(head, Regression):
-        if head.loss == "soft-labels" and not (head.grid and 0 < head.grid[1] - head.grid[0] <= 1000):
-            raise CardError(f"the head {head.name!r} learns from soft labels and has no usable grid of whole units.")
+        if losses[head.loss].has_grid and not (head.grid and 0 < head.grid[1] - head.grid[0] <= 1000):
+            raise CardError(f"the head {head.name!r} learns a distribution and has no usable grid of whole units.")
     elif not (2 <= len(head.classes) <= 1000 and len(set(head.classes)) == len(head.classes)):
         raise CardError(f"the head {head.name!r} needs two or more different classes; it has {head.classes!r}.")
     return head
@@ -175,17 +206,12 @@ def _fits(kind: Any, value: Any) -> bool:
 
 
 def with_settings(head: Head, *, loss: str | None = None, weight: float | None = None) -> Head:
-    """Return the head with another loss or weight; another loss brings the weight that was measured for it."""
+    """Return the head with another loss ("focal:gamma=1") or weight; a number's loss brings its own weight."""
     if loss is not None:
-        losses = REGRESSION_LOSSES if isinstance(head, Regression) else CLASSIFICATION_LOSSES
-        if loss not in losses or (loss == "soft-labels" and getattr(head, "grid", None) is None):
-            usable = [one for one in losses if one != "soft-labels" or getattr(head, "grid", None)]
-            raise UsageError(f"the head {head.name!r} has no loss {loss!r}; it has {', '.join(usable)}.")
-        if isinstance(head, Regression):
-            # At equal shares classes take most of the body, and one number is learnt late; soft labels ask for more.
-            head = replace(head, loss=loss, weight=1.0 if loss == "soft-labels" else 4.0)
-        else:
-            head = replace(head, loss=loss)
+        usable = {name: one for name, one in losses_of(head).items() if not one.has_grid or getattr(head, "grid", None)}
+        name, settings = parse_loss(loss, usable, head.name)
+        usual = usable[name].weight if isinstance(head, Regression) else head.weight
+        head = replace(head, loss=name, loss_settings=settings, weight=usual)
     if weight is not None:
         if not 0 <= weight < float("inf"):
             raise UsageError(f"the weight {weight:g} of the head {head.name!r} is out of range; it must be 0 or more.")

@@ -16,10 +16,10 @@ from agegender.errors import TableError
 from agegender.heads.calibration import expected_calibration_error, fit_temperature, temperature_of
 from agegender.heads.row_metrics import RowMetric, figure, numbers
 from agegender.heads.target import Target
+from agegender.loss_choices import LossSettings
 
 Floats = NDArray[np.float64]
 UNKNOWN = float("nan")
-CLASSIFICATION_LOSSES = ("cross-entropy", "focal")
 LEAST_CALIBRATION_ROWS = 30
 _UNKNOWN_CLASS = -1
 # Other spellings of a class that tables have, in lower case.
@@ -47,6 +47,8 @@ class Classification:
         One of `CLASSIFICATION_LOSSES`.
     weight : float
         Its share in the combined loss.
+    loss_settings : tuple of (str, float)
+        The loss's settings that are not the usual ones.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Classification:
     is_sensitive: bool = False
     loss: str = "cross-entropy"
     weight: float = 1.0
+    loss_settings: LossSettings = ()
     kind: ClassVar[str] = "classification"
 
     @property

@@ -17,10 +17,10 @@ from agegender.heads.interval_fitting import fit_intervals
 from agegender.heads.label_intervals import fit_label_intervals, label_interval
 from agegender.heads.row_metrics import RowMetric, beyond_and_within, coverage_scores, figure, known_pairs, numbers
 from agegender.heads.target import Target
+from agegender.loss_choices import REGRESSION_LOSSES, LossSettings
 
 Floats = NDArray[np.float64]
 UNKNOWN = float("nan")
-REGRESSION_LOSSES = ("soft-labels", "smooth-l1", "l1", "mse", "huber")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Regression:
     low, high : float
         Bounds of what a label can be, in the unit. No prediction and no interval goes below `low`.
     grid : (int, int) or None
-        The whole units over which soft labels spread; None where that loss cannot be had.
+        The whole units over which distributions spread; None where losses of distributions cannot be had.
     tolerances : tuple of float
         Within how much of the label a prediction counts as near, in the unit.
     has_bands : bool
@@ -49,6 +49,8 @@ class Regression:
         One of `REGRESSION_LOSSES`.
     weight : float
         Its share in the combined loss.
+    loss_settings : tuple of (str, float)
+        The loss's settings that are not the usual ones.
     """
 
     name: str
@@ -62,12 +64,14 @@ class Regression:
     words: tuple[str, str] = ("higher", "lower")
     loss: str = "smooth-l1"
     weight: float = 4.0
+    loss_settings: LossSettings = ()
     kind: ClassVar[str] = "regression"
 
     @property
     def output_count(self) -> int:
-        """How many numbers the network gives: one, or one per unit of the grid with soft labels."""
-        return self.grid[1] - self.grid[0] + 1 if self.loss == "soft-labels" and self.grid else 1
+        """How many numbers the network gives: one, or with losses of distributions one per unit of the grid."""
+        loss = REGRESSION_LOSSES.get(self.loss)
+        return self.grid[1] - self.grid[0] + 1 if loss is not None and loss.has_grid and self.grid else 1
 
     @property
     def answer_shape(self) -> tuple[int, ...]:

@@ -124,6 +124,7 @@ _SCHEMA: dict[str, tuple[Check, str]] = {
     "best_epoch": _COUNT,
     "seconds": (_is_number, "a number"),
     "balance": (_all(_is_text), "a list of columns"),
+    "class_counts": (_each(_all(_is_count)), "a count for each class of each head"),
     "data": _OBJECT,
     "data.sources": (_all(_is_text), "a list of texts"),
     "data.photos": (_each(_is_count), "a count for each split"),

@@ -269,7 +269,8 @@ def learner_of(folder: Path, *, photos_root: Path | None = None) -> FaceLearner:
     network, card = load_network(folder)
     heads = heads_of(card)
     units = {name: values.std for name, values in card_statistics(card, heads).items()}
-    return make_learner(_loaders_of(folder, card, photos_root), network, CombinedLoss(heads, units))
+    loss = CombinedLoss(heads, units, class_counts=card.get("class_counts"))
+    return make_learner(_loaders_of(folder, card, photos_root), network, loss)
 
 
 def _loaders_of(folder: Path, card: dict[str, Any], photos_root: Path | None) -> DataLoaders:

@@ -2,28 +2,45 @@
 
 fastai calls it as `loss(predictions, *targets)` while training, and asks its `activation` and `decodes` when it shows
 or predicts; without the latter `Learner.predict` is silently wrong for more heads than one.
+
+References
+----------
+Kendall, Gal, Cipolla: Multi-task learning using uncertainty to weigh losses, CVPR 2018.
+Lin et al.: Focal loss for dense object detection, ICCV 2017.
+Szegedy et al.: Rethinking the Inception architecture, CVPR 2016 (label smoothing).
+Rothe, Timofte, Van Gool: DEX, ICCV Workshops 2015 (years as classes).
+Gao et al.: Deep label distribution learning with label ambiguity, IEEE TIP 2017 (soft labels).
+Gao et al.: Age estimation using expectation of label distribution learning, IJCAI 2018 (DLDL-v2).
+Pan et al.: Mean-variance loss for deep age estimation from a face, CVPR 2018.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agegender.errors import UsageError
-from agegender.heads import CLASSIFICATION_LOSSES, REGRESSION_LOSSES, Classification, Head, Regression
+from agegender.heads import Classification, Head, Regression, losses_of
+from agegender.loss_choices import all_settings
 from agegender.model.network import decode, grid_values
+from agegender.settings import WEIGHTINGS
 
-SOFT_LABEL_SIGMA = 2.0  # whole units of the grid
-SMOOTH_L1_BETA = 0.2  # of the unit: quadratic below some four years, so that it minds small errors too
-HUBER_DELTA = 0.5  # of the unit
-FOCAL_GAMMA = 2.0  # Lin et al., Focal Loss for Dense Object Detection, ICCV 2017
+_LEAST_DOUBT = 1e-7  # a power of 0 has no slope
+_NEARNESS_BETA = 0.2  # of the unit: quadratic below some four years, so that soft labels mind small errors too
+_FIXED, _UNCERTAINTY = WEIGHTINGS
 
 
 class CombinedLoss(nn.Module):
     """The weighted sum of one loss per head.
+
+    While it trains (`train()`, `eval()`, as a `FaceLearner` says) it may learn the weights; what validates always has
+    the fixed weights of the heads, and no auxiliary ones, so that epochs and models can be compared.
 
     Parameters
     ----------
@@ -32,6 +49,12 @@ class CombinedLoss(nn.Module):
     units : mapping of str to float
         For each regression what its errors are counted in, its training standard deviation, so that all heads start
         alike.
+    class_counts : mapping of str to sequence of int, optional
+        Training photos of each class, by head name; needed where a loss is balanced.
+    auxiliary : sequence of str
+        Names of the heads that only help to train.
+    weighting : str
+        "fixed", or "uncertainty" for learned weights: `log_variances`, one per head, are then parameters.
 
     Attributes
     ----------
@@ -43,14 +66,31 @@ class CombinedLoss(nn.Module):
 
     y_int = True
 
-    def __init__(self, heads: Sequence[Head], units: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        heads: Sequence[Head],
+        units: Mapping[str, float],
+        *,
+        class_counts: Mapping[str, Sequence[int]] | None = None,
+        auxiliary: Sequence[str] = (),
+        weighting: str = _FIXED,
+    ) -> None:
         super().__init__()
-        self.heads, self.units = tuple(heads), dict(units)
+        self.heads, self.units, self.auxiliary = tuple(heads), dict(units), tuple(auxiliary)
+        self.settings = {head.name: loss_settings(head) for head in self.heads}
         for head in self.heads:
             if isinstance(head, Regression) and not self.units.get(head.name, 0.0) > 0:
                 raise UsageError(
                     f"the unit of the loss of the head {head.name!r} must be above 0: are all training labels equal?"
                 )
+        counts = class_counts or {}
+        self.class_weights = {
+            head.name: class_weights(head, counts.get(head.name), self.settings[head.name]["balanced"])
+            for head in self.heads
+            if isinstance(head, Classification)
+        }
+        if weighting == _UNCERTAINTY:
+            self.log_variances = nn.Parameter(torch.tensor([_first_log_variance(head) for head in self.heads]))
         self.parts: dict[str, Tensor] = {}
 
     def forward(self, predictions: Sequence[Tensor], *targets: Tensor, reduction: str = "mean") -> Tensor:
@@ -62,13 +102,43 @@ class CombinedLoss(nn.Module):
             Raw outputs of the network, one per head.
         targets : Tensor
             One per head, each of shape (N,): numbers as float, NaN where unknown; classes as int, -1 where unknown. A
-            photo without a label for a head does not count in that head's mean.
+            photo without a label for a head does not count in that head's mean. One more is a weight for each photo,
+            of the mean 1 over all training photos.
         """
+        targets, photo_weights = targets[: len(self.heads)], targets[len(self.heads) :]
         losses = [self._per_photo(*parts) for parts in zip(self.heads, predictions, targets, strict=True)]
+        for weights in photo_weights:
+            losses = [(loss * torch.as_tensor(weights), known) for loss, known in losses]
         means = [loss.sum() / known.sum().clamp(min=1) for loss, known in losses]
         self.parts = {head.name: mean.detach() for head, mean in zip(self.heads, means, strict=True)}
-        parts = means if reduction == "mean" else [loss for loss, _ in losses]
-        return torch.stack([part * head.weight for head, part in zip(self.heads, parts, strict=True)]).sum(dim=0)
+        parts = torch.stack(means if reduction == "mean" else [loss for loss, _ in losses])
+        return self._weighted(parts).sum(dim=0)
+
+    def _weighted(self, parts: Tensor) -> Tensor:
+        """Return the parts, a row per head, times their weights."""
+        column = (-1, *[1] * (parts.ndim - 1))
+        if self.training and self.has_learned_weights:
+            return _learned(self.heads, parts, self.log_variances.to(parts.device).view(column))
+        fixed = [head.weight if self.training or head.name not in self.auxiliary else 0.0 for head in self.heads]
+        return parts * parts.new_tensor(fixed).view(column)
+
+    @property
+    def has_learned_weights(self) -> bool:
+        """Whether the weights of the heads are learned with the network."""
+        return hasattr(self, "log_variances")
+
+    @property
+    def learned(self) -> dict[str, float]:
+        """The log variance of each head, where they are learned."""
+        if not self.has_learned_weights:
+            return {}
+        return {head.name: float(one) for head, one in zip(self.heads, self.log_variances.detach(), strict=True)}
+
+    def begin(self) -> None:
+        """Put the learned weights back to where they start."""
+        if self.has_learned_weights:
+            with torch.no_grad():
+                self.log_variances.copy_(torch.tensor([_first_log_variance(head) for head in self.heads]))
 
     def activation(self, predictions: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return numbers, shape (N,), and class probabilities, shape (N, classes)."""
@@ -88,12 +158,69 @@ class CombinedLoss(nn.Module):
             loss = regression_loss(head, raw, torch.where(known, target, 0.0), unit=self.units[head.name])
         else:
             known = target >= 0
-            loss = classification_loss(head, raw, target.clamp(min=0))
-        return loss * known, known
+            loss = classification_loss(head, raw, target.clamp(min=0), weights=self.class_weights[head.name])
+        return torch.where(known, loss, 0.0), known
+
+
+def loss_settings(head: Head) -> dict[str, float]:
+    """Return every setting of a head's loss."""
+    losses = losses_of(head)
+    if head.loss not in losses:
+        raise UsageError(f"the head {head.name!r} cannot be trained with {head.loss!r}; there are {', '.join(losses)}.")
+    return all_settings(losses[head.loss], head.loss_settings)
+
+
+def class_counts(heads: Sequence[Head], training_rows: pd.DataFrame) -> dict[str, list[int]]:
+    """Return how many training photos each class of each classification has."""
+    counts = {}
+    for head in heads:
+        if isinstance(head, Classification):
+            labels = head.labels(training_rows[head.column])
+            counts[head.name] = np.bincount(labels[labels >= 0], minlength=len(head.classes)).tolist()
+    return counts
+
+
+def class_weights(head: Classification, counts: Sequence[int] | None, exponent: float) -> Tensor | None:
+    """Return a weight per class, its inverse frequency to the power `exponent`, of the mean 1 over the photos.
+
+    Examples
+    --------
+    >>> from agegender.heads import GENDER
+    >>> class_weights(GENDER, [30, 10], 1.0).tolist()
+    [0.6666666865348816, 2.0]
+    """
+    if not exponent:
+        return None
+    if counts is None or len(counts) != len(head.classes):
+        raise UsageError(
+            f"the loss of the head {head.name!r} is balanced, and nothing says how many training photos each class "
+            f"has: give class_counts to CombinedLoss."
+        )
+    numbers = torch.as_tensor(counts, dtype=torch.float64)
+    weights = numbers.clamp(min=1) ** -exponent
+    return (weights * numbers.sum() / (weights * numbers).sum()).float()
+
+
+def _first_log_variance(head: Head) -> float:
+    """Return with which log variance a head's learned weight begins at the fixed one."""
+    return math.log(_likelihood_share(head) / head.weight)
+
+
+def _likelihood_share(head: Head) -> float:
+    """Return what stands before a loss over its variance: 1/2 of numbers, 1 of what is a softmax."""
+    return 0.5 if head.output_count == 1 else 1.0
+
+
+def _learned(heads: Sequence[Head], parts: Tensor, log_variances: Tensor) -> Tensor:
+    """Return the parts over their variances, with what keeps these small (Kendall et al., equations 7 and 10)."""
+    shares = parts.new_tensor([_likelihood_share(head) for head in heads]).view(log_variances.shape)
+    return shares * torch.exp(-log_variances) * parts + 0.5 * log_variances
 
 
 def regression_loss(head: Regression, raw: Tensor, target: Tensor, *, unit: float) -> Tensor:
-    """Return a loss per photo, shape (N,), in units of `unit`.
+    """Return a loss per photo, shape (N,): of one number in units of `unit`, of distributions in nats.
+
+    DLDL-v2 and mean-variance are as published: what they add to the nats is in the head's own unit.
 
     Examples
     --------
@@ -101,49 +228,64 @@ def regression_loss(head: Regression, raw: Tensor, target: Tensor, *, unit: floa
     >>> regression_loss(height, torch.tensor([170.0]), torch.tensor([180.0]), unit=20.0).tolist()
     [0.5]
     """
-    predicted, wanted = decode(head, raw) / unit, target.float() / unit
+    settings, target = loss_settings(head), target.float()
+    if losses_of(head)[head.loss].has_grid:
+        return _distribution_loss(head, raw, target, settings, unit)
+    predicted, wanted = decode(head, raw) / unit, target / unit
     match head.loss:
         case "l1":
             return (predicted - wanted).abs()
         case "mse":
             return (predicted - wanted) ** 2
         case "smooth-l1":
-            return F.smooth_l1_loss(predicted, wanted, reduction="none", beta=SMOOTH_L1_BETA)
-        case "huber":
-            return F.huber_loss(predicted, wanted, reduction="none", delta=HUBER_DELTA)
-        case "soft-labels" if head.grid is not None:
-            nearness = F.smooth_l1_loss(predicted, wanted, reduction="none", beta=SMOOTH_L1_BETA)
-            return soft_label_loss(raw, target, head.grid) + nearness
+            return F.smooth_l1_loss(predicted, wanted, reduction="none", beta=settings["beta"])
         case _:
-            raise UsageError(
-                f"the head {head.name!r} cannot be trained with {head.loss!r}; there are {', '.join(REGRESSION_LOSSES)}"
-                f", and soft labels need a grid."
-            )
+            return F.huber_loss(predicted, wanted, reduction="none", delta=settings["delta"])
 
 
-def soft_label_loss(scores: Tensor, target: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Return the divergence of the predicted from a normal distribution over the grid around the label, (N,), nats.
+def _distribution_loss(
+    head: Regression, raw: Tensor, target: Tensor, settings: Mapping[str, float], unit: float
+) -> Tensor:
+    if head.grid is None:
+        raise UsageError(f"the head {head.name!r} cannot be trained with {head.loss!r}: it has no grid of whole units.")
+    expected = decode(head, raw)
+    match head.loss:
+        case "soft-labels":
+            nearness = F.smooth_l1_loss(expected / unit, target / unit, reduction="none", beta=_NEARNESS_BETA)
+            return soft_label_loss(raw, target, head.grid, sigma=settings["sigma"]) + nearness
+        case "cross-entropy":
+            return unit_cross_entropy(raw, target, head.grid)
+        case "dldl-v2":
+            divergence = soft_label_loss(raw, target, head.grid, sigma=settings["sigma"])
+            return divergence + settings["lambda"] * (expected - target).abs()
+        case _:
+            chances, values = raw.float().softmax(dim=1), grid_values(head.grid, raw.device)
+            variance = (chances * (values[None] - expected[:, None]) ** 2).sum(dim=1)
+            entropy = unit_cross_entropy(raw, target, head.grid)
+            mean_loss = 0.5 * (expected - target) ** 2
+            return entropy + settings["mean"] * mean_loss + settings["variance"] * variance
 
-    References
-    ----------
-    Gao et al.: Deep Label Distribution Learning with Label Ambiguity, IEEE TIP 2017 (the loss); Gao et al.: Age
-    Estimation Using Expectation of Label Distribution Learning, IJCAI 2018 (the expectation beside it).
-    """
-    distance = (grid_values(grid, scores.device)[None] - target.float()[:, None]) / SOFT_LABEL_SIGMA
+
+def soft_label_loss(scores: Tensor, target: Tensor, grid: tuple[int, int], *, sigma: float = 2.0) -> Tensor:
+    """Return the divergence of the predicted from a normal distribution over the grid around the label, (N,), nats."""
+    distance = (grid_values(grid, scores.device)[None] - target.float()[:, None]) / sigma
     wanted = (-0.5 * distance**2).softmax(dim=1)
     return F.kl_div(scores.float().log_softmax(dim=1), wanted, reduction="none").sum(dim=1)
 
 
-def classification_loss(head: Classification, logits: Tensor, target: Tensor) -> Tensor:
-    """Return a loss per photo, shape (N,), in nats."""
-    entropy = F.cross_entropy(logits.float(), target.long(), reduction="none")
-    match head.loss:
-        case "cross-entropy":
-            return entropy
-        case "focal":
-            return (1 - (-entropy).exp()) ** FOCAL_GAMMA * entropy
-        case _:
-            raise UsageError(
-                f"the head {head.name!r} cannot be trained with {head.loss!r}; there are "
-                f"{', '.join(CLASSIFICATION_LOSSES)}."
-            )
+def unit_cross_entropy(scores: Tensor, target: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return the cross-entropy of the grid's whole units as classes, (N,), nats; labels go to the nearest of them."""
+    nearest = (target + 0.5).floor().clamp(*grid).long() - grid[0]
+    return F.cross_entropy(scores.float(), nearest, reduction="none")
+
+
+def classification_loss(
+    head: Classification, logits: Tensor, target: Tensor, *, weights: Tensor | None = None
+) -> Tensor:
+    """Return a loss per photo, shape (N,), in nats; `weights` has one for each class."""
+    settings, target = loss_settings(head), target.long()
+    loss = F.cross_entropy(logits.float(), target, reduction="none", label_smoothing=settings["smoothing"])
+    if head.loss == "focal":
+        certainty = -F.cross_entropy(logits.float(), target, reduction="none")
+        loss = (-torch.expm1(certainty)).clamp(min=_LEAST_DOUBT) ** settings["gamma"] * loss
+    return loss if weights is None else loss * weights.to(loss.device)[target]

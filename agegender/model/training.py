@@ -30,7 +30,7 @@ from agegender.memory import kept_memory
 from agegender.model.checkpoint import continue_from, digest_of, save_weights
 from agegender.model.epochs import EpochRecorder, KeepBest, TrainingBar
 from agegender.model.learner import FaceLearner, check_storable, export_learner, make_learner
-from agegender.model.losses import CombinedLoss
+from agegender.model.losses import CombinedLoss, class_counts, loss_settings
 from agegender.model.model_folder import (
     CARD_FILE,
     FACES_FILE,
@@ -116,6 +116,7 @@ def train_network(
     result = fit(learner, plan.training, precision=precision, layout=layout, device=device, callbacks=also)
     card = training_entries(faces, plan) | network_entries(heads, plan.image, statistics, plan.body)
     card |= {"run_id": new_run_id() if run is None else run.run_id}
+    card |= {"class_counts": class_counts(heads, _rows_of(faces, "train"))}
     card |= {"precision": precision, "memory_layout": layout, "device": device.type, "best_epoch": result.best_epoch}
     predictor = Predictor.of_network(network, card, device=device)
     card["validation"] = validation_halves(faces)
@@ -233,7 +234,8 @@ def _learner_on(
     if plan.balance:
         dataloaders.train.weights = balancing_weights(_rows_of(faces, "train"), plan.balance)
     units = {name: values.std for name, values in network.statistics.items()}
-    return make_learner(dataloaders, network, CombinedLoss(heads, units))
+    counts = class_counts(heads, _rows_of(faces, "train"))
+    return make_learner(dataloaders, network, CombinedLoss(heads, units, class_counts=counts))
 
 
 def _with_known_classes(faces: FacesTable, heads: Sequence[Head]) -> FacesTable:
@@ -262,6 +264,7 @@ def _crop_of(faces: FacesTable) -> dict[str, Any]:
 
 def _hyper_parameters(plan: Plan, heads: Sequence[Head]) -> dict[str, Any]:
     of_heads = {f"{head.name}_{key}": getattr(head, key) for head in heads for key in ("loss", "weight")}
+    of_heads |= {f"{head.name}_{name}": value for head in heads for name, value in loss_settings(head).items()}
     network = {"body": plan.body, "weights": plan.weights, "image_size": plan.image.size}
     return network | of_heads | asdict(plan.training) | {"balance": " ".join(plan.balance)}
 

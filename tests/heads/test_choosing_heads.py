@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +21,7 @@ from agegender.heads import (
     heads_of_predictions,
     with_settings,
 )
+from agegender.loss_choices import CLASSIFICATION_LOSSES, REGRESSION_LOSSES, losses_words
 
 ROWS = 60
 
@@ -151,3 +155,55 @@ def test_another_loss_brings_the_weight_that_was_measured_for_it():
 
 def test_an_empty_column_of_predictions_is_no_head():
     assert heads_of_predictions(pd.DataFrame({"hat": [None], "predicted_hat": pd.Series([None], dtype=object)})) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("focal:gamma=-1", "gamma of focal is -1; it must be 0 to 10"),
+        ("focal:gamma=nan", "gamma of focal is nan"),
+        ("focal:gama=1", "Did you mean gamma"),
+        ("focal:gamma", "no setting=number"),
+        ("focal:", "no setting=number"),
+        ("focal:gamma=1,gamma=2", "given twice"),
+        ("cross-entropy:gamma=1", "balanced"),
+        ("cross-entropy:smoothing=1", "0 to 0.9"),
+        ("fokal", "Did you mean focal"),
+        ("l1", "it has cross-entropy, focal"),
+    ],
+)
+def test_settings_of_a_loss_that_make_no_sense_are_refused_in_one_line(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)) as caught:
+        with_settings(GENDER, loss=text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("loss", ["soft-labels", "cross-entropy", "dldl-v2", "mean-variance"])
+def test_a_loss_of_a_distribution_needs_a_grid_and_gives_one(loss: str) -> None:
+    assert with_settings(AGE, loss=loss).output_count == 121
+    with pytest.raises(UsageError, match="it has smooth-l1, l1, mse, huber"):
+        with_settings(Regression("height", "height_cm", "cm"), loss=loss)
+
+
+def test_settings_of_a_loss_go_to_the_card_and_come_back() -> None:
+    head = with_settings(GENDER, loss="focal:balanced=0.5,gamma=2")
+    assert head.loss_settings == (("balanced", 0.5),)  # the usual ones are not kept
+    assert head_to_dict(head)["loss_settings"] == {"gamma": 2.0, "balanced": 0.5, "smoothing": 0.0}
+    assert head_from_dict(json.loads(json.dumps(head_to_dict(head)))) == head
+    assert hash(head) != hash(GENDER)
+    without = {name: value for name, value in head_to_dict(AGE).items() if name != "loss_settings"}
+    assert head_from_dict(without) == AGE  # as earlier versions wrote it
+
+
+@pytest.mark.parametrize("given", [{"gamma": -1}, {"gama": 1}, {"gamma": "2"}, {"gamma": None}, [["gamma"]], 3, "x"])
+def test_loss_settings_of_a_card_that_make_no_sense_are_refused(given: object) -> None:
+    with pytest.raises(CardError):
+        head_from_dict(head_to_dict(with_settings(GENDER, loss="focal")) | {"loss_settings": given})
+
+
+def test_the_help_names_every_loss_and_setting() -> None:
+    from agegender.train import build_parser
+
+    said = " ".join(build_parser().format_help().split())
+    for losses in (REGRESSION_LOSSES, CLASSIFICATION_LOSSES):
+        assert losses_words(losses).replace("-", "") in said.replace("- ", "").replace("-", "")
