@@ -16,6 +16,7 @@ from agegender.options import (
     add_split_option,
     check_device,
     check_faces_options,
+    source_options,
 )
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def _faces(options: argparse.Namespace, folder: Path) -> FacesTable:
         raise UsageError(f"{folder} is an exported model, which knows no faces of its own: name some with --faces.")
     table = options.faces or (None if options.data else folder / FACES_FILE)
     return gather(
-        faces=table, source=options.source, folders=options.data, images=options.images, limit=options.limit,
+        faces=table, source=options.source, folders=options.data, options=source_options(options),
+        images=options.images, limit=options.limit,
         splits=not options.data,
     )  # fmt: skip
 

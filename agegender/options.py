@@ -15,6 +15,7 @@ from agegender.photos.finding import ARCHIVES, neighbours, require_folder
 from agegender.settings import (
     DRAWN_DEFAULTS,
     LARGEST_IMAGE_SIZE,
+    LEAST_TRAINED_SIZE,
     OWN_DEFAULTS,
     PRECISIONS,
     SIZES,
@@ -25,7 +26,7 @@ from agegender.settings import (
 
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 _LARGEST = {"image_size": LARGEST_IMAGE_SIZE}
-_LEAST = {"stop_after": 1, "image_size": 32, "limit": 1}
+_LEAST = {"stop_after": 1, "image_size": LEAST_TRAINED_SIZE, "limit": 1}
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +67,14 @@ def add_faces_options(parser: argparse._ActionsContainer, *, faces: str, data: s
         default=[],
         help=f"folder of labelled faces; may be given several times{data}",
     )
+    parser.add_argument(
+        "--option",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        dest="source_options",
+        help="an option of the source, as `agegender prepare --help` lists them; may be given several times",
+    )
     parser.add_argument("--faces", metavar="FILE", type=Path, help=f"a faces table{faces}")
     add_images_option(parser)
     parser.add_argument("--limit", metavar="N", type=int, help="use a random N of the photos")
@@ -79,6 +88,11 @@ def add_images_option(parser: argparse._ActionsContainer) -> None:
         type=Path,
         help="where the paths of the table start, if its photos have moved (default: as stored, else near the table)",
     )
+
+
+def source_options(options: argparse.Namespace) -> dict[str, str]:
+    """Return what --option says of the sources."""
+    return pairs_of(options.source_options, "--option", "NAME=VALUE, such as target=real")
 
 
 def check_images_folder(folder: Path | None) -> None:
@@ -115,6 +129,8 @@ def check_faces_options(options: argparse.Namespace) -> None:
         source_name(options.source)
     if options.faces is not None and options.data:
         raise UsageError("give either --faces or --data, not both: a faces table knows its own folder.")
+    if source_options(options) and not options.data:
+        raise UsageError("--option is for the source of a --data folder, and none is given.")
     for folder in options.data:
         check_data_folder(folder)
     check_faces_file(options.faces)

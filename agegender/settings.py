@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -33,6 +34,7 @@ WEIGHTINGS = ("fixed", "uncertainty")
 OWN_DEFAULTS = {"image_size": 128, "epochs": 10, "batch_size": 64}
 DRAWN_DEFAULTS = {"image_size": 64, "epochs": 9, "batch_size": 32}
 
+LEAST_TRAINED_SIZE = 32  # pixels
 SMALLEST_IMAGE_SIZE, LARGEST_IMAGE_SIZE = 8, 2048  # pixels; a card that asks for more would ask for all memory
 # What results take on the disk, with room to spare: long work is refused where that is not free.
 REPORT_BYTES = 20_000_000  # the pages and explanations of the usual faces
@@ -47,6 +49,13 @@ NEAR_TWINS = ("keep-one", "drop-all")
 CROPS = ("none", "haar", "yunet")
 WHEN_NO_FACE = ("centre", "skip")
 WHEN_SEVERAL_FACES = ("largest", "skip")
+
+# Strengths of augmentation by their names; any number between is one too.
+STRENGTHS = {"none": 0.0, "light": 0.5, "usual": 1.0, "strong": 2.0}
+STRONGEST = 3.0
+OWN_RANGES = "own"  # in the place of a strength, where Python gave the ranges themselves
+FLIPS = ("random", "alternating", "none")
+NORMALISATIONS = ("imagenet", "own")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -71,13 +80,83 @@ class AugmentationSettings:
     zoom: float = 1.15  # largest magnification; 1 / zoom is the smallest
     shift: float = 0.06  # share of the side
     lighting: float = 0.2  # brightness shift and log-contrast, as shares of the range
-    flip: bool = True
+    flip: str = "random"  # of FLIPS; True and False of older cards are "random" and "none"
+    saturation: float = 0.0  # 0.3: colours from 0.7 to 1.3 of what they are
+    hue_degrees: float = 0.0  # by how much colours turn, either way
+    grey: float = 0.0  # share of the photos that lose their colours
+    erasing: float = 0.0  # share of the photos in which a rectangle is painted over
+
+    def __post_init__(self) -> None:
+        """Take the flip of older cards; refuse what no photo can be changed by."""
+        if isinstance(self.flip, bool):
+            object.__setattr__(self, "flip", "random" if self.flip else "none")
+        if self.flip not in FLIPS:
+            raise UsageError(f"flip={self.flip!r}: choose of {', '.join(FLIPS)}.")
+        shares = ("shift", "lighting", "saturation", "grey", "erasing")
+        limits = {"rotation_degrees": (0, 180), "zoom": (1, 4), "hue_degrees": (0, 180)} | dict.fromkeys(shares, (0, 1))
+        for name, (least, most) in limits.items():
+            value = getattr(self, name)
+            is_light_out = name == "lighting" and value >= 1  # black and white alone would be left
+            if not isinstance(value, (int, float)) or not least <= value <= most or is_light_out:
+                raise UsageError(f"augmentation: {name}={value!r} is out of range; it goes from {least} to {most}.")
+
+    @classmethod
+    def of_strength(cls, strength: float) -> Self:
+        """Return the ranges of a strength: 1 is usual; above it colours, grey photos and hidden parts come in."""
+        beyond = max(0.0, strength - 1)
+        usual = cls()
+        return cls(
+            rotation_degrees=usual.rotation_degrees * strength,
+            zoom=usual.zoom**strength,
+            shift=usual.shift * strength,
+            lighting=usual.lighting * strength,
+            flip="random" if strength else "none",
+            saturation=0.3 * beyond,
+            hue_degrees=10.0 * beyond,
+            grey=0.1 * beyond,
+            erasing=0.25 * beyond,
+        )
+
+
+def strength_of(name: str) -> float:
+    """Return the strength of augmentation that a name or a number stands for.
+
+    >>> strength_of("light"), strength_of("1.5")
+    (0.5, 1.5)
+    """
+    with suppress(ValueError):
+        strength = STRENGTHS.get(name)
+        strength = float(name) if strength is None else strength
+        if 0 <= strength <= STRONGEST:
+            return strength
+    hint = did_you_mean(name, STRENGTHS)
+    raise UsageError(
+        f"--augmentation {name}: choose of {', '.join(STRENGTHS)}, or a number from 0 to {STRONGEST:g}.{hint}"
+    )
+
+
+def parse_phases(text: str) -> list[tuple[int, int]]:
+    """Return the phases of a training that begins with small photos: pixels and epochs of each.
+
+    >>> parse_phases("48:6,96:2")
+    [(48, 6), (96, 2)]
+    """
+    phases: list[tuple[int, int]] = []
+    for part in text.split(",") if text else []:
+        size, colon, epochs = part.strip().partition(":")
+        if not (colon and size.isdecimal() and epochs.isdecimal() and int(epochs) > 0):
+            raise UsageError(f"--progressive {text}: {part.strip()!r} is no PIXELS:EPOCHS, such as 48:6.")
+        if not LEAST_TRAINED_SIZE <= int(size) <= LARGEST_IMAGE_SIZE:
+            raise UsageError(f"--progressive {text}: give {LEAST_TRAINED_SIZE} to {LARGEST_IMAGE_SIZE} pixels.")
+        phases.append((int(size), int(epochs)))
+    return phases
 
 
 def setting(default: Any, help_text: str, group: str, **limits: Any) -> Any:
     """Return a field that is an option of `train` as well, a keyword of `Model.train`, and an entry of the card.
 
-    `limits` may hold `metavar`, `choices`, and what a number must be: `least`, `most` (both allowed) and `above`.
+    `limits` may hold `metavar`, `choices`, what a number must be: `least`, `most` (both allowed) and `above`; and
+    `check`, which raises for a value that makes no sense.
     """
     return field(default=default, metadata={"help": help_text, "group": group, **limits})
 
@@ -98,6 +177,59 @@ class TrainingSettings:
         "auto", "auto: fp16 on CUDA, bf16 on processors that have it, else fp32", "training", choices=PRECISIONS
     )
     seed: int = setting(7, "", "training", metavar="N", least=0)
+    progressive: str = setting(
+        "",
+        "smaller photos first, such as 48:6,96:2: six epochs at 48 pixels, two at 96, the others at --image-size",
+        "training",
+        metavar="PIXELS:EPOCHS,…",
+        check=parse_phases,
+    )
+    augmentation: str = setting(
+        "usual",
+        f"random changes of training photos: {', '.join(f'{name} ({value:g})' for name, value in STRENGTHS.items())}, "
+        f"or a number up to {STRONGEST:g}; above 1 colours, grey photos and hidden parts too",
+        "augmentation",
+        metavar="STRENGTH",
+        check=strength_of,
+    )
+    flip: str = setting(
+        "auto",
+        "mirrored photos: random, alternating (each photo every other epoch), none; auto: random, with no augmentation "
+        "none",
+        "augmentation",
+        choices=("auto", *FLIPS),
+    )
+    mixup: float = setting(
+        0.0, "blend photos in pairs, shares drawn from Beta(A, A); 0 for none", "augmentation", metavar="A", least=0.0
+    )
+    normalise: str = setting(
+        "imagenet", "colours by ImageNet's mean and std, or by the training photos' own", "augmentation",
+        choices=NORMALISATIONS,
+    )  # fmt: skip
+
+    def changes(self, own: AugmentationSettings | None = None) -> AugmentationSettings:
+        """Return the ranges of the random changes: those of the strength, or somebody's own."""
+        ranges = AugmentationSettings.of_strength(strength_of(self.augmentation)) if own is None else own
+        return ranges if self.flip == "auto" else replace(ranges, flip=self.flip)
+
+    def sizes(self, image_size: int) -> list[int]:
+        """Return the side of the training photos in each epoch, which ends with `image_size` pixels.
+
+        Raises
+        ------
+        UsageError
+            The phases are longer than the training, or do not end there.
+        """
+        phases = parse_phases(self.progressive)
+        sizes = [size for size, epochs in phases for _ in range(epochs)]
+        if len(sizes) < self.epochs:
+            sizes += [image_size] * (self.epochs - len(sizes))
+        if len(sizes) > self.epochs or sizes[-1] != image_size:
+            raise UsageError(
+                f"--progressive {self.progressive} does not fit {self.epochs} epochs that end at {image_size} pixels: "
+                f"its phases must leave an epoch for them (--epochs, --image-size), or its last one be of that size."
+            )
+        return sizes
 
     @classmethod
     def of_keywords(cls, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> Self:
@@ -120,6 +252,8 @@ class TrainingSettings:
 def check_limits(name: str, value: Any, limits: Mapping[str, Any]) -> None:
     """Refuse a value outside the limits of its `setting`."""
     option = f"--{name.replace('_', '-')}"
+    if "check" in limits:
+        limits["check"](value)
     if "choices" in limits and value not in limits["choices"]:
         hint = did_you_mean(str(value), limits["choices"])
         raise UsageError(f"{option} {value}: choose of {', '.join(limits['choices'])}.{hint}")

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from agegender.console import Result, command_parser, execute, metrics_lines
 from agegender.errors import TrainingStopped, UsageError
-from agegender.options import add_training_options, check_model_name, check_training_options, training_keywords
-from agegender.settings import REPORT_BYTES
+from agegender.options import (
+    add_training_options,
+    check_model_name,
+    check_training_options,
+    source_options,
+    training_keywords,
+)
+from agegender.settings import DRAWN_DEFAULTS, OWN_DEFAULTS, REPORT_BYTES, SIZES, TrainingSettings
 
 if TYPE_CHECKING:
     from agegender.api.model import Model
@@ -82,10 +88,11 @@ def _trained(options: argparse.Namespace, keywords: dict[str, Any], choices: dic
             check_head_names((*keywords["losses"], *keywords["loss_weights"]), KNOWN_HEADS)
             for head in KNOWN_HEADS:
                 with_settings(head, loss=keywords["losses"].get(head.name))
-        _check_network(options)
+        _check_network(options, keywords, DRAWN_DEFAULTS)
     faces = gather(
-        faces=options.faces, source=options.source, folders=options.data, limit=options.limit, seed=options.seed,
-        fold=options.fold, images=options.images, check=partial(_check_before_photos, options, keywords),
+        faces=options.faces, source=options.source, folders=options.data, options=source_options(options),
+        limit=options.limit, seed=options.seed, fold=options.fold, images=options.images,
+        check=partial(_check_before_photos, options, keywords),
     )  # fmt: skip
     from agegender.api.model import Model
 
@@ -156,16 +163,19 @@ def _check_before_photos(options: argparse.Namespace, keywords: dict[str, Any], 
         )  # fmt: skip
         if options.balance:
             balancing_weights(rows, options.balance)
-    _check_network(options)
+    _check_network(options, keywords, DRAWN_DEFAULTS if faces.is_drawn() else OWN_DEFAULTS)
 
 
-def _check_network(options: argparse.Namespace) -> None:
-    from agegender.model.bodies import check_body
+def _check_network(options: argparse.Namespace, keywords: dict[str, Any], defaults: dict[str, int]) -> None:
+    from agegender.model.bodies import check_body, check_sizes
     from agegender.model.precision import choose_device, choose_precision
 
     choose_precision(options.precision, choose_device(options.device))
     if options.body:
         check_body(options.body)
+    given = {name: value for name, value in keywords.items() if name in vars(TrainingSettings())}
+    sizes = TrainingSettings.of_keywords(given, defaults).sizes(options.image_size or defaults["image_size"])
+    check_sizes(options.body or SIZES[options.size], sizes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

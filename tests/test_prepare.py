@@ -6,6 +6,7 @@ import sys
 
 import cv2
 import dataset_layouts
+import pandas as pd
 import pytest
 from dataset_layouts import (
     LAYOUTS,
@@ -18,6 +19,7 @@ from dataset_layouts import (
 )
 from prepare_command import document, prepare, refusal
 
+from agegender import train
 from agegender.data.faces_table import read_faces
 from agegender.data.sources.drawn_faces import draw_faces
 from agegender.prepare import build_parser
@@ -223,3 +225,22 @@ def test_the_help_lists_every_source_and_imports_nothing_heavy():
         "import sys, agegender.prepare as p; p.build_parser(); print({'pandas','numpy','torch','cv2'} & {*sys.modules})"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_train_gives_a_source_its_options_and_refuses_unknown_ones(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_appa_real(tmp_path / "appa")
+    words = "--source appa-real --data appa --body test_resnet --weights none --image-size 32 --epochs 1 --no-report"
+    assert train.main([*words.split(), "--name", "real", "--batch-size", "2", "--option", "target=real"]) == 0
+    table = pd.read_parquet(tmp_path / "models" / "real" / "faces.parquet")
+    assert (table["age_years"] == table["real_age_years"]).all()
+    capsys.readouterr()
+    for option, message in (
+        ("target=dreamt", "neither of apparent and real"),
+        ("eyes=blue", "no option eyes; it has target"),
+        ("target", "is no NAME=VALUE"),
+    ):
+        assert train.main([*words.split(), "--option", option]) == 2
+        assert message in capsys.readouterr().err
+    assert train.main(["--option", "target=real"]) == 2
+    assert "--data" in capsys.readouterr().err

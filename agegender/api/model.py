@@ -37,7 +37,16 @@ from agegender.model.unfinished import UnfinishedRun, begin_run, open_run, unfin
 from agegender.photos.finding import named_photos, printable
 from agegender.photos.reading import as_photo
 from agegender.progress import say
-from agegender.settings import DRAWN_DEFAULTS, OWN_DEFAULTS, SIZES, ImageSettings, Plan, TrainingSettings
+from agegender.settings import (
+    DRAWN_DEFAULTS,
+    OWN_DEFAULTS,
+    OWN_RANGES,
+    SIZES,
+    AugmentationSettings,
+    ImageSettings,
+    Plan,
+    TrainingSettings,
+)
 from agegender.swapping import Swap, finish_swaps, replaced_set
 
 if TYPE_CHECKING:
@@ -46,6 +55,18 @@ if TYPE_CHECKING:
     from agegender.pages.page_writing import ReportContent
 
 Place = str | Path
+
+
+def _training_and_changes(
+    given: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> tuple[TrainingSettings, AugmentationSettings]:
+    """Return the settings of keywords, and the random changes of photos that they ask for."""
+    wanted = given.get("augmentation")
+    own = wanted if isinstance(wanted, AugmentationSettings) else None
+    named = {"augmentation": None if own is not None or wanted is None else str(wanted)}
+    training = TrainingSettings.of_keywords({**given, **named}, defaults)
+    changes = training.changes(own)
+    return (training if own is None else replace(training, augmentation=OWN_RANGES)), changes
 
 
 class Model(Predictor):
@@ -111,6 +132,7 @@ class Model(Predictor):
         **settings
             Every other option of `agegender train` about the training itself, underscores for hyphens: `epochs=20`,
             `learning_rate=1e-3`, `precision="fp32"`; the fields of `agegender.settings.TrainingSettings`.
+            `augmentation` may be an `agegender.settings.AugmentationSettings` too.
 
         Raises
         ------
@@ -123,6 +145,9 @@ class Model(Predictor):
         if body is None and size not in SIZES:
             raise UsageError(f"there is no size {size!r}; there are {', '.join(SIZES)}, or name a body.")
         defaults = DRAWN_DEFAULTS if faces.is_drawn() else OWN_DEFAULTS
+        training, augmentation = _training_and_changes(settings, defaults)
+        image = ImageSettings(size=image_size or defaults["image_size"])
+        training.sizes(image.size)  # before anything slow
         kind = "custom" if body else size
         plan = Plan(
             name=name or f"{re.sub(r'[^A-Za-z0-9_.-]', '-', body or size)}-{datetime.now():%Y%m%d-%H%M%S}",
@@ -133,8 +158,9 @@ class Model(Predictor):
             losses=dict(losses or {}),
             head_weights=dict(loss_weights or {}),
             allows_sensitive=allows_sensitive,
-            image=ImageSettings(size=image_size or defaults["image_size"]),
-            training=TrainingSettings.of_keywords(settings, defaults),
+            image=image,
+            augmentation=augmentation,
+            training=training,
             balance=tuple(balance),
         )
         if models_dir is None:

@@ -34,6 +34,7 @@ from agegender.photos.reading_ahead import read_ahead
 from agegender.photos.warping import draw_changes, fit_square
 from agegender.settings import AugmentationSettings, ImageSettings
 
+_FIRST_FLIPS = 2404  # keeps this draw apart from the epochs' own
 BATCHES_AHEAD = 2  # beyond those in the threads' hands
 # Moving, cutting and unpacking leave the meaning of a tensor as it is.
 _MEANING_STAYS = {
@@ -189,6 +190,7 @@ class PhotoLoader(TfmdDL):
         self.always_changes = always_changes
         self.epoch = 0
         self.weights: NDArray[np.float64] | None = None
+        self._first_flips: NDArray[np.int64] | None = None
         super().__init__(dataset, bs=bs, num_workers=0, **kwargs)
 
     def new(self, dataset: Any = None, cls: type | None = None, **kwargs: Any) -> PhotoLoader:
@@ -253,10 +255,23 @@ class PhotoLoader(TfmdDL):
             for item, out in zip(items, batch, strict=True):
                 fit_square(read_item(item, smallest_side=size), size, out=out)
             return
-        changes = draw_changes(np.random.default_rng([self.seed, self.epoch, *numbers]), len(items), settings)
+        generator = np.random.default_rng([self.seed, self.epoch, *numbers])
+        changes = draw_changes(generator, len(items), settings, mirrored=self._mirrored(numbers))
         smallest_side = math.ceil(size * settings.zoom)
         for place, item in enumerate(items):
             changes.apply(read_item(item, smallest_side=smallest_side), place, batch[place])
+
+    def _mirrored(self, numbers: Sequence[int]) -> NDArray[np.bool_] | None:
+        """Return which photos are flipped in this epoch where every one is in every other; at first it is chance.
+
+        Jordan: 94 % on CIFAR-10 in 3.29 seconds on a single GPU, arXiv 2404.00498 (2024).
+        """
+        if self.augmentation is None or self.augmentation.flip != "alternating":
+            return None
+        if self._first_flips is None:
+            generator = np.random.default_rng([self.seed, _FIRST_FLIPS])
+            self._first_flips = generator.integers(0, 2, len(self.dataset.items), dtype=np.int64)
+        return (self._first_flips[list(numbers)] + self.epoch) % 2 == 1
 
 
 def _refuse_item_transforms(given: Any) -> None:

@@ -51,6 +51,7 @@ def gather(  # noqa: PLR0913 (the options of the commands, each by its name)
     faces: Path | None = None,
     source: str | None = None,
     folders: Sequence[Path] = (),
+    options: Mapping[str, Any] | None = None,
     images: Path | None = None,
     limit: int | None = None,
     seed: int = 7,
@@ -60,7 +61,8 @@ def gather(  # noqa: PLR0913 (the options of the commands, each by its name)
 ) -> FacesTable:
     """Return a faces table: the one in the file `faces`, one of `folders` of a source, or one of drawn faces.
 
-    `images` is the folder that the paths of a table in a file start from now, where its photos have moved.
+    `options` are the source's, and `images` is the folder that the paths of a table in a file start from now, where its
+    photos have moved.
 
     With `splits`, every kept photo is in a split; a table in a file must have one, folders get one. Without, folders
     get none: a model is judged on all of their photos and has seen none of them. `check` may refuse the labels, or
@@ -83,7 +85,7 @@ def gather(  # noqa: PLR0913 (the options of the commands, each by its name)
     settings = PreparationSettings(limit=limit, seed=seed, split="auto" if splits else "none")
     if folders:
         settings = replace(settings, cache=WORKING_FOLDER / "hashes.parquet")
-        datasets = [Dataset(source or "", folder) for folder in folders]
+        datasets = [Dataset(source or "", folder, options or {}) for folder in folders]
     else:
         # Drawn faces have no near twins to find: their likeness is in the drawing.
         settings = replace(settings, near_duplicates=None)

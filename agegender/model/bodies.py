@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,16 @@ def check_body(name: str) -> None:
             f"there is no body called {name[:60]!r}.{near} Names are torchvision's ResNets, those with "
             f"{SMALL_STEM} behind, and timm's.{listed}"
         )
+
+
+def check_sizes(name: str, sizes: Sequence[int]) -> None:
+    """Refuse photos of several sizes for a body that is built for one, as most transformers are."""
+    if len(set(sizes)) == 1 or name.removesuffix(SMALL_STEM) in TORCHVISION_BODIES:
+        return
+    import timm
+
+    if getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False):
+        raise UsageError(f"--progressive: {name} takes photos of one size only. Leave it out, or take another --body.")
 
 
 def _timm_body(name: str, weights: str, image_size: int) -> tuple[nn.Module, int]:

@@ -140,15 +140,17 @@ class TrainingBar(Callback):
         """Open the bar."""
         from tqdm import tqdm
 
-        batches = len(self.dls.train) + len(self.dls.valid)
+        batches = [self._cost(epoch) * len(self.dls.train) + len(self.dls.valid) for epoch in range(self.n_epoch)]
         watched = sys.stderr.isatty()
         self._bar = tqdm(
-            total=self.n_epoch * batches,
-            initial=self.learn.first_epoch * batches,
+            total=sum(batches),
+            initial=sum(batches[: self.learn.first_epoch]),
             desc="training",
             unit=" batches",
             file=sys.stderr,
             mininterval=0.2 if watched else 15.0,
+            # Batches of small photos count for less, and nobody counts in parts of a batch.
+            bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}" if self.learn.epoch_sizes else None,
         )
         self._fit_began = self._clocks()
 
@@ -164,15 +166,17 @@ class TrainingBar(Callback):
             if self._begins_cold() and self.iter == FIRST_STEPS:  # the steps before chose kernels and took memory
                 self._began = self._clocks()
             elif self._begins_cold() and self.iter == 2 * FIRST_STEPS:
-                self._tell_time(FIRST_STEPS, self._steps(self.n_epoch - self.epoch) - self.iter)
-        self._bar.update()
+                left = self._steps(self.epoch, self.n_epoch) - self.iter * self._cost(self.epoch)
+                self._tell_time(FIRST_STEPS * self._cost(self.epoch), left)
+        self._bar.update(self._cost(self.epoch) if self.training else 1)
 
     def after_epoch(self) -> None:
         """Print the epoch's line, and how long the rest takes if that is news."""
         row = self.learn.epoch_recorder.rows[-1]
         self._bar.write(epoch_line(row, self.n_epoch, self.learn.heads), file=sys.stderr)
-        timed = self._steps(1) - (1 + FIRST_STEPS if self._begins_cold() else 0)
-        self._tell_time(timed, self._steps(self.n_epoch - self.epoch - 1))
+        untimed = (1 + FIRST_STEPS) * self._cost(self.epoch) if self._begins_cold() else 0
+        timed = self._steps(self.epoch, self.epoch + 1) - untimed
+        self._tell_time(timed, self._steps(self.epoch + 1, self.n_epoch))
 
     def _tell_time(self, done: float, left: float) -> None:
         """Say what `left` steps take, and what follows, judged by the `done` ones since the clocks were started."""
@@ -191,8 +195,14 @@ class TrainingBar(Callback):
     def _begins_cold(self) -> bool:
         return self.epoch == self.learn.first_epoch and len(self.dls.train) > 2 * FIRST_STEPS
 
-    def _steps(self, epochs: int) -> float:
-        return epochs * (len(self.dls.train) + FORWARD_SHARE * len(self.dls.valid))
+    def _cost(self, epoch: int) -> float:
+        """Return what a training step of an epoch costs, in steps on photos of the full size."""
+        sizes = self.learn.epoch_sizes
+        return (sizes[epoch] / sizes[-1]) ** 2 if sizes else 1
+
+    def _steps(self, first: int, end: int) -> float:
+        training = sum(self._cost(epoch) for epoch in range(first, end)) * len(self.dls.train)
+        return training + (end - first) * FORWARD_SHARE * len(self.dls.valid)
 
     def _clocks(self) -> tuple[float, float]:
         return time.perf_counter(), time.process_time()

@@ -53,11 +53,14 @@ class FaceLearner(Learner):
         The loss function, also while a mixing callback has put its own in its place.
     first_epoch : int
         From 0; above it, a fit goes on with a run whose earlier epochs are done.
+    epoch_sizes : sequence of int
+        The side of the training photos in each epoch of a fit; empty where it is always the same.
     agegender_version : str
         Which version made it; an exported Learner promises nothing to another.
     """
 
     first_epoch = 0
+    epoch_sizes: Sequence[int] = ()
 
     def __init__(self, dls: Any, model: nn.Module, loss_func: CombinedLoss, **options: Any) -> None:
         self.agegender_version = VERSION
@@ -218,16 +221,34 @@ class _MetricOfAll(Metric):
 
 
 class MixPhotos(MixUp):
-    """MixUp for any number of heads: photos are mixed, and so are the losses to the labels of both."""
+    """MixUp for any number of heads and any losses: photos are blended, and so are the losses to the labels of both.
+
+    One share is drawn for each batch, as in the paper's own program, so that the loss of a batch stays what it is: a
+    mean over the photos that have a label.
+
+    References
+    ----------
+    Zhang, Cisse, Dauphin, Lopez-Paz: mixup: Beyond Empirical Risk Minimization, ICLR 2018.
+    """
 
     def before_batch(self) -> None:
         """Blend each photo with another of the batch."""
         photos = self.xb[0]
-        share = self.distrib.sample((len(photos),)).to(photos.device)
-        self.lam = torch.maximum(share, 1 - share)
+        share = float(self.distrib.sample())
+        self.lam = max(share, 1 - share)
         order = torch.randperm(len(photos), device=photos.device)
         self.yb1 = tuple(target[order] for target in self.yb)
-        self.learn.xb = (torch.lerp(photos[order], photos, self.lam.view(-1, 1, 1, 1)),)
+        self.learn.xb = (torch.lerp(photos[order], photos, self.lam),)
+
+    def lf(self, pred: Sequence[Tensor], *yb: Tensor) -> Tensor:
+        """Return the mixed loss; its parts, which the history keeps, are mixed alike."""
+        if not self.training:
+            return self.old_lf(pred, *yb)
+        combined = self.learn.combined_loss
+        other, others = self.old_lf(pred, *self.yb1), combined.parts
+        own = self.old_lf(pred, *yb)
+        combined.parts = {name: torch.lerp(others[name], part, self.lam) for name, part in combined.parts.items()}
+        return torch.lerp(other, own, self.lam)
 
 
 def make_learner(dataloaders: Any, network: FaceNetwork, loss: CombinedLoss) -> FaceLearner:

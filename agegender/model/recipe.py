@@ -8,6 +8,7 @@ import numpy as np
 from fastai.callback.core import Callback
 from fastai.callback.schedule import ParamScheduler, combined_cos
 
+from agegender.model.learner import MixPhotos
 from agegender.settings import TrainingSettings
 
 # What fastai's one-cycle is made of.
@@ -17,7 +18,8 @@ CYCLE_MOMENTUM = (0.95, 0.85, 0.95)
 
 def recipe_callbacks(settings: TrainingSettings, learner: Any) -> list[Callback]:
     """Return the callbacks of a fit that its settings ask for; the learner has its optimiser by now."""
-    return [_schedule(settings, learner)]
+    mixing = [MixPhotos(settings.mixup)] if settings.mixup else []
+    return [_schedule(settings, learner), *mixing]
 
 
 def _schedule(settings: TrainingSettings, learner: Any) -> ParamScheduler:

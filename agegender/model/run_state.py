@@ -49,6 +49,12 @@ class RunState:
         """How many epochs are done."""
         return int(self.facts["epochs_done"])
 
+    def layouts_on(self, processor: Mapping[str, Any]) -> dict[int, str]:
+        """Return the memory layout of each size of the earlier legs' photos, as far as it is still to be used."""
+        if self.layout_on(processor) is None:
+            return {}
+        return {int(size): str(layout) for size, layout in self.facts["processor"].get("memory_layouts", {}).items()}
+
     def layout_on(self, processor: Mapping[str, Any]) -> str | None:
         """Return the memory layout of the earlier legs, or None where another processor has to choose anew."""
         before = self.facts["processor"]

@@ -22,6 +22,7 @@ from agegender.audit.predictions_table import write_predictions
 from agegender.data.balancing import balancing_weights
 from agegender.data.datablock import make_dataloaders
 from agegender.data.faces_table import FacesTable, write_faces
+from agegender.data.normalisation import Colour, mean_and_std
 from agegender.data.splitting import validation_halves, without_calibration_rows
 from agegender.errors import DataError, DivergedError, TrainingStopped
 from agegender.heads import Classification, Head, choose_heads
@@ -46,12 +47,13 @@ from agegender.model.model_folder import (
 from agegender.model.network import FaceNetwork, Statistics, make_network, statistics_of
 from agegender.model.precision import choose_device, choose_precision, set_seed
 from agegender.model.predictor import Predictor
+from agegender.model.progressive_sizes import ProgressiveSizes
 from agegender.model.recipe import recipe_callbacks
 from agegender.model.run_state import KeepRun, RunState, processor_facts, read_state, say_difference
 from agegender.model.tensorboard import TensorBoardRun
 from agegender.model.training_speed import CHANNELS_LAST, choose_layout, speed_callbacks
 from agegender.model.unfinished import UnfinishedRun, new_run_id
-from agegender.progress import say
+from agegender.progress import say, track
 from agegender.settings import BYTES_PER_ROW, SPLITS, Plan, TrainingSettings
 from agegender.writing import check_space, output_errors, write_json
 
@@ -90,6 +92,10 @@ def train_network(
     heads = heads_to_train(faces, plan)
     statistics = statistics_of(heads, _rows_of(faces, "train"))
     plan = replace(plan, image=replace(plan.image, **_crop_of(faces)))  # the card carries it to `predict`
+    if plan.training.normalise == "own":
+        mean, std = _own_colours(faces, plan.image.size)
+        plan = replace(plan, image=replace(plan.image, mean=mean, std=std))
+    sizes = plan.training.sizes(plan.image.size)
     device = choose_device(plan.training.device)
     precision = choose_precision(plan.training.precision, device)
     state = read_state(run.state_file) if run is not None and run.state_file.is_file() else None
@@ -106,12 +112,17 @@ def train_network(
     if run_folder:
         also.append(TensorBoardRun(run_folder, hyper_parameters=settings, valid_faces=valid_faces))
     processor = processor_facts(device, precision)
-    layout = state.layout_on(processor) if state is not None else None
-    if layout is None:
-        looks = len(_rows_of(faces, "train")) * plan.training.epochs
-        layout = choose_layout(network.body, plan.image.size, looks, precision=precision, device=device)
+    layouts = {} if state is None else state.layouts_on(processor)
+    if state is not None and (earlier := state.layout_on(processor)) is not None:
+        layouts[sizes[-1]] = earlier
+    for size in sorted(set(sizes) - set(layouts)):
+        looks = len(_rows_of(faces, "train")) * sizes.count(size)
+        layouts[size] = choose_layout(network.body, size, looks, precision=precision, device=device)
+    layout, laid = layouts[sizes[-1]], {str(size): layout for size, layout in layouts.items()}
+    if len(laid) > 1:
+        also.append(ProgressiveSizes(sizes, layouts))
     if run is not None:
-        also.append(_keeper(learner, run, state, processor | {"memory_layout": layout}))
+        also.append(_keeper(learner, run, state, processor | {"memory_layout": layout, "memory_layouts": laid}))
     also.append(TrainingBar(has_report=run is not None and run.choices.get("no_report") is False))
     result = fit(learner, plan.training, precision=precision, layout=layout, device=device, callbacks=also)
     card = training_entries(faces, plan) | network_entries(heads, plan.image, statistics, plan.body)
@@ -260,6 +271,17 @@ def _rows_of(faces: FacesTable, split: str) -> pd.DataFrame:
 
 def _crop_of(faces: FacesTable) -> dict[str, Any]:
     return {name: faces.notes[name] for name in ("crop", "crop_margin") if name in faces.notes}
+
+
+def _own_colours(faces: FacesTable, size: int) -> tuple[Colour, Colour]:
+    paths = [faces.photo_path(path) for path in _rows_of(faces, "train")["path"]]
+    mean, std = mean_and_std(track(paths, "measuring colours"), size)
+    say(f"colours of {len(paths)} training photos: mean {_triple(mean)}, std {_triple(std)}")
+    return mean, std
+
+
+def _triple(values: Colour) -> str:
+    return " ".join(f"{value:.3f}" for value in values)
 
 
 def _hyper_parameters(plan: Plan, heads: Sequence[Head]) -> dict[str, Any]:

@@ -94,6 +94,17 @@ class MemoryLayout(Callback):
         """Turn the model's weights round, in place."""
         self.learn.model.to(memory_format=self._format)
 
+    def turn(self, layout: str) -> None:
+        """Change the layout between two epochs: of the weights, and of their moments, which have to lie as they do."""
+        if _MEMORY_FORMATS[layout] is self._format:
+            return
+        self._format = _MEMORY_FORMATS[layout]
+        self.learn.model.to(memory_format=self._format)
+        for parameter, moments in self.learn.opt.opt.state.items():
+            for name, value in moments.items():
+                if value.shape == parameter.shape and value.ndim:
+                    moments[name] = torch.empty_like(parameter).copy_(value)
+
     def before_batch(self) -> None:
         """Turn the images of this batch round: the loader's are channels-last."""
         self.learn.xb = tuple(

@@ -21,6 +21,10 @@ _UNTURNED: Turn = ((1.0, 0.0), (0.0, 1.0))
 # Bilinear sampling skips pixels when it shrinks; above this ratio they are averaged first.
 _SMOOTHED_FROM = 1.2
 _HIDDEN_PIXELS = 6  # a face of 6 × 6 pixels shows its light and nothing else
+# What is painted over: shares of the photo's area, and of the longer side to the shorter.
+_LEAST_ERASED, _MOST_ERASED, _LONGEST_ERASED = 0.02, 0.2, 2.0
+# Red, green and blue to luma and two differences of colour (YIQ).
+_TO_LUMA = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 _DARKEST = 1 / 1024  # the logarithm of black itself is infinite
 
 
@@ -36,11 +40,18 @@ class Changes:
         Across and down, shares of the side.
     tables : ndarray, shape (N, 256), uint8
         Light.
+    colours : ndarray, shape (N, 3, 3), float32, or None
+        From a pixel's red, green and blue to what they become; None leaves them.
+    erased : ndarray, shape (N, 7), or None
+        Top, left, bottom and right of the rectangle that is painted over, shares of the side, and its colour; all
+        zeros where there is none.
     """
 
     turns: NDArray[np.float64]
     shifts: NDArray[np.float64]
     tables: NDArray[np.uint8]
+    colours: NDArray[np.float32] | None = None
+    erased: NDArray[np.float64] | None = None
 
     def apply(self, photo: NDArray[np.uint8], number: int, out: NDArray[np.uint8]) -> None:
         """Write the photo, changed as that `number` of the N is, into `out`, uint8 (S, S, 3)."""
@@ -48,6 +59,11 @@ class Changes:
         across, down = self.shifts[number].tolist()
         warp_square(photo, len(out), turn=((a, b), (c, d)), shift=(across, down), out=out)
         cv2.LUT(out, self.tables[number], dst=out)
+        if self.colours is not None:
+            cv2.transform(out, self.colours[number], dst=out)
+        if self.erased is not None:
+            top, left, bottom, right = (self.erased[number, :4] * len(out)).round().astype(int)
+            out[top:bottom, left:right] = self.erased[number, 4:]
 
 
 def fit_square(photo: NDArray[np.uint8], size: int, *, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
@@ -110,20 +126,78 @@ def warp_square(
     return out
 
 
-def draw_changes(generator: np.random.Generator, count: int, settings: AugmentationSettings) -> Changes:
-    """Draw the changes of `count` photos, uniform within the ranges of `settings`, zoom and contrast on a log scale."""
+def draw_changes(
+    generator: np.random.Generator,
+    count: int,
+    settings: AugmentationSettings,
+    *,
+    mirrored: NDArray[np.bool_] | None = None,
+) -> Changes:
+    """Draw the changes of `count` photos, uniform within the ranges of `settings`, zoom and contrast on a log scale.
+
+    `mirrored`, shape (count,), says which photos are flipped where the settings leave that to whoever counts epochs.
+    """
     # All numbers are drawn, used or not, so that switching one change off leaves the others as they were.
     drawn = generator.uniform(-1, 1, size=(count, 7))
     angles = np.radians(settings.rotation_degrees) * drawn[:, 0]
     scales = np.exp(-math.log(settings.zoom) * drawn[:, 1])
-    mirrors = np.where(settings.flip & (drawn[:, 4] < 0), -1.0, 1.0)
+    if mirrored is None:
+        mirrored = np.asarray((settings.flip == "random") & (drawn[:, 4] < 0))
+    mirrors = np.where(mirrored, -1.0, 1.0)
     turns = np.empty((count, 2, 2))
     turns[:, 0, 0] = mirrors * scales * np.cos(angles)
     turns[:, 0, 1] = -scales * np.sin(angles)
     turns[:, 1, 0] = mirrors * scales * np.sin(angles)
     turns[:, 1, 1] = scales * np.cos(angles)
     tables = lighting_tables(settings.lighting * drawn[:, 5], -math.log(1 - settings.lighting) * drawn[:, 6])
-    return Changes(turns, settings.shift * drawn[:, 2:4], tables)
+    more = generator.uniform(size=(count, 11))  # after the others, which stay what they were without these
+    return Changes(
+        turns, settings.shift * drawn[:, 2:4], tables, _drawn_colours(more[:, :3], settings),
+        _drawn_rectangles(more[:, 3:], settings.erasing),
+    )  # fmt: skip
+
+
+def _drawn_colours(drawn: NDArray[np.float64], settings: AugmentationSettings) -> NDArray[np.float32] | None:
+    if not (settings.saturation or settings.hue_degrees or settings.grey):
+        return None
+    strengths = 1 + settings.saturation * (2 * drawn[:, 0] - 1)
+    strengths = np.where(drawn[:, 2] < settings.grey, 0.0, strengths)
+    return colour_matrices(strengths, np.radians(settings.hue_degrees) * (2 * drawn[:, 1] - 1))
+
+
+def colour_matrices(saturation: NDArray[np.float64], hue: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return one matrix for the red, green and blue of each photo, shape (N, 3, 3): its brightness (luma) stays.
+
+    Parameters
+    ----------
+    saturation : ndarray, shape (N,)
+        1 changes nothing, 0 leaves grey.
+    hue : ndarray, shape (N,), radians
+        0 changes nothing.
+
+    Examples
+    --------
+    >>> bool(np.allclose(colour_matrices(np.ones(1), np.zeros(1))[0], np.eye(3), atol=1e-6))
+    True
+    """
+    turned = np.zeros((len(hue), 3, 3))
+    turned[:, 0, 0] = 1.0
+    turned[:, 1, 1] = turned[:, 2, 2] = saturation * np.cos(hue)
+    turned[:, 1, 2] = -saturation * np.sin(hue)
+    turned[:, 2, 1] = saturation * np.sin(hue)
+    return (np.linalg.inv(_TO_LUMA) @ turned @ _TO_LUMA).astype(np.float32)
+
+
+def _drawn_rectangles(drawn: NDArray[np.float64], share: float) -> NDArray[np.float64] | None:
+    """Return a rectangle for that share of the photos (Zhong et al., Random Erasing Data Augmentation, AAAI 2020)."""
+    if not share:
+        return None
+    areas = _LEAST_ERASED + (_MOST_ERASED - _LEAST_ERASED) * drawn[:, 1]
+    ratios = np.exp(math.log(_LONGEST_ERASED) * (2 * drawn[:, 2] - 1))
+    sides = np.sqrt(areas[:, None] * np.stack([ratios, 1 / ratios], axis=1))  # down and across
+    corners = drawn[:, 3:5] * (1 - sides)
+    rectangles = np.concatenate([corners, corners + sides, np.round(255 * drawn[:, 5:8])], axis=1)
+    return np.where(drawn[:, :1] < share, rectangles, 0.0)
 
 
 def lighting_tables(brightness: NDArray[np.float64], log_contrast: NDArray[np.float64]) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agegender.photos.warping import draw_changes, fit_square, lighting_tables, warp_square
+from agegender.photos.warping import colour_matrices, draw_changes, fit_square, lighting_tables, warp_square
 from agegender.settings import AugmentationSettings
 
 NOTHING = AugmentationSettings(rotation_degrees=0, zoom=1, shift=0, lighting=0, flip=False)
@@ -105,3 +105,50 @@ def test_light_is_monotonic_and_brighter_is_brighter():
     contrasts = lighting_tables(np.zeros(3), amounts).astype(int)
     assert (np.diff(contrasts[:, 64]) < 0).all()
     assert (np.diff(contrasts[:, 192]) > 0).all()
+
+
+def test_colours_turn_and_fade_while_the_brightness_stays() -> None:
+    generator = np.random.default_rng(4)
+    pixels = generator.uniform(size=(50, 3))
+    luma = np.array([0.299, 0.587, 0.114])
+    saturations, hues = generator.uniform(0, 2, 20), generator.uniform(-3, 3, 20)
+    for matrix in colour_matrices(saturations, hues):
+        assert pixels @ matrix.T @ luma == pytest.approx(pixels @ luma, abs=1e-5)
+    grey = pixels @ colour_matrices(np.zeros(1), np.ones(1))[0].T
+    assert grey == pytest.approx(np.repeat(pixels @ luma, 3).reshape(-1, 3), abs=1e-5)
+    there, back = colour_matrices(np.ones(2), np.array([0.4, -0.4])).astype(np.float64)
+    assert there @ back == pytest.approx(np.eye(3), abs=1e-5)
+
+
+def test_colour_grey_and_erasing_come_as_often_as_they_should_and_leave_other_changes_alone() -> None:
+    count = 4000
+    more = AugmentationSettings(saturation=0.3, hue_degrees=20, grey=0.1, erasing=0.25)
+    changed, usual = (draw_changes(np.random.default_rng(8), count, one) for one in (more, AugmentationSettings()))
+    assert (changed.turns == usual.turns).all()
+    assert (changed.shifts == usual.shifts).all()
+    assert (changed.tables == usual.tables).all()
+    assert usual.colours is None
+    assert usual.erased is None
+    assert changed.colours is not None
+    assert changed.erased is not None
+    is_grey = np.abs(changed.colours - changed.colours[:, :1]).max(axis=(1, 2)) < 1e-6
+    assert is_grey.mean() == pytest.approx(0.1, abs=0.02)
+    is_erased = changed.erased[:, 2] > 0
+    assert is_erased.mean() == pytest.approx(0.25, abs=0.03)
+    top, left, bottom, right = changed.erased[is_erased, :4].T
+    areas = (bottom - top) * (right - left)
+    assert 0.02 <= areas.min() <= areas.max() <= 0.2
+    assert 0 <= min(top.min(), left.min()) <= max(bottom.max(), right.max()) <= 1
+
+
+def test_what_is_erased_has_one_colour_and_the_rest_is_as_it_was() -> None:
+    photo = np.random.default_rng(1).integers(0, 256, (40, 40, 3), np.uint8)
+    erasing = AugmentationSettings(rotation_degrees=0, zoom=1, shift=0, lighting=0, flip="none", erasing=1.0)
+    changes = draw_changes(np.random.default_rng(3), 1, erasing)
+    out = np.empty((40, 40, 3), np.uint8)
+    changes.apply(photo, 0, out)
+    is_changed = (out != photo).any(axis=2)
+    rows, columns = np.flatnonzero(is_changed.any(axis=1)), np.flatnonzero(is_changed.any(axis=0))
+    inside = out[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    assert len(np.unique(inside.reshape(-1, 3), axis=0)) == 1
+    assert is_changed.mean() == pytest.approx(len(rows) * len(columns) / 1600)
