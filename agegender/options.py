@@ -229,7 +229,7 @@ def check_training_options(options: argparse.Namespace) -> None:
     for name, maximum in _LARGEST.items():
         if (getattr(options, name) or 0) > maximum:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(options, name)} is too large; at most {maximum}.")
-    TrainingSettings.of_keywords(_settings_given(options), {})
+    TrainingSettings.of_keywords(settings_given(options), {}).check_with_balance(options.balance)
     if options.minutes is not None and not 0 <= options.minutes < float("inf"):
         raise UsageError(f"--minutes {options.minutes:g} is out of range; it must be 0 or more.")
     check_model_name(options.name)
@@ -257,7 +257,7 @@ def training_keywords(options: argparse.Namespace) -> dict[str, Any]:
     names = ("heads", "size", "body", "weights", "image_size", "balance", "name")
     return (
         {name: getattr(options, name) for name in names}
-        | _settings_given(options)
+        | settings_given(options)
         | {
             "allows_sensitive": options.sensitive_head,
             "losses": pairs_of(options.loss, "--loss", "HEAD=LOSS, such as age=l1"),
@@ -266,7 +266,8 @@ def training_keywords(options: argparse.Namespace) -> dict[str, Any]:
     )
 
 
-def _settings_given(options: argparse.Namespace) -> dict[str, Any]:
+def settings_given(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that are fields of `TrainingSettings`."""
     return {one.name: getattr(options, one.name) for one in fields(TrainingSettings)}
 
 

@@ -28,6 +28,7 @@ PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 TRAINABLE = ("all", "last-block", "heads")
 # Where the heads' shares in the loss come from: they stay as they are, or are learned.
 WEIGHTINGS = ("fixed", "uncertainty")
+WEIGH_CAP = 10.0  # photos
 
 # What a run takes where nobody says otherwise. Drawn faces are few and simple: small photos, and small batches so that
 # there are steps enough.
@@ -207,6 +208,30 @@ class TrainingSettings:
         choices=NORMALISATIONS,
     )  # fmt: skip
 
+    weighting: str = setting(
+        "fixed", "the heads' shares in the loss stay, or are learned with the network as its uncertainty",
+        "losses and balance", choices=WEIGHTINGS,
+    )  # fmt: skip
+    auxiliary: tuple[str, ...] = setting(
+        (), "heads, written as for --heads, that help to train, predict nothing and are not stored",
+        "losses and balance", metavar="NAME",
+    )  # fmt: skip
+    weigh: tuple[str, ...] = setting(
+        (), "photos of rare groups of these columns count for more in the training loss", "losses and balance",
+        metavar="COLUMN",
+    )  # fmt: skip
+    weigh_cap: float = setting(
+        WEIGH_CAP, "most that a photo counts for with --weigh, in photos", "losses and balance", metavar="W", above=1.0
+    )
+    oversample: tuple[str, ...] = setting(
+        (), "as --balance, and a photo that is drawn again in an epoch is changed more strongly", "losses and balance",
+        metavar="COLUMN",
+    )  # fmt: skip
+    relabel: tuple[str, ...] = setting(
+        (), "training labels that are learnt as another: age:58-59=60, mask:incorrect=wear", "losses and balance",
+        metavar="HEAD:OLD=NEW",
+    )  # fmt: skip
+
     def changes(self, own: AugmentationSettings | None = None) -> AugmentationSettings:
         """Return the ranges of the random changes: those of the strength, or somebody's own."""
         ranges = AugmentationSettings.of_strength(strength_of(self.augmentation)) if own is None else own
@@ -246,7 +271,33 @@ class TrainingSettings:
             if value is not None:
                 check_limits(name, value, known[name].metadata)
         usual = {name: value for name, value in defaults.items() if name in known}
-        return cls(**usual | {name: as_field(value) for name, value in given.items() if value is not None})
+        settings = cls(**usual | {name: as_field(value) for name, value in given.items() if value is not None})
+        settings.check_together()
+        return settings
+
+    def check_together(self) -> None:
+        """Refuse settings that contradict each other."""
+        if self.weigh_cap != WEIGH_CAP and not self.weigh:
+            raise UsageError("--weigh-cap limits the weights of photos: say by which columns they are, with --weigh.")
+        if self.oversample and self.augmentation != OWN_RANGES and not strength_of(self.augmentation):
+            raise UsageError(
+                "--oversample changes repeated photos more strongly, and --augmentation none changes none."
+            )
+        _check_one_of("--weigh", self.weigh, "--oversample", self.oversample)
+
+    def check_with_balance(self, balance: Sequence[str]) -> None:
+        """Refuse settings that contradict the columns of --balance."""
+        if balance and self.oversample:
+            raise UsageError("--oversample draws as --balance does, with stronger changes: give one of them.")
+        _check_one_of("--weigh", self.weigh, "--balance", balance)
+
+
+def _check_one_of(first: str, columns: Sequence[str], second: str, others: Sequence[str]) -> None:
+    both = [name for name in columns if name in others]
+    if both:
+        raise UsageError(
+            f"{first} and {second} would both make up for rare groups of {both[0]}: give it to one of them."
+        )
 
 
 def check_limits(name: str, value: Any, limits: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from agegender.options import (
     add_training_options,
     check_model_name,
     check_training_options,
+    settings_given,
     source_options,
     training_keywords,
 )
@@ -82,7 +83,7 @@ def _trained(options: argparse.Namespace, keywords: dict[str, Any], choices: dic
     from agegender.data.preparing import gather
 
     if not (options.data or options.faces):  # before faces are drawn
-        if options.heads is None:
+        if options.heads is None and not options.auxiliary:
             from agegender.heads import KNOWN_HEADS, check_head_names, with_settings
 
             check_head_names((*keywords["losses"], *keywords["loss_weights"]), KNOWN_HEADS)
@@ -152,17 +153,19 @@ def _stored(options: argparse.Namespace, model: Model, choices: dict[str, Any]) 
 
 def _check_before_photos(options: argparse.Namespace, keywords: dict[str, Any], faces: FacesTable) -> None:
     """Refuse labels, a body or a device that is not there: reading photos takes minutes, loading torch seconds."""
-    from agegender.data.balancing import balancing_weights
+    from agegender.data.balancing import check_balance
+    from agegender.data.relabelling import relabelling_of
     from agegender.heads import choose_heads
 
-    rows = faces.kept()
+    rows, settings = faces.kept(), TrainingSettings.of_keywords(settings_given(options), {})
     if not rows.empty:
-        choose_heads(
+        heads, _ = choose_heads(
             keywords["heads"], rows, losses=keywords["losses"], weights=keywords["loss_weights"],
-            allows_sensitive=keywords["allows_sensitive"],
+            allows_sensitive=keywords["allows_sensitive"], auxiliary=settings.auxiliary,
         )  # fmt: skip
-        if options.balance:
-            balancing_weights(rows, options.balance)
+        check_balance(rows, settings, options.balance)
+        for text in settings.relabel:
+            relabelling_of(text, heads)
     _check_network(options, keywords, DRAWN_DEFAULTS if faces.is_drawn() else OWN_DEFAULTS)
 
 

@@ -120,7 +120,7 @@ class Model(Predictor):
             Label columns, "NAME", "NAME:regression" or "NAME:classification"; by default age and gender, those that
             have labels.
         losses, loss_weights : mapping, optional
-            By head name.
+            By head name; a loss may have settings, "focal:gamma=1,balanced=0.5".
         models_dir : str or Path, optional
             Keep each epoch's state in `<name>.unfinished` there, with which `resume` goes on after a stop or a crash;
             it goes when the model is saved.
@@ -163,6 +163,7 @@ class Model(Predictor):
             training=training,
             balance=tuple(balance),
         )
+        plan.training.check_with_balance(plan.balance)
         if models_dir is None:
             if stop_after is not None or minutes is not None:
                 raise UsageError("a training that stops half-way needs models_dir, where its state is kept.")

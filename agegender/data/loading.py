@@ -8,6 +8,7 @@ and not to the thread: same seed, same batches, however many threads.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,11 +32,13 @@ from agegender.errors import TableError, UsageError
 from agegender.heads import Head
 from agegender.photos.reading import as_photo
 from agegender.photos.reading_ahead import read_ahead
-from agegender.photos.warping import draw_changes, fit_square
+from agegender.photos.warping import draw_changes, fit_square, stronger
 from agegender.settings import AugmentationSettings, ImageSettings
 
 _FIRST_FLIPS = 2404  # keeps this draw apart from the epochs' own
 BATCHES_AHEAD = 2  # beyond those in the threads' hands
+# How much wider the changes are of a photo that an epoch has had before, for each time, and for how many times.
+REPEAT_STRENGTH, MOST_STRENGTHENED = 0.5, 2
 # Moving, cutting and unpacking leave the meaning of a tensor as it is.
 _MEANING_STAYS = {
     Tensor.__getitem__,
@@ -103,6 +106,10 @@ class TensorPhoto(MeaningfulTensor, TensorImage):
     """A batch of photos, shape (N, 3, S, S): uint8 until it is normalised, float32 after."""
 
 
+class PhotoWeights(MeaningfulTensor):
+    """What each photo of a training batch counts for, shape (N,), float32; it follows the labels."""
+
+
 class ReadPhoto(Transform):
     """Item -> photo. An item is a `FaceItem`, a path, the bytes of a file, an array or a Pillow image."""
 
@@ -163,6 +170,10 @@ class PhotoLoader(TfmdDL):
     ----------
     weights : ndarray, shape (items,), or None
         When set, a shuffled epoch draws items with these probabilities, with replacement, instead of each once.
+    strengthens_repeats : bool
+        Whether an item that an epoch draws again is changed more strongly.
+    photo_weights : ndarray, shape (items,), or None
+        When set, a training batch has one more tensor behind its labels, what each photo counts for in the loss.
 
     Raises
     ------
@@ -191,6 +202,8 @@ class PhotoLoader(TfmdDL):
         self.epoch = 0
         self.weights: NDArray[np.float64] | None = None
         self._first_flips: NDArray[np.int64] | None = None
+        self.strengthens_repeats = False
+        self.photo_weights: NDArray[np.float64] | None = None
         super().__init__(dataset, bs=bs, num_workers=0, **kwargs)
 
     def new(self, dataset: Any = None, cls: type | None = None, **kwargs: Any) -> PhotoLoader:
@@ -232,34 +245,61 @@ class PhotoLoader(TfmdDL):
         """Yield batches in order, made by threads ahead of time."""
         # One photo is too small to be split; OpenCV's own threads would only fight ours.
         cv2.setNumThreads(1)
-        numbers = self.chunkify(map(self.do_item, samps))
-        return read_ahead(self.do_batch, numbers, threads=self.threads, ahead=self.threads + BATCHES_AHEAD)
+        pairs = self.chunkify(_with_repeats(map(self.do_item, samps)))
+        return read_ahead(self._batch_of_pairs, pairs, threads=self.threads, ahead=self.threads + BATCHES_AHEAD)
 
-    def do_batch(self, b: Sequence[int]) -> tuple[Any, ...]:
-        """Return photos, uint8 (N, 3, S, S), and one tensor (N,) per head, of the items with these numbers."""
+    def _batch_of_pairs(self, pairs: Sequence[tuple[int, int]]) -> tuple[Any, ...]:
+        return self.do_batch([number for number, _ in pairs], [repeat for _, repeat in pairs])
+
+    def do_batch(self, b: Sequence[int], repeats: Sequence[int] | None = None) -> tuple[Any, ...]:
+        """Return photos, uint8 (N, 3, S, S), and one tensor (N,) per head, of the items with these numbers.
+
+        `repeats` are how often the epoch has had each before. Where photos are weighed, their weights come last.
+        """
         items = [self.dataset.items[number] for number in b]
-        targets = (pipeline.tfms.fs[-1].batch(items) for pipeline in self.dataset.tls[1:])
-        return (self._photos(items, b), *targets)
+        targets = [pipeline.tfms.fs[-1].batch(items) for pipeline in self.dataset.tls[1:]]
+        if self.photo_weights is not None and self._is_training():
+            weights = torch.from_numpy(self.photo_weights[list(b)].astype(np.float32))
+            targets.append(weights.as_subclass(PhotoWeights))
+        return (self._photos(items, b, repeats), *targets)
 
-    def _photos(self, items: Sequence[Any], numbers: Sequence[int]) -> TensorPhoto:
+    def decode(self, b: Sequence[Any]) -> Any:
+        """Return a batch as it is shown: photos and labels."""
+        return super().decode(tuple(part for part in b if not isinstance(part, PhotoWeights)))
+
+    def _is_training(self) -> bool:
+        return bool(self.shuffle) and getattr(self.dataset, "split_idx", None) == 0
+
+    def _photos(self, items: Sequence[Any], numbers: Sequence[int], repeats: Sequence[int] | None) -> TensorPhoto:
         size = self.image.size
         pinned = self.device is not None and self.device.type == "cuda"
         batch = torch.empty((len(items), size, size, 3), dtype=torch.uint8, pin_memory=pinned)
-        self._fill(batch.numpy(), items, numbers)
+        self._fill(batch.numpy(), items, numbers, repeats)
         return batch.permute(0, 3, 1, 2).as_subclass(TensorPhoto)
 
-    def _fill(self, batch: NDArray[np.uint8], items: Sequence[Any], numbers: Sequence[int]) -> None:
+    def _fill(
+        self, batch: NDArray[np.uint8], items: Sequence[Any], numbers: Sequence[int], repeats: Sequence[int] | None
+    ) -> None:
         size, settings = self.image.size, self.augmentation
-        is_training = self.shuffle and getattr(self.dataset, "split_idx", None) == 0
-        if settings is None or not (is_training or self.always_changes):
+        if settings is None or not (self._is_training() or self.always_changes):
             for item, out in zip(items, batch, strict=True):
                 fit_square(read_item(item, smallest_side=size), size, out=out)
             return
-        generator = np.random.default_rng([self.seed, self.epoch, *numbers])
-        changes = draw_changes(generator, len(items), settings, mirrored=self._mirrored(numbers))
-        smallest_side = math.ceil(size * settings.zoom)
-        for place, item in enumerate(items):
-            changes.apply(read_item(item, smallest_side=smallest_side), place, batch[place])
+        levels = np.minimum(repeats or 0, MOST_STRENGTHENED if self.strengthens_repeats else 0)
+        levels = np.broadcast_to(levels, len(items))
+        for level in np.unique(levels).tolist():
+            places = np.flatnonzero(levels == level).tolist()
+            ranges = stronger(settings, 1 + REPEAT_STRENGTH * level) if level else settings
+            seed = [self.seed, self.epoch, *numbers, *[level] * bool(level)]
+            changes = draw_changes(
+                np.random.default_rng(seed),
+                len(places),
+                ranges,
+                mirrored=self._mirrored([numbers[place] for place in places]),
+            )
+            smallest_side = math.ceil(size * ranges.zoom)
+            for number, place in enumerate(places):
+                changes.apply(read_item(items[place], smallest_side=smallest_side), number, batch[place])
 
     def _mirrored(self, numbers: Sequence[int]) -> NDArray[np.bool_] | None:
         """Return which photos are flipped in this epoch where every one is in every other; at first it is chance.
@@ -272,6 +312,14 @@ class PhotoLoader(TfmdDL):
             generator = np.random.default_rng([self.seed, _FIRST_FLIPS])
             self._first_flips = generator.integers(0, 2, len(self.dataset.items), dtype=np.int64)
         return (self._first_flips[list(numbers)] + self.epoch) % 2 == 1
+
+
+def _with_repeats(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield each number with how often it was there before."""
+    counts: Counter[int] = Counter()
+    for number in numbers:
+        yield number, counts[number]
+        counts[number] += 1
 
 
 def _refuse_item_transforms(given: Any) -> None:

@@ -55,16 +55,22 @@ def choose_heads(
     losses: Mapping[str, str] | None = None,
     weights: Mapping[str, float] | None = None,
     allows_sensitive: bool = False,
+    auxiliary: Sequence[str] = (),
 ) -> tuple[tuple[Head, ...], tuple[str, ...]]:
-    """Return the heads to train on a table, with their losses and weights, and a sentence about each left out."""
+    """Return the heads to train on a table, with their losses and weights, and a sentence about each left out.
+
+    The auxiliary ones come last, and none of them is left out.
+    """
     if wanted is None:
         chosen, notes = _default_heads(table)
         known = (*chosen, *KNOWN_HEADS)  # of one that was left out, a sentence tells
     else:
         chosen, notes = _named_heads(wanted, table, allows_sensitive=allows_sensitive), ()
         known = chosen
+    helping = _named_heads(auxiliary, table, allows_sensitive=allows_sensitive, option="--auxiliary")
     losses, weights = losses or {}, weights or {}
-    check_head_names((*losses, *weights), known)
+    check_head_names((*losses, *weights), (*known, *helping))
+    _check_auxiliary(helping, known, weights)
     heads = [with_settings(head, loss=losses.get(head.name), weight=weights.get(head.name)) for head in chosen]
     # A head of no weight would be stored with the layers it began with, and speak all the same.
     unused = [
@@ -72,7 +78,19 @@ def choose_heads(
     ]
     if len(unused) == len(heads):
         raise UsageError("all heads have the weight 0, so there is nothing to train. Give one a weight above 0.")
-    return tuple(head for head in heads if head.weight), (*notes, *unused)
+    helping = tuple(with_settings(head, loss=losses.get(head.name), weight=weights.get(head.name)) for head in helping)
+    return (*(head for head in heads if head.weight), *helping), (*notes, *unused)
+
+
+def _check_auxiliary(helping: Sequence[Head], heads: Sequence[Head], weights: Mapping[str, float]) -> None:
+    for head in helping:
+        if any(head.name == other.name or head.column == other.column for other in heads):
+            raise UsageError(
+                f"--auxiliary {head.name}: {head.column} has a head already, which is stored. Name another column, "
+                f"such as age_class, which `agegender prepare --age-classes` makes."
+            )
+        if weights.get(head.name) == 0:
+            raise UsageError(f"the auxiliary head {head.name!r} has the weight 0, so it helps nothing. Leave it out.")
 
 
 def check_head_names(names: Sequence[str], heads: Sequence[Head]) -> None:
@@ -235,31 +253,33 @@ def _default_heads(table: pd.DataFrame) -> tuple[tuple[Head, ...], tuple[str, ..
     return tuple(kept), tuple(notes)
 
 
-def _named_heads(wanted: Sequence[str], table: pd.DataFrame, *, allows_sensitive: bool) -> tuple[Head, ...]:
+def _named_heads(
+    wanted: Sequence[str], table: pd.DataFrame, *, allows_sensitive: bool, option: str = "--heads"
+) -> tuple[Head, ...]:
     names = [text.partition(":")[0] for text in wanted]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise UsageError(f"the head {min(twice)!r} is named twice; name each head once.")
-    heads = tuple(_named_head(text, table, allows_sensitive=allows_sensitive) for text in wanted)
+    heads = tuple(_named_head(text, table, allows_sensitive=allows_sensitive, option=option) for text in wanted)
     columns = [head.column for head in heads]
     if len(set(columns)) < len(columns):
         raise UsageError(f"two heads are about the column {max(columns, key=columns.count)!r}; name it once.")
     return heads
 
 
-def _named_head(text: str, table: pd.DataFrame, *, allows_sensitive: bool) -> Head:
+def _named_head(text: str, table: pd.DataFrame, *, allows_sensitive: bool, option: str) -> Head:
     name, colon, kind = text.partition(":")
     if not _NAME.fullmatch(name) or (colon and kind not in KINDS):
         hint = did_you_mean(kind, KINDS) if colon else ""
-        raise UsageError(f"--heads {text!r} is no NAME, NAME:regression or NAME:classification.{hint}")
-    column = _column_of(name, table)
+        raise UsageError(f"{option} {text!r} is no NAME, NAME:regression or NAME:classification.{hint}")
+    column = _column_of(name, table, option)
     known = next((head for head in KNOWN_HEADS if head.column == column and kind in ("", head.kind)), None)
-    head = known or _made_head(name, column, kind, table)
+    head = known or _made_head(name, column, kind, table, option)
     is_sensitive = column in SENSITIVE_COLUMNS
     if is_sensitive and not allows_sensitive:
         raise UsageError(
-            f"a head on {column} sorts people by what groups are made of here to be treated alike. If the model is for "
-            f"research on just that, say --sensitive-head; it will be neither exported nor served."
+            f"{option} {name}: a head on {column} sorts people by what groups are made of here to be treated alike. If "
+            f"the model is for research on just that, say --sensitive-head; such a head is neither exported nor served."
         )
     if is_sensitive and isinstance(head, Classification):
         head = replace(head, is_sensitive=True, caution=_SENSITIVE_WORDS.format(head.title.capitalize()))
@@ -278,7 +298,7 @@ _SENSITIVE_WORDS = (
 )
 
 
-def _column_of(name: str, table: pd.DataFrame) -> str:
+def _column_of(name: str, table: pd.DataFrame, option: str) -> str:
     columns = [str(column) for column in table.columns if str(column) not in _NO_LABELS]
     if name in columns:
         return name
@@ -295,10 +315,10 @@ def _column_of(name: str, table: pd.DataFrame) -> str:
     if len(with_unit) == 1:
         return with_unit[0]
     if with_unit:
-        raise UsageError(f"--heads {name}: which of {', '.join(with_unit)}? Name the column.")
+        raise UsageError(f"{option} {name}: which of {', '.join(with_unit)}? Name the column.")
     hint = did_you_mean(name, [*columns, *(head.name for head in KNOWN_HEADS if head.column in columns)])
     raise UsageError(
-        f"--heads {name}: the faces have no column {name} or {name}_<unit>.{hint} They have {', '.join(columns)}."
+        f"{option} {name}: the faces have no column {name} or {name}_<unit>.{hint} They have {', '.join(columns)}."
     )
 
 
@@ -317,7 +337,7 @@ def limits_to_check(checks: Mapping[str, float], heads: Sequence[Head]) -> list[
     return [(numbers[name], float(limit)) for name, limit in checks.items()]
 
 
-def _made_head(name: str, column: str, kind: str, table: pd.DataFrame) -> Head:
+def _made_head(name: str, column: str, kind: str, table: pd.DataFrame, option: str) -> Head:
     cells = table[column].dropna()
     numbers = pd.to_numeric(cells, errors="coerce")
     is_number = len(cells) > 0 and bool(numbers.notna().all()) and not pd.api.types.is_bool_dtype(cells)
@@ -326,7 +346,7 @@ def _made_head(name: str, column: str, kind: str, table: pd.DataFrame) -> Head:
         if is_whole and numbers.nunique() <= MOST_AMBIGUOUS_VALUES:
             raise UsageError(
                 f"the column {column} holds {numbers.nunique()} different whole numbers: are they amounts or classes? "
-                f"Say --heads {name}:regression or --heads {name}:classification."
+                f"Say {option} {name}:regression or {option} {name}:classification."
             )
         kind = Regression.kind if is_number else Classification.kind
     if kind == Regression.kind:

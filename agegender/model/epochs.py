@@ -36,7 +36,8 @@ class EpochRecorder(Callback):
     ----------
     rows : list of dict
         Per epoch: `epoch` (from 1), `train_loss`, `valid_loss`, `train_loss_<head>`, `valid_loss_<head>`,
-        `valid_<head>_mae` in the head's unit or `valid_<head>_accuracy`, `learning_rate`, `seconds`.
+        `valid_<head>_mae` in the head's unit or `valid_<head>_accuracy`, `learning_rate`, `seconds`; where the heads'
+        weights are learned, also `log_variance_<head>`.
     valid_measures : dict of str to ndarray
         Of the last epoch, by head: the absolute error of each validation photo, or 1.0 where its class is right and 0.0
         where it is wrong; NaN where there is no label.
@@ -79,6 +80,7 @@ class EpochRecorder(Callback):
                 measured = self.valid_measures[head.name]
                 known = measured[~np.isnan(measured)]
                 row[_measure_column(head)] = float(known.mean()) if len(known) else nan
+        row |= {f"log_variance_{name}": value for name, value in self.learn.combined_loss.learned.items()}
         row |= {"learning_rate": self.opt.hypers[-1]["lr"], "seconds": time.perf_counter() - self._started}
         self.rows.append(row)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -25,9 +26,11 @@ from fastai.optimizer import OptimWrapper
 from fastcore.foundation import L
 from torch import Tensor, nn
 
+from agegender.data.balancing import apply_balance
 from agegender.data.datablock import make_data_block, make_dataloaders
 from agegender.data.faces_table import read_faces
 from agegender.data.loading import FaceItem, NormalisePhotos, PhotoLoader
+from agegender.data.relabelling import relabelled
 from agegender.data.splitting import without_calibration_rows
 from agegender.errors import ModelError, UsageError
 from agegender.heads import Classification, Head, Regression, head_to_dict
@@ -76,6 +79,23 @@ class FaceLearner(Learner):
                 f"this Learner was exported by agegender {made_by} and this is {VERSION}: if it fails, "
                 f"rebuild it from its model folder, which any version reads."
             )
+
+    def _do_epoch_train(self) -> None:
+        self.combined_loss.train()
+        super()._do_epoch_train()
+
+    def _do_epoch_validate(self, ds_idx: int = 1, dl: Any = None) -> None:
+        self.combined_loss.eval()
+        super()._do_epoch_validate(ds_idx, dl)
+
+    def keep_heads(self, loss: CombinedLoss) -> None:
+        """Let go of the heads that a loss of the first ones alone does without: layers, labels, learned weights."""
+        self.heads = loss.heads
+        self.model.keep_heads([head.name for head in loss.heads])
+        self.combined_loss = self.loss_func = loss
+        self.splitter, self.opt = partial(all_groups, loss=loss), None
+        for loader in self.dls.loaders:
+            loader.dataset.tls = loader.dataset.tls[: 1 + len(loss.heads)]
 
     def _do_fit(self) -> None:
         # fastai's own start_epoch cancels the epochs before it one by one, and callbacks would count them.
@@ -253,7 +273,13 @@ class MixPhotos(MixUp):
 
 def make_learner(dataloaders: Any, network: FaceNetwork, loss: CombinedLoss) -> FaceLearner:
     """Return a fastai Learner for the network, with AdamW and in three groups of layers."""
-    return FaceLearner(dataloaders, network, loss, opt_func=fused_adamw, splitter=body_and_heads)
+    return FaceLearner(dataloaders, network, loss, opt_func=fused_adamw, splitter=partial(all_groups, loss=loss))
+
+
+def all_groups(network: FaceNetwork, *, loss: CombinedLoss) -> list[list[nn.Parameter]]:
+    """Return the network's three groups of parameters; what the loss learns is trained with the heads."""
+    early, last, heads = body_and_heads(network)
+    return [early, last, [*heads, *loss.parameters()]]
 
 
 def fused_adamw(groups: Any, lr: float = 1e-3) -> OptimWrapper:
@@ -302,8 +328,13 @@ def _loaders_of(folder: Path, card: dict[str, Any], photos_root: Path | None) ->
     photos = [] if faces is None else [faces.photo_path(name) for name in faces.kept()["path"]]
     if faces is not None and photos and all(photo.is_file() for photo in photos):
         batch_size, seed = settings.batch_size, settings.seed
-        fitted = without_calibration_rows(faces)
-        return make_dataloaders(fitted, heads, image, augmentation, batch_size=batch_size, seed=seed)
+        names = {head.name for head in heads}  # auxiliary heads are no longer there
+        rules = [text for text in settings.relabel if text.partition(":")[0] in names]
+        fitted, _ = relabelled(without_calibration_rows(faces), heads, rules)
+        loaders = make_dataloaders(fitted, heads, image, augmentation, batch_size=batch_size, seed=seed)
+        kept = fitted.kept()
+        apply_balance(loaders.train, kept[kept["split"] == "train"], settings, card.get("balance") or ())
+        return loaders
     why = f"the photos of {path} are not all in {faces.root}" if faces is not None else f"there is no {path}"
     say(f"{why}, so this Learner has no batches: it predicts, and takes photos by dls.test_dl")
     nothing = tuple(float("nan") if isinstance(head, Regression) else -1 for head in heads)

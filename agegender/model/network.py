@@ -99,6 +99,12 @@ class FaceNetwork(nn.Module):
             {head.name: _make_head(head, channels, statistics.get(head.name), is_pooled=is_pooled) for head in heads}
         )
 
+    def keep_heads(self, names: Sequence[str]) -> None:
+        """Let go of all heads but these."""
+        for name in [name for name in self.heads if name not in names]:
+            del self.heads[name]
+        self.statistics = {name: values for name, values in self.statistics.items() if name in names}
+
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return one raw tensor per head, of normalised images, float (N, 3, S, S).
 

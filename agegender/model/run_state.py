@@ -29,6 +29,7 @@ from agegender.writing import replaced_file
 
 _HEADER = "agegender"
 _NETWORK, _BEST, _OPTIMISER, _RANDOM = "network", "best", "optimiser", "random"
+_LOSS = "loss"  # the weights of the heads, where they are learned
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def read_state(path: Path) -> RunState:
     try:
         with safe_open(path, framework="pt") as file:
             facts = dict(json.loads((file.metadata() or {})[_HEADER]))
-            tensors: dict[str, dict[str, Tensor]] = {name: {} for name in (_NETWORK, _BEST, _OPTIMISER, _RANDOM)}
+            tensors: dict[str, dict[str, Tensor]] = {name: {} for name in (_NETWORK, _BEST, _OPTIMISER, _RANDOM, _LOSS)}
             for name in file.keys():  # noqa: SIM118 (it is no dictionary)
                 group, _, rest = name.partition("/")
                 tensors[group][rest] = file.get_tensor(name)
@@ -192,6 +193,7 @@ def say_difference(state: RunState, processor: Mapping[str, Any]) -> None:
 
 def _gathered(learn: Any) -> dict[str, Tensor]:
     tensors = {f"{_NETWORK}/{name}": value for name, value in learn.model.state_dict().items()}
+    tensors |= {f"{_LOSS}/{name}": value for name, value in learn.combined_loss.state_dict().items()}
     best: KeepBest = learn.keep_best
     if best.weights is not None and best.best_epoch != learn.epoch + 1:  # else they are the network's
         tensors |= {f"{_BEST}/{name}": value for name, value in best.weights.items()}
@@ -206,6 +208,7 @@ def _gathered(learn: Any) -> dict[str, Tensor]:
 def _put_back(learn: Any, state: RunState) -> None:
     network, facts = state.tensors[_NETWORK], state.facts
     learn.model.load_state_dict(network)
+    learn.combined_loss.load_state_dict(state.tensors[_LOSS])
     recorder: EpochRecorder = learn.epoch_recorder
     recorder.rows = [dict(row) for row in facts["history"]]
     best: KeepBest = learn.keep_best

@@ -82,6 +82,8 @@ class TensorBoardRun(Callback):
                 self._valid.add_scalar(f"loss/{name.removeprefix('valid_loss_')}", value, self._batches_seen)
             elif name.startswith("valid_"):
                 self._valid.add_scalar(f"metrics/{name.removeprefix('valid_')}", value, self._batches_seen)
+            elif name.startswith("log_variance_"):
+                self._train.add_scalar(f"log_variance/{name.removeprefix('log_variance_')}", value, self._batches_seen)
         for name, measured in self.learn.epoch_recorder.valid_measures.items():
             for group, gap in group_gaps(measured, self.valid_faces).items():
                 self._valid.add_scalar(f"gap_to_the_rest/{name}/{group}", gap, self._batches_seen)

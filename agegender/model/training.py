@@ -19,13 +19,14 @@ from fastai.callback.progress import ProgressCallback  # noqa: F401 (gives Learn
 
 from agegender.audit.metrics_document import evaluation_metrics
 from agegender.audit.predictions_table import write_predictions
-from agegender.data.balancing import balancing_weights
+from agegender.data.balancing import apply_balance
 from agegender.data.datablock import make_dataloaders
 from agegender.data.faces_table import FacesTable, write_faces
 from agegender.data.normalisation import Colour, mean_and_std
+from agegender.data.relabelling import relabelled
 from agegender.data.splitting import validation_halves, without_calibration_rows
 from agegender.errors import DataError, DivergedError, TrainingStopped
-from agegender.heads import Classification, Head, choose_heads
+from agegender.heads import Classification, Head, Regression, choose_heads, head_to_dict
 from agegender.heads.classification import as_names
 from agegender.memory import kept_memory
 from agegender.model.checkpoint import continue_from, digest_of, save_weights
@@ -54,7 +55,7 @@ from agegender.model.tensorboard import TensorBoardRun
 from agegender.model.training_speed import CHANNELS_LAST, choose_layout, speed_callbacks
 from agegender.model.unfinished import UnfinishedRun, new_run_id
 from agegender.progress import say, track
-from agegender.settings import BYTES_PER_ROW, SPLITS, Plan, TrainingSettings
+from agegender.settings import BYTES_PER_ROW, SPLITS, ImageSettings, Plan, TrainingSettings
 from agegender.writing import check_space, output_errors, write_json
 
 LEAST_TRAINING_PHOTOS = 2
@@ -90,11 +91,10 @@ def train_network(
     """
     started = time.perf_counter()
     heads = heads_to_train(faces, plan)
-    statistics = statistics_of(heads, _rows_of(faces, "train"))
-    plan = replace(plan, image=replace(plan.image, **_crop_of(faces)))  # the card carries it to `predict`
-    if plan.training.normalise == "own":
-        mean, std = _own_colours(faces, plan.image.size)
-        plan = replace(plan, image=replace(plan.image, mean=mean, std=std))
+    stored = heads[: len(heads) - len(plan.training.auxiliary)]
+    learnt, counts = _relabelled(faces, heads, plan)
+    statistics = statistics_of(heads, _rows_of(learnt, "train"))
+    plan = replace(plan, image=_image_of(faces, plan))  # the card carries it to `predict`
     sizes = plan.training.sizes(plan.image.size)
     device = choose_device(plan.training.device)
     precision = choose_precision(plan.training.precision, device)
@@ -104,13 +104,12 @@ def train_network(
         _check_space(run.folder, network, len(faces.table))
     slow = ", which is slow" if (precision, device.type) == ("fp16", "cpu") else ""
     say(f"training {plan.body} ({plan.size}) at {plan.image.size} px in {precision} on {device.type}{slow}")
-    fitted = without_calibration_rows(faces)  # what calibrates chooses no epoch
+    fitted = without_calibration_rows(learnt)  # what calibrates chooses no epoch
     learner = _learner_on(_with_known_classes(fitted, heads), plan, heads, network, device)
-    settings = _hyper_parameters(plan, heads) | {"precision": precision}
-    valid_faces = _rows_of(fitted, "valid")
     also: list[Callback] = []
     if run_folder:
-        also.append(TensorBoardRun(run_folder, hyper_parameters=settings, valid_faces=valid_faces))
+        settings = _hyper_parameters(plan, heads) | {"precision": precision}
+        also.append(TensorBoardRun(run_folder, hyper_parameters=settings, valid_faces=_rows_of(fitted, "valid")))
     processor = processor_facts(device, precision)
     layouts = {} if state is None else state.layouts_on(processor)
     if state is not None and (earlier := state.layout_on(processor)) is not None:
@@ -125,15 +124,18 @@ def train_network(
         also.append(_keeper(learner, run, state, processor | {"memory_layout": layout, "memory_layouts": laid}))
     also.append(TrainingBar(has_report=run is not None and run.choices.get("no_report") is False))
     result = fit(learner, plan.training, precision=precision, layout=layout, device=device, callbacks=also)
-    card = training_entries(faces, plan) | network_entries(heads, plan.image, statistics, plan.body)
+    if learner.combined_loss.auxiliary or learner.combined_loss.has_learned_weights:
+        learner.keep_heads(_loss_of(stored, network, learnt))
+    card = training_entries(faces, plan) | network_entries(stored, plan.image, network.statistics, plan.body)
+    card |= {"auxiliary_heads": [head_to_dict(head) for head in heads[len(stored) :]], "relabelled": counts}
+    card |= {"log_variances": result.log_variances, "class_counts": class_counts(stored, _rows_of(learnt, "train"))}
     card |= {"run_id": new_run_id() if run is None else run.run_id}
-    card |= {"class_counts": class_counts(heads, _rows_of(faces, "train"))}
     card |= {"precision": precision, "memory_layout": layout, "device": device.type, "best_epoch": result.best_epoch}
     predictor = Predictor.of_network(network, card, device=device)
     card["validation"] = validation_halves(faces)
     predictions = predictor.predict_faces(faces, calibrates=True)
     say(_calibration_words(card))
-    metrics = evaluation_metrics(predictions, heads)
+    metrics = evaluation_metrics(predictions, stored)
     card["metrics"] = {
         side: {key: value for key, value in figures.items() if key != "groups"} for side, figures in metrics.items()
     }
@@ -178,6 +180,13 @@ def _export_learner(learner: FaceLearner, path: Path) -> None:
         say(f"{path.name} is left out ({why or type(error).__name__}); everything else of the model is stored.")
 
 
+def _relabelled(faces: FacesTable, heads: Sequence[Head], plan: Plan) -> tuple[FacesTable, dict[str, int]]:
+    learnt, counts = relabelled(faces, heads, plan.training.relabel)
+    for rule, count in counts.items():
+        say(f"--relabel {rule}: {count} training photos")
+    return learnt, counts
+
+
 def heads_to_train(faces: FacesTable, plan: Plan) -> tuple[Head, ...]:
     """Return the heads of a plan that the training photos have labels for; the others are left out with a sentence."""
     kept = faces.kept()
@@ -189,7 +198,7 @@ def heads_to_train(faces: FacesTable, plan: Plan) -> tuple[Head, ...]:
         )
     heads, notes = choose_heads(
         plan.heads, _rows_of(faces, "train"), losses=plan.losses, weights=plan.head_weights,
-        allows_sensitive=plan.allows_sensitive,
+        allows_sensitive=plan.allows_sensitive, auxiliary=plan.training.auxiliary,
     )  # fmt: skip
     for note in notes:
         say(note)
@@ -242,11 +251,15 @@ def _learner_on(
     settings = plan.training
     sizes = {"batch_size": settings.batch_size, "seed": settings.seed}
     dataloaders = make_dataloaders(faces, heads, plan.image, plan.augmentation, device=device, **sizes)
-    if plan.balance:
-        dataloaders.train.weights = balancing_weights(_rows_of(faces, "train"), plan.balance)
-    units = {name: values.std for name, values in network.statistics.items()}
-    counts = class_counts(heads, _rows_of(faces, "train"))
-    return make_learner(dataloaders, network, CombinedLoss(heads, units, class_counts=counts))
+    apply_balance(dataloaders.train, _rows_of(faces, "train"), settings, plan.balance)
+    helping = [head.name for head in heads[len(heads) - len(settings.auxiliary) :]]
+    loss = _loss_of(heads, network, faces, auxiliary=helping, weighting=settings.weighting)
+    return make_learner(dataloaders, network, loss)
+
+
+def _loss_of(heads: Sequence[Head], network: FaceNetwork, faces: FacesTable, **options: Any) -> CombinedLoss:
+    units = {head.name: network.statistics[head.name].std for head in heads if isinstance(head, Regression)}
+    return CombinedLoss(heads, units, class_counts=class_counts(heads, _rows_of(faces, "train")), **options)
 
 
 def _with_known_classes(faces: FacesTable, heads: Sequence[Head]) -> FacesTable:
@@ -269,8 +282,12 @@ def _rows_of(faces: FacesTable, split: str) -> pd.DataFrame:
     return kept[kept["split"] == split]
 
 
-def _crop_of(faces: FacesTable) -> dict[str, Any]:
-    return {name: faces.notes[name] for name in ("crop", "crop_margin") if name in faces.notes}
+def _image_of(faces: FacesTable, plan: Plan) -> ImageSettings:
+    image = replace(plan.image, **{name: faces.notes[name] for name in ("crop", "crop_margin") if name in faces.notes})
+    if plan.training.normalise != "own":
+        return image
+    mean, std = _own_colours(faces, image.size)
+    return replace(image, mean=mean, std=std)
 
 
 def _own_colours(faces: FacesTable, size: int) -> tuple[Colour, Colour]:
@@ -298,6 +315,13 @@ class Fit:
     history: pd.DataFrame
     best_epoch: int
 
+    @property
+    def log_variances(self) -> dict[str, float]:
+        """What the best epoch has learned to weigh each head by; empty where weights are fixed."""
+        best = self.history.loc[self.history["epoch"] == self.best_epoch].iloc[0]
+        names = [name for name in best.index if name.startswith("log_variance_")]
+        return {name.removeprefix("log_variance_"): round(float(best[name]), 4) for name in names}
+
 
 def fit(
     learner: FaceLearner,
@@ -311,6 +335,7 @@ def fit(
     """Train as the settings say, the best epoch's weights in place at the end."""
     set_seed(settings.seed, is_reproducible=device.type == "cuda")
     learner.model.to(device)
+    learner.combined_loss.to(device).begin()
     learner.freeze_to({"all": 0, "last-block": 1, "heads": 2}[settings.trainable])
     recorder, best = EpochRecorder(), KeepBest()
     # Callbacks of the fit alone: predicting and showing are no epochs.

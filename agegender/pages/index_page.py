@@ -80,6 +80,7 @@ def model_facts(card: Mapping[str, Any] | None) -> list[tuple[str, str]]:
         ("Starting weights", card.get("weights")),
         ("Photos", ", ".join(f"{name} {count:,}" for name, count in photos.items()) if photos else None),
         ("Sources", ", ".join(map(str, data.get("sources") or [])) or None),
+        ("Auxiliary heads", _auxiliary_words(card)),
         ("Image size", f"{image['size']} px" if image.get("size") else None),
         ("Best epoch", card.get("best_epoch")),
         ("Precision", f"{card['precision']} on {card.get('device', '?')}" if card.get("precision") else None),
@@ -88,6 +89,12 @@ def model_facts(card: Mapping[str, Any] | None) -> list[tuple[str, str]]:
         ("Fingerprint of the faces", str(card.get("faces_fingerprint") or "")[:16] or None),
     )
     return [(name, str(value)) for name, value in facts if value not in (None, "")]
+
+
+def _auxiliary_words(card: Mapping[str, Any]) -> str:
+    """Return which heads have helped to train the network and are not in it."""
+    names = [str(head.get("name", "")).replace("_", " ") for head in card.get("auxiliary_heads") or ()]
+    return f"{', '.join(names)} (helped to train, not stored)" if names else ""
 
 
 def settings_table(card: Mapping[str, Any] | None) -> Table | None:

@@ -8,7 +8,7 @@ same generator gives the same changes, whoever applies them and in how many thre
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -25,6 +25,8 @@ _HIDDEN_PIXELS = 6  # a face of 6 × 6 pixels shows its light and nothing else
 _LEAST_ERASED, _MOST_ERASED, _LONGEST_ERASED = 0.02, 0.2, 2.0
 # Red, green and blue to luma and two differences of colour (YIQ).
 _TO_LUMA = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+_MOST_ZOOM = 4.0
+_MOST_LIGHTING = 0.9  # at 1 a photo is white or black
 _DARKEST = 1 / 1024  # the logarithm of black itself is infinite
 
 
@@ -198,6 +200,21 @@ def _drawn_rectangles(drawn: NDArray[np.float64], share: float) -> NDArray[np.fl
     corners = drawn[:, 3:5] * (1 - sides)
     rectangles = np.concatenate([corners, corners + sides, np.round(255 * drawn[:, 5:8])], axis=1)
     return np.where(drawn[:, :1] < share, rectangles, 0.0)
+
+
+def stronger(settings: AugmentationSettings, factor: float) -> AugmentationSettings:
+    """Return the ranges of changes, each so many times as wide."""
+    return replace(
+        settings,
+        rotation_degrees=min(settings.rotation_degrees * factor, 180.0),
+        zoom=min(settings.zoom**factor, _MOST_ZOOM),
+        shift=min(settings.shift * factor, 1.0),
+        lighting=min(settings.lighting * factor, _MOST_LIGHTING),
+        hue_degrees=min(settings.hue_degrees * factor, 180.0),
+        saturation=min(settings.saturation * factor, 1.0),
+        grey=min(settings.grey * factor, 1.0),
+        erasing=min(settings.erasing * factor, 1.0),
+    )
 
 
 def lighting_tables(brightness: NDArray[np.float64], log_contrast: NDArray[np.float64]) -> NDArray[np.uint8]:
