@@ -21,6 +21,7 @@ from agegender.settings import (
     SIZES,
     SMALL_STEM,
     SPLIT_CHOICES,
+    VOTES,
     TrainingSettings,
 )
 
@@ -78,6 +79,17 @@ def add_faces_options(parser: argparse._ActionsContainer, *, faces: str, data: s
     parser.add_argument("--faces", metavar="FILE", type=Path, help=f"a faces table{faces}")
     add_images_option(parser)
     parser.add_argument("--limit", metavar="N", type=int, help="use a random N of the photos")
+
+
+def add_vote_option(parser: argparse._ActionsContainer) -> None:
+    """Add --vote."""
+    parser.add_argument(
+        "--vote",
+        choices=VOTES,
+        default=VOTES[0],
+        help="how several networks answer as one: soft averages their distributions; hard takes the majority of "
+        f"classes and the median of numbers (default: {VOTES[0]})",
+    )
 
 
 def add_images_option(parser: argparse._ActionsContainer) -> None:
@@ -202,6 +214,13 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--fold", metavar="K", type=int, help="of a table with folds: test on fold K, validate on the next (default: 0)"
     )
     data.add_argument(
+        "--folds",
+        metavar="K",
+        type=int,
+        help="train K networks that answer as one, and judge each photo by the one that never saw it",
+    )
+    add_vote_option(data)
+    data.add_argument(
         "--balance",
         metavar="COLUMN",
         nargs="+",
@@ -243,6 +262,8 @@ def _check_weights(given: str | None) -> None:
         return
     place = Path(str(given))
     if place.is_dir():
+        if any(place.glob("*/weights.safetensors")):
+            raise WeightsError(f"--weights {place} is an ensemble: name one of the model folders in it.")
         if not any(place.glob("*.safetensors")):
             raise WeightsError(f"--weights {place} is no model folder: it has no weights.safetensors.")
         return

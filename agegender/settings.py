@@ -29,6 +29,9 @@ TRAINABLE = ("all", "last-block", "heads")
 # Where the heads' shares in the loss come from: they stay as they are, or are learned.
 WEIGHTINGS = ("fixed", "uncertainty")
 WEIGH_CAP = 10.0  # photos
+VOTES = ("soft", "hard")  # how the members of an ensemble answer as one
+LEAST_FOLDS, MOST_FOLDS = 3, 20
+OUT_OF_FOLD = "out-of-fold"  # the kind of split in which each photo tests the one member that has never seen it
 
 # What a run takes where nobody says otherwise. Drawn faces are few and simple: small photos, and small batches so that
 # there are steps enough.
@@ -317,6 +320,17 @@ def check_limits(name: str, value: Any, limits: Mapping[str, Any]) -> None:
             raise UsageError(f"{option} {number:g} is too small; it must be at least {limits['least']:g}.")
         if number > limits.get("most", number):
             raise UsageError(f"{option} {number:g} is too large; at most {limits['most']:g}.")
+
+
+def check_folds_asked(folds: int | None, vote: str) -> None:
+    """Refuse a number of folds, or a vote, that there is not."""
+    if folds is not None and not LEAST_FOLDS <= folds <= MOST_FOLDS:
+        raise UsageError(
+            f"--folds {folds}: ask for {LEAST_FOLDS} to {MOST_FOLDS}, one to test, one to choose and calibrate by, and "
+            f"the rest to train on."
+        )
+    if vote not in VOTES:
+        raise UsageError(f"--vote {vote}: choose of {', '.join(VOTES)}.{did_you_mean(vote, VOTES)}")
 
 
 def as_field(value: Any) -> Any:

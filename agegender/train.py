@@ -17,7 +17,7 @@ from agegender.options import (
     source_options,
     training_keywords,
 )
-from agegender.settings import DRAWN_DEFAULTS, OWN_DEFAULTS, REPORT_BYTES, SIZES, TrainingSettings
+from agegender.settings import DRAWN_DEFAULTS, OWN_DEFAULTS, REPORT_BYTES, SIZES, TrainingSettings, check_folds_asked
 
 if TYPE_CHECKING:
     from agegender.api.model import Model
@@ -30,6 +30,8 @@ examples:
   agegender train --size small --source utkface --data UTKFace --weights none --image-size 96 --epochs 12
   agegender train --faces faces.parquet --body efficientnet_b0
   agegender train --faces faces.parquet --heads age gender expression mask
+  agegender train --faces faces.parquet --folds 5 --name five
+      five networks that answer as one; each photo is judged by the one that never saw it
   agegender train --faces faces.parquet --name long --epochs 40 --minutes 60
   agegender train --resume long --minutes 60
       the next hour of it; --resume goes on after a crash or Ctrl-C as well, from the last whole epoch
@@ -53,6 +55,9 @@ def build_parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> Result:
     """Gather, train, report."""
     check_training_options(options)
+    check_folds_asked(options.folds, options.vote)
+    if options.folds is not None and options.fold is not None:
+        raise UsageError("--fold trains on one fold of a table, --folds on all in turn: give one of them.")
     keywords = training_keywords(options)
     choices = {"hide_faces": options.hide_faces, "no_report": options.no_report}
     if options.resume is not None:
@@ -99,7 +104,8 @@ def _trained(options: argparse.Namespace, keywords: dict[str, Any], choices: dic
 
     places = {"runs_dir": options.runs_dir, "models_dir": options.models_dir}
     leg = {"stop_after": options.stop_after, "minutes": options.minutes}
-    return Model.train(faces, **places, **leg, choices=choices, **keywords)
+    in_folds = {"folds": options.folds, "vote": options.vote}
+    return Model.train(faces, **places, **leg, **in_folds, choices=choices, **keywords)
 
 
 def _resumed(options: argparse.Namespace) -> Model:
@@ -122,6 +128,10 @@ def _choices_of_run(options: argparse.Namespace, keywords: dict[str, Any]) -> di
     usual = training_keywords(build_parser().parse_args([]))
     given = {name: value for name, value in keywords.items() if value != usual[name]}
     run = read_run(unfinished_folder(options.models_dir / options.resume))
+    if options.folds not in (None, run.folds):
+        raise UsageError(
+            f"--folds {options.folds} contradicts the run {options.resume}, which has {run.folds or 'none'}."
+        )
     for name, (there, here) in contradictions(run.plan, given).items():
         option = _SPELT.get(name, name.replace("_", "-"))
         raise UsageError(
@@ -145,7 +155,7 @@ def _stored(options: argparse.Namespace, model: Model, choices: dict[str, Any]) 
         "runs": str(options.runs_dir / model.name),
         "reports": {name: str(path) for name, path in pages.items()},
         "heads": [head.name for head in model.heads],
-        **{name: card[name] for name in ("precision", "device", "best_epoch", "metrics", "seconds")},
+        **{name: card.get(name) for name in ("precision", "device", "best_epoch", "metrics", "seconds")},
     }
     lines = [f"model    {folder}", f"runs     {document['runs']}", *(f"report   {path}" for path in pages.values())]
     return Result(document, "\n".join([*lines, *metrics_lines(card["metrics"], model.heads)]))

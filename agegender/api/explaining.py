@@ -15,7 +15,7 @@ from agegender.api.finding_parts import find_parts
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import FacesTable, read_faces
 from agegender.data.sources import is_aligned
-from agegender.errors import PhotoError, TableError
+from agegender.errors import PhotoError, TableError, UsageError
 from agegender.explanation.choosing_faces import REPORT_CHOICE, Choice, choose_faces, label_columns, of_group
 from agegender.explanation.explanation_files import clear_explanations, stage_explanation
 from agegender.explanation.face_explanation import FaceExplanation, without_face
@@ -39,7 +39,8 @@ AskOthers = Callable[[FaceExplanation], FaceExplanation]
 class PhotoToExplain:
     """One photo: its file, the name that the result gets, what is known of it, and why it was chosen.
 
-    `is_aligned` says that its source promises the parts of the face at the places of an aligned photo.
+    `is_aligned` says that its source promises the parts of the face at the places of an aligned photo; `member` which
+    network of an ensemble speaks of it, since the others have learnt from it.
     """
 
     photo: Path
@@ -48,6 +49,7 @@ class PhotoToExplain:
     reason: str = ""
     is_from_table: bool = False
     is_aligned: bool = False
+    member: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,17 +99,21 @@ def chosen_photos(
         raise TableError(f"no face of the split {split!r} is in the group {dict(choice.group)}. Use --split all.")
     if choice.needs_predictions and not has_predictions:
         rows = model.predict_faces(replace(faces, table=rows))
-    return photos_of_rows(faces, choose_faces(rows, choice, model.heads), model.heads)
+    chosen_faces = choose_faces(rows, choice, model.heads)
+    return photos_of_rows(faces, chosen_faces, model.heads, of_folds=model.is_of_folds(faces.notes))
 
 
-def faces_to_explain(faces: FacesTable, predictions: pd.DataFrame, heads: Sequence[Head]) -> list[PhotoToExplain]:
+def faces_to_explain(model: Predictor, faces: FacesTable, predictions: pd.DataFrame) -> list[PhotoToExplain]:
     """Return the photos of the test split that are worth a look, or of everything where no split is known."""
     tested = predictions[predictions["split"] == "test"] if "split" in predictions else predictions
     rows = predictions if tested.empty else tested
-    return photos_of_rows(faces, choose_faces(rows, REPORT_CHOICE, heads), heads)
+    chosen = choose_faces(rows, REPORT_CHOICE, model.heads)
+    return photos_of_rows(faces, chosen, model.heads, of_folds=model.is_of_folds(faces.notes))
 
 
-def photos_of_rows(faces: FacesTable, rows: pd.DataFrame, heads: Sequence[Head]) -> list[PhotoToExplain]:
+def photos_of_rows(
+    faces: FacesTable, rows: pd.DataFrame, heads: Sequence[Head], *, of_folds: bool = False
+) -> list[PhotoToExplain]:
     """Return rows of a table, with a column `reason`, as photos to explain; none whose path may not be opened."""
     columns = label_columns(rows, heads)
     # Crops of ours show another square than the source cut out.
@@ -124,6 +130,7 @@ def photos_of_rows(faces: FacesTable, rows: pd.DataFrame, heads: Sequence[Head])
             row["reason"],
             is_from_table=True,
             is_aligned=is_aligned(str(sources.get(row["path"], "")), row["path"]),
+            member=int(row["fold"]) if of_folds else None,
         )
         for place, (_, row) in zip(places, rows.iterrows(), strict=True)
         if place is not None
@@ -154,13 +161,14 @@ def explain_photos(
     MissingExtraError
         Second opinions are wanted, and captum is not installed.
     """
-    ask_others = opinions_of(model) if has_second_opinions else None
+    if has_second_opinions:  # what stands in their way is said before anything long
+        opinions_of(model if all(one.member is None for one in photos) else model.member(0))
     explanations = Explanations([])
     if folder is not None:
         finish_swaps(folder)
     with replaced_set() as swap:
         try:
-            explained = track(_explained(model, photos, settings, ask_others), "explaining", total=len(photos))
+            explained = track(_explained(model, photos, settings, has_second_opinions), "explaining", total=len(photos))
             for number, (one, result) in enumerate(explained, start=1):
                 if folder is not None and not isinstance(result, str):
                     stage_explanation(swap, without_face(result, number) if hide_faces else result, folder, number)
@@ -200,7 +208,14 @@ def opinions_of(model: Predictor) -> AskOthers:
     ------
     MissingExtraError
         captum is not installed.
+    UsageError
+        The model is an ensemble, which has no one last layer to look at.
     """
+    if "members" in model.card:
+        raise UsageError(
+            f"second opinions look into one network, and {model.card['name']} is an ensemble of "
+            f"{len(model.card['members'])}: name the model folder of a member."
+        )
     device = str(model.device)
     return SecondOpinions(
         model.score_images,
@@ -213,16 +228,21 @@ def opinions_of(model: Predictor) -> AskOthers:
 
 
 def _explained(
-    model: Predictor, photos: Sequence[PhotoToExplain], settings: LimeSettings, ask_others: AskOthers | None
+    model: Predictor, photos: Sequence[PhotoToExplain], settings: LimeSettings, has_second_opinions: bool
 ) -> Iterator[tuple[PhotoToExplain, FaceExplanation | str]]:
-    explainer = explainer_of(model, settings)
+    judges: dict[int | None, tuple[Predictor, LimeExplainer, AskOthers | None]] = {}
     for one in photos:
+        if one.member not in judges:
+            judge = model if one.member is None else model.member(one.member)
+            opinions = opinions_of(judge) if has_second_opinions else None
+            judges[one.member] = judge, explainer_of(judge, settings), opinions
+        judge, explainer, ask_others = judges[one.member]
         try:
             photo = read_photo(one.photo)
         except PhotoError as error:
             yield one, str(error)
             continue
-        face = _explain_photo(model, explainer, photo, one)
+        face = _explain_photo(judge, explainer, photo, one)
         yield one, face if ask_others is None else ask_others(face)
 
 

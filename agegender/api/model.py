@@ -27,6 +27,7 @@ from agegender.heads import Head, limits_to_check
 from agegender.model.model_folder import (
     FACES_FILE,
     PREDICTIONS_FILE,
+    ensemble_words,
     is_exported,
     newest_model,
     read_history,
@@ -42,10 +43,12 @@ from agegender.settings import (
     OWN_DEFAULTS,
     OWN_RANGES,
     SIZES,
+    VOTES,
     AugmentationSettings,
     ImageSettings,
     Plan,
     TrainingSettings,
+    check_folds_asked,
 )
 from agegender.swapping import Swap, finish_swaps, replaced_set
 
@@ -106,6 +109,8 @@ class Model(Predictor):
         models_dir: Place | None = None,
         stop_after: int | None = None,
         minutes: float | None = None,
+        folds: int | None = None,
+        vote: str = VOTES[0],
         choices: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> Self:
@@ -127,6 +132,12 @@ class Model(Predictor):
         stop_after, minutes : int, float, optional
             Stop after so many epochs, or at the end of the epoch in which so many minutes have gone by; needs
             `models_dir`.
+        folds : int, optional
+            Train a network for each of so many folds (3 to 20), persons and twins whole, and return the ensemble of
+            all. Its `predictions` are out of fold: of each photo by the one network that was neither trained, nor
+            chosen, nor calibrated on it.
+        vote : {"soft", "hard"}
+            How the networks of folds answer as one: by averaged distributions, or by majority and median.
         choices : mapping, optional
             Whatever is to be known again by whoever resumes the run, JSON-able.
         **settings
@@ -164,13 +175,15 @@ class Model(Predictor):
             balance=tuple(balance),
         )
         plan.training.check_with_balance(plan.balance)
+        check_folds_asked(folds, vote)
         if models_dir is None:
             if stop_after is not None or minutes is not None:
                 raise UsageError("a training that stops half-way needs models_dir, where its state is kept.")
-            return cls._trained(faces, plan, None, runs_dir)
-        run = begin_run(unfinished_folder(Path(models_dir) / plan.name), faces, plan, choices)
+            return cls._trained(faces, plan, None, runs_dir, folds=folds, vote=vote)
+        place = unfinished_folder(Path(models_dir) / plan.name)
+        run = begin_run(place, faces, plan, choices, folds=folds, vote=vote)
         run.leg_epochs, run.leg_minutes = stop_after, minutes
-        return cls._trained(faces, plan, run, runs_dir)
+        return cls._trained(faces, plan, run, runs_dir, folds=folds, vote=vote)
 
     @classmethod
     def resume(
@@ -211,13 +224,24 @@ class Model(Predictor):
         with run.closed_on_error():
             faces = run.read_faces(images=None if images is None else Path(images).absolute())
             run.plan = replace(run.plan, training=here(run.plan.training, device, precision))
-        return cls._trained(faces, run.plan, run, runs_dir)
+        return cls._trained(faces, run.plan, run, runs_dir, folds=run.folds, vote=run.vote)
 
     @classmethod
-    def _trained(cls, faces: FacesTable, plan: Plan, run: UnfinishedRun | None, runs_dir: Place | None) -> Self:
+    def _trained(
+        cls, faces: FacesTable, plan: Plan, run: UnfinishedRun | None, runs_dir: Place | None, *, folds: int | None,
+        vote: str,
+    ) -> Self:  # fmt: skip
+        board = None if runs_dir is None else Path(runs_dir) / plan.name
+        if folds is not None:
+            from agegender.model.fold_training import train_folds
+
+            with nullcontext() if run is None else run.closed_on_error():
+                done = train_folds(faces, plan, folds, vote=vote, run_folder=board, run=run)
+            model = cls._of_parts(done.predictor, done.faces, done.predictions)
+            model._run, model._home = run, done.home
+            return model
         from agegender.model.training import train_network
 
-        board = None if runs_dir is None else Path(runs_dir) / plan.name
         with nullcontext() if run is None else run.closed_on_error():
             trained = train_network(faces, plan, run_folder=board, run=run)
         model = cls(trained.predictor.runtime, trained.predictor.card)
@@ -225,6 +249,54 @@ class Model(Predictor):
         model.predictions, model.learner = trained.predictions, trained.learner
         model._run = run
         return model
+
+    @classmethod
+    def _of_parts(cls, made: Predictor, faces: FacesTable | None, predictions: pd.DataFrame | None) -> Self:
+        model = cls(made.runtime, made.card)
+        model.faces = None if faces is None else Faces._of(faces)
+        model.predictions, model.history = predictions, None
+        return model
+
+    @classmethod
+    def ensemble(
+        cls,
+        folders: Sequence[Place],
+        *,
+        name: str = "ensemble",
+        vote: str = VOTES[0],
+        device: str = "auto",
+        precision: str = "auto",
+        images: Place | None = None,
+    ) -> Self:
+        """Take models that are there as one; bodies and image sizes may differ, heads may not.
+
+        Where all were trained with one faces table and the same splits, the half of its validation photos that none of
+        them has seen calibrates the ensemble, and the test photos judge it. Otherwise no photo is known to be new to
+        all: it then has no intervals and no predictions to report on.
+
+        Parameters
+        ----------
+        folders : sequence of str or Path
+            Two model folders or more; `save` copies (or links) them into the ensemble's.
+        vote : {"soft", "hard"}
+            "soft" averages distributions; "hard" takes the majority of classes and the median of numbers.
+        images : str or Path, optional
+            Where the photos of the shared faces table are now, if they have moved.
+
+        Raises
+        ------
+        UsageError
+            The models do not fit together.
+        CardError, WeightsError
+            One of them is damaged.
+        """
+        from agegender.api.ensembling import answer_as_one
+
+        root = None if images is None else Path(images).absolute()
+        made = answer_as_one(
+            [Path(one) for one in folders], name, vote, device=device, precision=precision, images=root
+        )
+        return cls._of_parts(*made)
 
     @classmethod
     def load(
@@ -317,6 +389,8 @@ class Model(Predictor):
         """The fastai Learner: `show_results`, `lr_find`, …; of a loaded model it is rebuilt from the folder."""
         from agegender.model.learner import learner_of
 
+        if "members" in self.card:
+            raise UsageError(f"the ensemble {self.name} has no Learner; each of its members, a model folder, has one.")
         if self._folder is None:
             raise UsageError("this model has no Learner: it was neither trained here nor loaded from a folder.")
         return learner_of(self._folder, photos_root=None if self._images is None else Path(self._images).absolute())
@@ -324,6 +398,7 @@ class Model(Predictor):
     _folder: Path | None = None
     _images: Place | None = None
     _run: UnfinishedRun | None = None
+    _home: object = None  # what keeps the members of an ensemble that is not saved yet
 
     def predict(
         self,
@@ -467,7 +542,7 @@ class Model(Predictor):
 
         if swap is None or self.faces is None or self.predictions is None:
             return read_explanations(reports / EXPLANATIONS_FOLDER, run_id=self.card.get("run_id"))
-        photos = faces_to_explain(self.faces, self.predictions, self.heads)
+        photos = faces_to_explain(self, self.faces, self.predictions)
         settings = LimeSettings(seed=int(self.card.get("seed", 0)), device=str(self.device))
         if not photos:
             return []
@@ -496,6 +571,7 @@ class Model(Predictor):
             title=title or self.name,
             is_drawn=faces is not None and faces.is_drawn(),
         )
+        judged = replace(judged, notices=(*judged.notices, *ensemble_words(self.card)))
         root = None if faces is None else faces.root
         return ReportContent(judged, photos_root=root, card=self.card, history=self.history)
 
@@ -535,7 +611,8 @@ class Model(Predictor):
                     finish_swaps(Path(reports))
                     self._staged_report(swap, Path(reports), hide_faces=hide_faces, replaces_all=True)
                 parts = {"faces": self.faces, "predictions": self.predictions, "history": self.history}
-                learner = self.learner if "learner" in self.__dict__ or self._folder is not None else None
+                has_learner = "learner" in self.__dict__ or (self._folder is not None and "members" not in self.card)
+                learner = self.learner if has_learner else None
                 write_model(swap.stage(place), self, learner=learner, **parts)
                 if self._run is not None:
                     swap.remove(self._run.folder)

@@ -9,7 +9,14 @@ from pathlib import Path
 from agegender.audit.assessment import BY_DEFAULT, assess
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import read_faces
-from agegender.model.model_folder import CARD_FILE, FACES_FILE, PREDICTIONS_FILE, read_card, read_history
+from agegender.model.model_folder import (
+    CARD_FILE,
+    FACES_FILE,
+    PREDICTIONS_FILE,
+    ensemble_words,
+    read_card,
+    read_history,
+)
 from agegender.pages.page_writing import ReportContent
 
 
@@ -50,6 +57,7 @@ def read_report_content(
     if run_id and of_table and run_id != of_table:
         mixed = f"{PREDICTIONS_FILE} is of the training run {of_table}, and {CARD_FILE} beside it of {run_id}."
         judged = replace(judged, notices=(*judged.notices, mixed))
+    judged = replace(judged, notices=(*judged.notices, *ensemble_words(card)))
     return ReportContent(judged, photos_root, card, read_history(folder), _explanations(explanations, run_id))
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from agegender.data.faces_table import SPLITS, FacesTable
 from agegender.data.twins import cluster
 from agegender.errors import UsageError
+from agegender.settings import LEAST_FOLDS, MOST_FOLDS
 
 NOT_IN_SPLIT = "not in the official split"
 VALID_SHARE_OF_TRAIN = 0.15
@@ -57,7 +58,7 @@ def fold_faces(faces: FacesTable, *, folds: int = 5, seed: int = 7) -> FacesTabl
     `split` follows from it, so that the table can be trained on as it is: fold 0 is test, fold 1 valid, the rest train.
     """
     kept = faces.kept()
-    if not 3 <= folds <= min(20, max(len(kept), 3)):
+    if not LEAST_FOLDS <= folds <= min(MOST_FOLDS, max(len(kept), LEAST_FOLDS)):
         raise UsageError(
             f"{folds} folds cannot be made of {len(kept)} photos; ask for 3 to 20, and no more than photos."
         )

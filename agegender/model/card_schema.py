@@ -95,6 +95,10 @@ def _all(fits: Check) -> Check:
     return lambda value: isinstance(value, list) and all(map(fits, value))
 
 
+def _is_member(value: Any) -> bool:
+    return _is_object(value) and _is_name(value.get("folder"))
+
+
 def _is_split_metrics(value: Any) -> bool:
     """Return whether an entry of the metrics is a split's: its photos, and scores of each head."""
     return _is_object(value) and _is_count(value.get("n", 0))
@@ -123,6 +127,8 @@ _SCHEMA: dict[str, tuple[Check, str]] = {
     "seed": _COUNT,
     "best_epoch": _COUNT,
     "seconds": (_is_number, "a number"),
+    "members": (_all(_is_member), "a list of folders"),
+    "vote": _TEXT,
     "balance": (_all(_is_text), "a list of columns"),
     "auxiliary_heads": (_all(_is_object), "a list of heads"),
     "relabelled": (_each(_is_count), "a count for each rule"),

@@ -72,6 +72,9 @@ class Undrawn(TorchFunctionMode):
 def load_network(folder: Path) -> tuple[FaceNetwork, dict[str, Any]]:
     """Build the network of a model folder and fill in its weights."""
     card = read_card(folder)
+    if card.get("members") is not None:
+        names = ", ".join(str(folder / str(member["folder"])) for member in card["members"][:2])
+        raise CardError(f"{folder} is an ensemble and no single network: name one of its members, such as {names}.")
     heads, image = heads_of(card), image_of(card)
     statistics = card_statistics(card, heads)
     check_calibration(card, heads)

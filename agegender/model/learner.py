@@ -35,6 +35,7 @@ from agegender.data.splitting import without_calibration_rows
 from agegender.errors import ModelError, UsageError
 from agegender.heads import Classification, Head, Regression, head_to_dict
 from agegender.model.checkpoint import card_statistics, load_network
+from agegender.model.ensembles import EnsembleNetwork
 from agegender.model.losses import CombinedLoss
 from agegender.model.model_folder import FACES_FILE, heads_of, image_of, network_entries
 from agegender.model.network import FaceNetwork, body_and_heads, decode
@@ -456,7 +457,7 @@ def _image_of_loaders(dls: Any, size: int | None) -> ImageSettings:
     return replace(image, size=shape[2])
 
 
-def check_storable(network: nn.Module) -> FaceNetwork:
+def check_storable(network: nn.Module) -> FaceNetwork | EnsembleNetwork:
     """Return the network if a card can describe it.
 
     Raises
@@ -464,7 +465,7 @@ def check_storable(network: nn.Module) -> FaceNetwork:
     ModelError
         It is somebody's own model.
     """
-    if isinstance(network, FaceNetwork):
+    if isinstance(network, (FaceNetwork, EnsembleNetwork)):
         return network
     raise ModelError(
         "a network of one's own cannot be rebuilt from a card, so it cannot be stored as a model folder. Keep its "

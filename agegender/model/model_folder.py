@@ -114,12 +114,25 @@ def read_history(folder: Path) -> pd.DataFrame | None:
     return history if "epoch" in history else None
 
 
+def ensemble_words(card: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a report on the networks of a training in folds has to say, as notices."""
+    folds = card.get("folds")
+    if not isinstance(folds, int) or card.get("members") is None:
+        return ()
+    return (
+        f"Every photo is judged by the one of {folds} networks that never saw it, each trained on {folds - 2} of "
+        f"{folds} parts of the photos. What all of them answer together for new photos is not measured here.",
+    )
+
+
 def resume_words(run: Path) -> str:
     """Return how to go on with an unfinished run.
 
     >>> resume_words(Path("models/first.unfinished"))
     '`agegender train --resume first` goes on with it.'
     """
+    if run.parent.name.endswith(UNFINISHED):  # of one fold: the whole goes on
+        return resume_words(run.parent)
     place = "" if run.parent == Path("models") else f" --models-dir {run.parent}"
     return f"`agegender train --resume {run.name.removesuffix(UNFINISHED)}{place}` goes on with it."
 

@@ -7,7 +7,8 @@ the reason is given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -17,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from agegender.data.faces_table import FacesTable
-from agegender.errors import FolderError, PhotoError, UsageError
+from agegender.errors import FolderError, PhotoError, TableError, UsageError
 from agegender.heads import Classification, Regression, head_to_dict
 from agegender.heads.label_intervals import LABELLED_GROUPS
 from agegender.memory import kept_memory
@@ -28,6 +29,7 @@ from agegender.photos.reading import as_photo
 from agegender.photos.reading_ahead import read_ahead
 from agegender.photos.warping import fit_square
 from agegender.progress import say, track
+from agegender.settings import OUT_OF_FOLD
 
 if TYPE_CHECKING:
     import torch
@@ -97,9 +99,9 @@ class Predictor:
             runtime, card = OnnxRuntime.load(folder, device=device, precision=precision)
             predictor = cls(runtime, card, detector_file=detector_file)
         else:
-            from agegender.model.checkpoint import load_network
+            from agegender.model.ensembles import load_any
 
-            network, card = load_network(folder)
+            network, card = load_any(folder)
             predictor = cls.of_network(network, card, device=device, precision=precision, detector_file=detector_file)
         _ = predictor.detector  # that its file is missing is said now, and not at the first photo
         return predictor
@@ -215,6 +217,8 @@ class Predictor:
         rows = faces.kept() if split == "all" else faces.kept().query("split == @split")
         if rows.empty:
             raise FolderError(f"the faces table has no photo in the split {split!r}. Use --split all.")
+        if self.is_of_folds(faces.notes):
+            return self._out_of_fold(replace(faces, table=rows))
         rows = rows.reset_index(drop=True)
         paths = [faces.photo_path(path) for path in rows["path"]]
         # A table of crops holds faces as the model knows them; any other's photos are cut as training cut them.
@@ -229,11 +233,41 @@ class Predictor:
             uncalibrated = pd.concat([rows, self._placed(answers, problems, len(rows))], axis=1)
             self.card["calibration"] = self._calibration(uncalibrated[uncalibrated["split"] == "valid"])
         predictions = self._with_label_intervals(pd.concat([rows, self._placed(answers, problems, len(rows))], axis=1))
-        predictions = predictions.drop(index=list(problems)).reset_index(drop=True)
-        predictions.attrs["heads"] = [head_to_dict(head) for head in self.heads]  # what columns alone do not tell
+        return self.as_ours(predictions.drop(index=list(problems)))
+
+    def as_ours(self, predictions: pd.DataFrame) -> pd.DataFrame:
+        """Return a predictions table with what columns alone do not tell: the heads, and which run it is of."""
+        predictions = predictions.reset_index(drop=True)
+        predictions.attrs["heads"] = [head_to_dict(head) for head in self.heads]
         if self.card.get("run_id"):
             predictions.attrs["run_id"] = str(self.card["run_id"])
         return predictions
+
+    def is_of_folds(self, notes: Mapping[str, Any]) -> bool:
+        """Return whether faces with these notes are those that this ensemble was trained on in folds."""
+        split = notes.get("split")
+        run_id = self.card.get("run_id")
+        is_ours = isinstance(split, dict) and split.get("kind") == OUT_OF_FOLD and split.get("run_id") == run_id
+        return is_ours and run_id is not None and "members" in self.card
+
+    def member(self, number: int) -> Predictor:
+        """Return a member of an ensemble by itself: of folds, the one that was tested on the fold of this number."""
+        network: Any = self.network
+        runtime = self.in_torch
+        precision = "auto" if runtime.precision == "fp32" else runtime.precision
+        card = network.cards[number]
+        return Predictor.of_network(network.members[number], card, device=self.device, precision=precision)
+
+    def _out_of_fold(self, faces: FacesTable) -> pd.DataFrame:
+        """Return the predictions of faces that the ensemble was trained on, each by the member that never saw it."""
+        folds, parts = faces.table["fold"], []
+        for number in sorted(map(int, folds.dropna().unique())):
+            if not 0 <= number < len(self.card["members"]):
+                raise TableError(f"the faces table has a fold {number}, of which the ensemble has no member.")
+            part = replace(faces, table=faces.table[folds == number], notes={**faces.notes, "split": {}})
+            parts.append(self.member(number).predict_faces(part))
+        place = {path: number for number, path in enumerate(faces.table["path"])}
+        return self.as_ours(pd.concat(parts).sort_values("path", key=lambda paths: paths.map(place), kind="stable"))
 
     def columns(self, answers: Sequence[NDArray[np.float32]]) -> pd.DataFrame:
         """Return answers, one array per head, as the `prediction_columns` of each, calibrated by the card."""
@@ -249,9 +283,14 @@ class Predictor:
 
     def _calibration(self, valid: pd.DataFrame) -> dict[str, Any]:
         """Return what the calibrating half of validation rows teaches; a head without enough labels has no entry."""
-        from agegender.data.splitting import calibration_rows, group_numbers  # scipy, which no prediction needs
+        from agegender.data.splitting import calibration_rows  # scipy, which no prediction needs
 
-        rows = valid[calibration_rows(valid)]
+        return self.calibration_by(valid[calibration_rows(valid)])
+
+    def calibration_by(self, rows: pd.DataFrame) -> dict[str, Any]:
+        """Return what rows that the model has never seen teach, for the card."""
+        from agegender.data.splitting import group_numbers
+
         classes = [head for head in self.heads if isinstance(head, Classification) and not head.is_sensitive]
         known = [head.predicted for head in classes]
         labelled = list(dict.fromkeys([*(head.column for head in classes), *LABELLED_GROUPS]))

@@ -30,6 +30,7 @@ from agegender.heads import Classification, Head, Regression, choose_heads, head
 from agegender.heads.classification import as_names
 from agegender.memory import kept_memory
 from agegender.model.checkpoint import continue_from, digest_of, save_weights
+from agegender.model.ensembles import EnsembleNetwork, write_members
 from agegender.model.epochs import EpochRecorder, KeepBest, TrainingBar
 from agegender.model.learner import FaceLearner, check_storable, export_learner, make_learner
 from agegender.model.losses import CombinedLoss, class_counts, loss_settings
@@ -157,9 +158,12 @@ def write_model(
     network = check_storable(predictor.network)
     with output_errors(new):
         new.mkdir(exist_ok=True)
-        save_weights(network, new / WEIGHTS_FILE)
-        predictor.card["weights_sha256"] = digest_of(new / WEIGHTS_FILE)
-        write_json(new / CARD_FILE, predictor.card)
+        if isinstance(network, EnsembleNetwork):
+            write_members(new, network, predictor.card)
+        else:
+            save_weights(network, new / WEIGHTS_FILE)
+            predictor.card["weights_sha256"] = digest_of(new / WEIGHTS_FILE)
+            write_json(new / CARD_FILE, predictor.card)
         if faces is not None:
             write_faces(faces, new / FACES_FILE)
         if predictions is not None:

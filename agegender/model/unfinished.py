@@ -6,6 +6,9 @@ models/<name>.unfinished/
   state.safetensors   everything that an epoch leaves, written whole after each one
   lock                the process that is at work on it
 
+A training in folds keeps no state itself, but of each finished fold the network in fold-<k>/, a whole model folder, and
+of the fold at work a run of its own in fold-<k>.unfinished/.
+
 Nothing here needs torch: a command can refuse a run before it loads any.
 """
 
@@ -16,9 +19,10 @@ import json
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
@@ -26,9 +30,17 @@ from typing import Any
 
 from agegender.data.faces_table import FacesTable, read_faces, write_faces
 from agegender.errors import AgeGenderError, CardError, DivergedError, UsageError
-from agegender.model.model_folder import FACES_FILE, UNFINISHED, resume_words
+from agegender.model.model_folder import CARD_FILE, FACES_FILE, UNFINISHED, resume_words
 from agegender.progress import say
-from agegender.settings import VERSION, AugmentationSettings, ImageSettings, Plan, TrainingSettings, as_field
+from agegender.settings import (
+    VERSION,
+    VOTES,
+    AugmentationSettings,
+    ImageSettings,
+    Plan,
+    TrainingSettings,
+    as_field,
+)
 from agegender.swapping import finish_swaps
 from agegender.writing import output_errors, write_json
 
@@ -61,6 +73,10 @@ class UnfinishedRun:
     faces_fingerprint : str
     leg_epochs, leg_minutes : int, float or None
         After how many epochs, or at the end of the epoch in which so many minutes have gone by, this leg ends.
+    folds : int or None
+        Of a training in folds, how many there are.
+    vote : str
+        And how their networks answer as one.
     """
 
     folder: Path
@@ -71,6 +87,10 @@ class UnfinishedRun:
     _lock: int | None = None
     leg_epochs: int | None = None
     leg_minutes: float | None = None
+    folds: int | None = None
+    vote: str = VOTES[0]
+    _leg_started: float = field(default_factory=time.monotonic)
+    _leg_done: int = 0
 
     @property
     def state_file(self) -> Path:
@@ -90,7 +110,7 @@ class UnfinishedRun:
     def close(self) -> None:
         """Let others go on with the run; a folder in which no epoch is kept goes away."""
         if self._lock is not None:
-            if not self.state_file.exists() and self._is_still_ours(self._lock):
+            if not keeps_epochs(self.folder) and self._is_still_ours(self._lock):
                 shutil.rmtree(self.folder, ignore_errors=True)
             os.close(self._lock)
             self._lock = None
@@ -104,9 +124,23 @@ class UnfinishedRun:
             if isinstance(error, DivergedError):  # whoever went on from it would come to the same
                 self.state_file.unlink(missing_ok=True)
             self.close()
-            if self.state_file.is_file() and not isinstance(error, AgeGenderError):
+            if keeps_epochs(self.folder) and not isinstance(error, AgeGenderError):
                 say(f"{self.folder} keeps every whole epoch: {resume_words(self.folder)}")
             raise
+
+    def count_epochs(self, epochs: int) -> None:
+        """Count epochs of a finished fold against the leg."""
+        self._leg_done += epochs
+
+    def left_of_leg(self) -> tuple[int | None, float | None]:
+        """Return how many epochs and minutes are left of the leg, where it has an end."""
+        epochs = None if self.leg_epochs is None else self.leg_epochs - self._leg_done
+        gone = (time.monotonic() - self._leg_started) / 60
+        return epochs, None if self.leg_minutes is None else self.leg_minutes - gone
+
+    def is_leg_over(self) -> bool:
+        """Return whether nothing is left of the leg."""
+        return any(left is not None and left <= 0 for left in self.left_of_leg())
 
     def _is_still_ours(self, lock: int) -> bool:
         # Swapped in, the folder is gone, and somebody else may have begun one of the name.
@@ -115,16 +149,37 @@ class UnfinishedRun:
         return False
 
 
-def begin_run(folder: Path, faces: FacesTable, plan: Plan, choices: Mapping[str, Any] | None = None) -> UnfinishedRun:
+def member_folder(folder: Path, number: int) -> Path:
+    """Return where a run in folds keeps the finished network of a fold."""
+    return folder / f"fold-{number}"
+
+
+def keeps_epochs(folder: Path) -> bool:
+    """Return whether there is something to go on from: a state, or of a run in folds any fold's."""
+    kept = (STATE_FILE, f"fold-*{UNFINISHED}/{STATE_FILE}", f"fold-*/{CARD_FILE}")
+    return any(next(folder.glob(pattern), None) is not None for pattern in kept)
+
+
+def begin_run(
+    folder: Path,
+    faces: FacesTable,
+    plan: Plan,
+    choices: Mapping[str, Any] | None = None,
+    *,
+    folds: int | None = None,
+    vote: str = VOTES[0],
+) -> UnfinishedRun:
     """Make the folder of a new run, which is this process's until it is closed."""
     check_name_is_free(folder)
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder)
-    run = UnfinishedRun(folder, plan, new_run_id(), dict(choices or {}), faces.fingerprint(), lock)
+    run = UnfinishedRun(
+        folder, plan, new_run_id(), dict(choices or {}), faces.fingerprint(), lock, folds=folds, vote=vote
+    )
     with run.closed_on_error():
         write_faces(faces, folder / FACES_FILE)
-        facts = {
+        facts: dict[str, Any] = {
             "run_id": run.run_id,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "agegender_version": VERSION,
@@ -132,6 +187,8 @@ def begin_run(folder: Path, faces: FacesTable, plan: Plan, choices: Mapping[str,
             "choices": run.choices,
             "plan": asdict(plan),
         }
+        if folds is not None:
+            facts |= {"folds": folds, "vote": vote}
         write_json(folder / RUN_FILE, facts)
     return run
 
@@ -161,12 +218,16 @@ def read_run(folder: Path) -> UnfinishedRun:
     """Look at a run without taking it up."""
     facts = _read_facts(_existing(folder) / RUN_FILE)
     try:
-        if not (folder / STATE_FILE).is_file():
+        if not keeps_epochs(folder):
             raise CardError(f"{folder} keeps no epoch yet, so there is nothing to go on from. Train without --resume.")
         # The folder's name counts: a copy under another name is another run.
         plan = replace(plan_from_dict(facts["plan"]), name=folder.name.removesuffix(UNFINISHED))
         choices = facts["choices"] if isinstance(facts.get("choices"), dict) else {}
-        return UnfinishedRun(folder, plan, str(facts["run_id"]), choices, str(facts["faces_fingerprint"]))
+        folds = None if facts.get("folds") is None else int(facts["folds"])
+        vote = facts.get("vote") if facts.get("vote") in VOTES else VOTES[0]
+        return UnfinishedRun(
+            folder, plan, str(facts["run_id"]), choices, str(facts["faces_fingerprint"]), folds=folds, vote=str(vote)
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CardError(
             f"{folder / RUN_FILE} cannot be understood ({type(error).__name__}: {error}). It was written by another "
@@ -180,7 +241,7 @@ def check_name_is_free(folder: Path) -> None:
     if not folder.is_dir():
         return
     os.close(_lock(folder))
-    if (folder / STATE_FILE).is_file():
+    if keeps_epochs(folder):
         raise UsageError(
             f"{folder} keeps epochs of an unfinished run of this name: {resume_words(folder)} Or delete {folder} to "
             f"begin anew, or give this run another --name."
