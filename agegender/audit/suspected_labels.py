@@ -12,8 +12,8 @@ residuals themselves (expectation and maximisation), and Bayes' rule says the sa
 References
 ----------
 Northcutt, Jiang, Chuang: Confident learning, Journal of Artificial Intelligence Research 70, 2021 (the idea; cleanlab
-has it too, is AGPL, and nothing is taken from there). Patrini et al.: Making deep networks robust to label noise, CVPR 2017
-(taking the mistakes out of probabilities).
+has it too, is AGPL, and nothing is taken from there). Patrini et al.: Making deep networks robust to label noise, CVPR
+2017 (taking the mistakes out of probabilities).
 """
 
 from __future__ import annotations
