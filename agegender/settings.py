@@ -274,7 +274,10 @@ class TrainingSettings:
             if value is not None:
                 check_limits(name, value, known[name].metadata)
         usual = {name: value for name, value in defaults.items() if name in known}
-        settings = cls(**usual | {name: as_field(value) for name, value in given.items() if value is not None})
+        told = {name: as_field(value) for name, value in given.items() if value is not None}
+        # One column needs no list of one.
+        told |= {name: (value,) for name, value in told.items() if isinstance(value, str) and known[name].default == ()}
+        settings = cls(**usual | told)
         settings.check_together()
         return settings
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -164,7 +165,7 @@ def _stored(options: argparse.Namespace, model: Model, choices: dict[str, Any]) 
 def _check_before_photos(options: argparse.Namespace, keywords: dict[str, Any], faces: FacesTable) -> None:
     """Refuse labels, a body or a device that is not there: reading photos takes minutes, loading torch seconds."""
     from agegender.data.balancing import check_balance
-    from agegender.data.relabelling import relabelling_of
+    from agegender.data.relabelling import relabelled
     from agegender.heads import choose_heads
 
     rows, settings = faces.kept(), TrainingSettings.of_keywords(settings_given(options), {})
@@ -174,8 +175,8 @@ def _check_before_photos(options: argparse.Namespace, keywords: dict[str, Any], 
             allows_sensitive=keywords["allows_sensitive"], auxiliary=settings.auxiliary,
         )  # fmt: skip
         check_balance(rows, settings, options.balance)
-        for text in settings.relabel:
-            relabelling_of(text, heads)
+        # There may be no split yet; what is kept would be learnt.
+        relabelled(replace(faces, table=rows.assign(split="train")), heads, settings.relabel)
     _check_network(options, keywords, DRAWN_DEFAULTS if faces.is_drawn() else OWN_DEFAULTS)
 
 

@@ -122,6 +122,30 @@ def test_four_legs_are_one_training(faces: ag.Faces, whole: Path, tmp_path: Path
     assert model.card["seconds"] > 0
 
 
+MITIGATED: dict[str, object] = {
+    "weighting": "uncertainty",
+    "auxiliary": ["ethnicity"],
+    "allows_sensitive": True,
+    "weigh": "ethnicity",
+    "oversample": "gender",
+    "relabel": ["age:46-47=45"],
+    "losses": {"age": "dldl-v2", "gender": "focal:balanced=0.5", "ethnicity": "cross-entropy:smoothing=0.1"},
+}
+
+
+def test_learned_weights_helping_heads_and_repeated_photos_go_on_as_they_were(faces: ag.Faces, tmp_path: Path) -> None:
+    whole = ag.Model.train(faces, name="first", **TINY, **MITIGATED)
+    run = stopped(faces, tmp_path, epochs=2, **MITIGATED)
+    torch.manual_seed(77)
+    model = ag.Model.resume(run)
+    assert difference(whole.save(tmp_path / "whole"), model.save(tmp_path / "first")) == 0.0
+    first, second = (one.history.drop(columns="seconds") for one in (whole, model))
+    assert {"log_variance_age", "log_variance_ethnicity", "train_loss_ethnicity"} <= set(first)
+    pd.testing.assert_frame_equal(first, second)
+    for name in ("log_variances", "relabelled", "auxiliary_heads", "class_counts"):
+        assert whole.card[name] == model.card[name]
+
+
 def test_all_epochs_done_and_nothing_stored_it_only_stores(faces: ag.Faces, whole: Path, tmp_path: Path) -> None:
     model = ag.Model.train(faces, name="first", models_dir=tmp_path, **TINY)
     model._run.close()  # as if killed before `save`
