@@ -8,6 +8,7 @@
     │   └── TableError        a table without the columns or values that it needs
     ├── ModelError
     │   ├── DivergedError     a training whose loss stopped being a number
+    │   ├── OutOfMemoryError  a step of training that does not fit into memory
     │   ├── WeightsError      weights that cannot be had or do not fit
     │   └── CardError         a model folder that is incomplete or contradicts itself
     ├── OutputError           a result that cannot be written
@@ -54,6 +55,10 @@ class ModelError(AgeGenderError):
 
 class DivergedError(ModelError):
     """A training whose loss stopped being a number."""
+
+
+class OutOfMemoryError(ModelError):
+    """A step of training that does not fit into memory."""
 
 
 class WeightsError(ModelError):

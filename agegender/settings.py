@@ -32,6 +32,14 @@ WEIGH_CAP = 10.0  # photos
 VOTES = ("soft", "hard")  # how the members of an ensemble answer as one
 LEAST_FOLDS, MOST_FOLDS = 3, 20
 OUT_OF_FOLD = "out-of-fold"  # the kind of split in which each photo tests the one member that has never seen it
+SCHEDULES = ("one-cycle", "cosine", "step", "plateau", "constant")
+# Settings that say something of some schedules alone.
+_OF_SCHEDULES = {
+    "div_final": ("one-cycle", "cosine"),
+    "step_size": ("step",),
+    "step_gamma": ("step", "plateau"),
+    "plateau_patience": ("plateau",),
+}
 
 # What a run takes where nobody says otherwise. Drawn faces are few and simple: small photos, and small batches so that
 # there are steps enough.
@@ -166,13 +174,27 @@ def setting(default: Any, help_text: str, group: str, **limits: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A part of a run: what it trains, after how many epochs it begins, and how many it takes."""
+
+    trainable: str
+    first_epoch: int
+    epochs: int
+
+    @property
+    def end(self) -> int:
+        """The epoch after its last one."""
+        return self.first_epoch + self.epochs
+
+
+@dataclass(frozen=True)
 class TrainingSettings:
     """How a network is trained. A field more is an option more, see `setting`."""
 
     epochs: int = setting(OWN_DEFAULTS["epochs"], "rounds over the training photos", "training", metavar="N", least=1)
     batch_size: int = setting(OWN_DEFAULTS["batch_size"], "photos per step", "training", metavar="N", least=2)
-    learning_rate: float = setting(2e-3, "peak of the one-cycle schedule", "training", metavar="R", above=0.0)
-    weight_decay: float = setting(1e-2, "of AdamW", "training", metavar="R", least=0.0)
+    learning_rate: float = setting(2e-3, "peak of the schedule", "training", metavar="R", above=0.0)
+    weight_decay: float = setting(1e-2, "of the optimiser", "training", metavar="R", least=0.0)
     trainable: str = setting(
         "all", "all layers, the body's last block and the heads, or the heads alone", "training", choices=TRAINABLE
     )
@@ -234,6 +256,57 @@ class TrainingSettings:
         (), "training labels that are learnt as another: age:58-59=60, mask:incorrect=wear", "losses and balance",
         metavar="HEAD:OLD=NEW",
     )  # fmt: skip
+    stages: str | None = setting(
+        None,
+        "parts of one run, in place of --epochs and --trainable: heads:3,all:12",
+        "schedule",
+        metavar="PART:EPOCHS",
+    )
+    schedule: str = setting(
+        "one-cycle", "how the learning rate goes, in each stage anew", "schedule", choices=SCHEDULES
+    )
+    layer_rates: float = setting(
+        1.0, "how many times as fast the heads learn as the body's first blocks", "schedule", metavar="F", least=1.0
+    )
+    warmup: float | None = setting(
+        None, "part of the steps in which the rate rises; 0.25 of one-cycle, else 0", "schedule", metavar="SHARE",
+        least=0.0, most=0.9,
+    )  # fmt: skip
+    div: float = setting(25.0, "the rise begins at the peak divided by this", "schedule", metavar="N", least=1.0)
+    div_final: float = setting(
+        1e5, "one-cycle and cosine end at the peak divided by this", "schedule", metavar="N", least=1.0
+    )
+    step_size: int = setting(3, "epochs between the steps of the schedule step", "schedule", metavar="N", least=1)
+    step_gamma: float = setting(
+        0.1, "what step and plateau multiply the rate by", "schedule", metavar="G", above=0.0, most=1.0
+    )
+    plateau_patience: int = setting(
+        2,
+        "epochs without a lower validation loss, after which plateau lowers the rate",
+        "schedule",
+        metavar="N",
+        least=1,
+    )
+    early_stopping: int | None = setting(
+        None, "stop after so many epochs without a lower validation loss", "schedule", metavar="N", least=1
+    )
+
+    optimiser: str = setting("adamw", "adamw, or any of timm's: sgd, adamp, sgdp, lamb, adan, lion, …", "optimiser")
+    accumulate: int = setting(1, "batches whose gradients make one step", "optimiser", metavar="N", least=1)
+    clip: float | None = setting(
+        None, "largest norm of the gradients of a step", "optimiser", metavar="NORM", above=0.0
+    )
+    l1: float = setting(
+        0.0, "of the sum of all absolute weights, added to the loss", "optimiser", metavar="R", least=0.0
+    )
+    dropout: float | None = setting(
+        None, "of the heads, half of it before their first layer; by default 0.1 for numbers, 0.5 for classes",
+        "optimiser", metavar="SHARE", least=0.0, most=0.95,
+    )  # fmt: skip
+    ema: float | None = setting(
+        None, "validate and store the moving average of the weights, such as 0.999", "optimiser", metavar="DECAY",
+        above=0.0, most=0.99999,
+    )  # fmt: skip
 
     def changes(self, own: AugmentationSettings | None = None) -> AugmentationSettings:
         """Return the ranges of the random changes: those of the strength, or somebody's own."""
@@ -278,11 +351,42 @@ class TrainingSettings:
         # One column needs no list of one.
         told |= {name: (value,) for name, value in told.items() if isinstance(value, str) and known[name].default == ()}
         settings = cls(**usual | told)
+        if settings.stages is not None:
+            stages = settings.parts()
+            if given.get("epochs") is not None or settings.trainable != "all":
+                raise UsageError(
+                    "--stages says itself how long and what is trained: leave --epochs and --trainable out."
+                )
+            settings = replace(settings, epochs=sum(stage.epochs for stage in stages))
         settings.check_together()
         return settings
 
+    def parts(self) -> list[Stage]:
+        """Return the stages of a run: the one of --trainable and --epochs, or those of --stages."""
+        if self.stages is None:
+            return [Stage(self.trainable, 0, self.epochs)]
+        stages: list[Stage] = []
+        for text in self.stages.split(","):
+            part, _, count = text.strip().partition(":")
+            if part not in TRAINABLE or not count.isdecimal() or int(count) < 1:
+                raise UsageError(
+                    f"--stages {self.stages}: {text.strip()!r} is no PART:EPOCHS, such as heads:3; parts are "
+                    f"{', '.join(TRAINABLE)}."
+                )
+            stages.append(Stage(part, stages[-1].end if stages else 0, int(count)))
+        return stages
+
     def check_together(self) -> None:
         """Refuse settings that contradict each other."""
+        usual = {one.name: one.default for one in fields(self)}
+        for name, schedules in _OF_SCHEDULES.items():
+            if getattr(self, name) != usual[name] and self.schedule not in schedules:
+                raise UsageError(
+                    f"--{name.replace('_', '-')} says something of the schedule {' and '.join(schedules)}, and this is "
+                    f"{self.schedule}. Leave it out, or give --schedule {schedules[0]}."
+                )
+        if self.layer_rates != 1 and {stage.trainable for stage in self.parts()} == {"heads"}:
+            raise UsageError("--layer-rates compares the body's rates with the heads', and only the heads are trained.")
         if self.weigh_cap != WEIGH_CAP and not self.weigh:
             raise UsageError("--weigh-cap limits the weights of photos: say by which columns they are, with --weigh.")
         if self.oversample and self.augmentation != OWN_RANGES and not strength_of(self.augmentation):

@@ -182,9 +182,11 @@ def _check_before_photos(options: argparse.Namespace, keywords: dict[str, Any], 
 
 def _check_network(options: argparse.Namespace, keywords: dict[str, Any], defaults: dict[str, int]) -> None:
     from agegender.model.bodies import check_body, check_sizes
+    from agegender.model.optimisers import check_optimiser
     from agegender.model.precision import choose_device, choose_precision
 
     choose_precision(options.precision, choose_device(options.device))
+    check_optimiser(options.optimiser)
     if options.body:
         check_body(options.body)
     given = {name: value for name, value in keywords.items() if name in vars(TrainingSettings())}

@@ -38,6 +38,8 @@ class EpochRecorder(Callback):
         Per epoch: `epoch` (from 1), `train_loss`, `valid_loss`, `train_loss_<head>`, `valid_loss_<head>`,
         `valid_<head>_mae` in the head's unit or `valid_<head>_accuracy`, `learning_rate`, `seconds`; where the heads'
         weights are learned, also `log_variance_<head>`.
+    spoilt : SpoiltBatch or None
+        Where the loss stopped being a number, which ends the fit.
     valid_measures : dict of str to ndarray
         Of the last epoch, by head: the absolute error of each validation photo, or 1.0 where its class is right and 0.0
         where it is wrong; NaN where there is no label.
@@ -49,6 +51,15 @@ class EpochRecorder(Callback):
         super().__init__()
         self.rows: list[dict[str, Any]] = []
         self.valid_measures: dict[str, np.ndarray] = {}
+        self.spoilt: SpoiltBatch | None = None
+
+    def _spoilt_batch(self) -> SpoiltBatch:
+        """Return where the loss stopped being a number, the photos first that it did not come out for."""
+        items = batch_items(self.dls.train, self.iter, len(self.yb[0]))
+        with torch.no_grad():
+            each = self.learn.combined_loss(self.pred, *self.yb, reduction="none").isfinite().tolist()
+        first = sorted(zip(each, items, strict=False), key=lambda pair: pair[0])
+        return SpoiltBatch(self.epoch + 1, self.iter + 1, [str(getattr(item, "photo", item)) for _, item in first])
 
     def before_epoch(self) -> None:
         """Start an epoch's clock and sums."""
@@ -65,6 +76,7 @@ class EpochRecorder(Callback):
         for name, part in self.learn.combined_loss.parts.items():
             self._sums[f"{side}_loss_{name}"] += float(part) * count
         if self.training and not torch.isfinite(self.loss.detach()):
+            self.spoilt = self._spoilt_batch()
             raise CancelFitException
         if not self.training:
             for head, raw, target in zip(self.learn.heads, self.pred, self.yb, strict=True):
@@ -83,6 +95,25 @@ class EpochRecorder(Callback):
         row |= {f"log_variance_{name}": value for name, value in self.learn.combined_loss.learned.items()}
         row |= {"learning_rate": self.opt.hypers[-1]["lr"], "seconds": time.perf_counter() - self._started}
         self.rows.append(row)
+
+
+@dataclass(frozen=True)
+class SpoiltBatch:
+    """The batch whose loss was no number: its epoch and step, both from 1, and its photos."""
+
+    epoch: int
+    step: int
+    photos: list[str]
+
+    def __str__(self) -> str:
+        more = f" and {len(self.photos) - 3} more" if len(self.photos) > 3 else ""
+        return f"epoch {self.epoch}, step {self.step}, with the photos {', '.join(self.photos[:3])}{more}"
+
+
+def batch_items(loader: Any, number: int, size: int) -> list[Any]:
+    """Return the items of a batch of the epoch that a loader is in: its order follows from seed and epoch."""
+    numbers = list(loader.get_idxs())[number * loader.bs :][:size]
+    return [loader.dataset.items[one] for one in numbers]
 
 
 def _measure(head: Head, raw: Tensor, target: Tensor) -> Tensor:
@@ -190,6 +221,7 @@ class TrainingBar(Callback):
         after = PREDICTED_SHARE * step * photos
         if self.promise.has_report:
             after += FORWARD_SHARE * step * EXPLAINED_PHOTOS / self.dls.train.bs + PAGES_SECONDS * crowd
+        self.promise.is_limit = hasattr(self.learn, "early_stopping")
         told = self.promise.words(self._clocks()[0] - self._fit_began[0], step * left, after)
         if told:
             self._bar.write(told, file=sys.stderr)
@@ -234,6 +266,7 @@ class Promise:
 
     has_report: bool
     told_seconds: float | None = None
+    is_limit: bool = False  # a run that may stop early takes no longer than that
 
     def words(self, passed: float, left: float, after: float) -> str:
         """Return what to say when so many seconds have passed, are left, and follow the training; "" where no news."""
@@ -241,7 +274,7 @@ class Promise:
         if self.told_seconds is None:
             if left < WORTH_TELLING_SECONDS:
                 return ""
-            said = f"this takes {_minutes(left)}"
+            said = f"this takes {_minutes(left)}{' or less' if self.is_limit else ''}"
         else:
             ratio = whole / self.told_seconds
             is_near = 1 / WORTH_CORRECTING < ratio < WORTH_CORRECTING

@@ -22,7 +22,6 @@ from fastai.data.core import DataLoaders
 from fastai.data.transforms import IntToFloatTensor, Normalize
 from fastai.learner import Learner, Metric
 from fastai.metrics import mk_metric
-from fastai.optimizer import OptimWrapper
 from fastcore.foundation import L
 from torch import Tensor, nn
 
@@ -38,7 +37,8 @@ from agegender.model.checkpoint import card_statistics, load_network
 from agegender.model.ensembles import EnsembleNetwork
 from agegender.model.losses import CombinedLoss
 from agegender.model.model_folder import FACES_FILE, heads_of, image_of, network_entries
-from agegender.model.network import FaceNetwork, body_and_heads, decode
+from agegender.model.network import FaceNetwork, body_and_heads, decode, set_dropout
+from agegender.model.optimisers import USUAL, optimiser_function
 from agegender.model.predictor import Predictor
 from agegender.progress import say
 from agegender.settings import VERSION, AugmentationSettings, ImageSettings, TrainingSettings, as_field
@@ -272,23 +272,16 @@ class MixPhotos(MixUp):
         return torch.lerp(other, own, self.lam)
 
 
-def make_learner(dataloaders: Any, network: FaceNetwork, loss: CombinedLoss) -> FaceLearner:
-    """Return a fastai Learner for the network, with AdamW and in three groups of layers."""
-    return FaceLearner(dataloaders, network, loss, opt_func=fused_adamw, splitter=partial(all_groups, loss=loss))
+def make_learner(dataloaders: Any, network: FaceNetwork, loss: CombinedLoss, *, optimiser: str = USUAL) -> FaceLearner:
+    """Return a fastai Learner for the network, in three groups of layers."""
+    groups = partial(all_groups, loss=loss)
+    return FaceLearner(dataloaders, network, loss, opt_func=optimiser_function(optimiser), splitter=groups)
 
 
 def all_groups(network: FaceNetwork, *, loss: CombinedLoss) -> list[list[nn.Parameter]]:
     """Return the network's three groups of parameters; what the loss learns is trained with the heads."""
     early, last, heads = body_and_heads(network)
     return [early, last, [*heads, *loss.parameters()]]
-
-
-def fused_adamw(groups: Any, lr: float = 1e-3) -> OptimWrapper:
-    """Return torch's fused AdamW with fastai's constants: one pass over the weights instead of some ten per tensor.
-
-    fastai's own Adam took 0.37 s a step for a ResNet-34 on one core, more than the forward pass of its batch of 32.
-    """
-    return OptimWrapper(groups, torch.optim.AdamW, fused=True, lr=lr, betas=(0.9, 0.99), eps=1e-5)
 
 
 def export_learner(learner: Learner, path: Path) -> None:
@@ -316,9 +309,12 @@ def learner_of(folder: Path, *, photos_root: Path | None = None) -> FaceLearner:
     """
     network, card = load_network(folder)
     heads = heads_of(card)
+    settings = _known_settings(TrainingSettings, card.get("training"))
+    set_dropout(network, settings.dropout)
     units = {name: values.std for name, values in card_statistics(card, heads).items()}
     loss = CombinedLoss(heads, units, class_counts=card.get("class_counts"))
-    return make_learner(_loaders_of(folder, card, photos_root), network, loss)
+    loaders = _loaders_of(folder, card, photos_root)
+    return make_learner(loaders, network, loss, optimiser=settings.optimiser)
 
 
 def _loaders_of(folder: Path, card: dict[str, Any], photos_root: Path | None) -> DataLoaders:

@@ -130,6 +130,15 @@ def make_network(
     return FaceNetwork(body_name, body, channels, heads, statistics)
 
 
+def set_dropout(network: FaceNetwork, share: float | None) -> None:
+    """Have every head drop this share of its features, and half of it before its first layer; None changes nothing."""
+    if share is None:
+        return
+    for layers in network.heads.values():
+        first, last = (layer for layer in layers.modules() if isinstance(layer, nn.Dropout))
+        first.p, last.p = share / 2, share
+
+
 def decode(head: Head, raw: Tensor) -> Tensor:
     """Return what a head's raw output means: numbers in its unit, shape (N,), or probabilities, shape (N, classes).
 

@@ -23,13 +23,19 @@ from agegender.errors import CardError, OutputError
 from agegender.model.checkpoint import write_tensors
 from agegender.model.epochs import EpochRecorder, KeepBest
 from agegender.model.model_folder import resume_words
+from agegender.model.recipe import AveragedWeights, EarlyStopping
 from agegender.model.unfinished import UnfinishedRun
 from agegender.progress import say
 from agegender.writing import replaced_file
 
 _HEADER = "agegender"
-_NETWORK, _BEST, _OPTIMISER, _RANDOM = "network", "best", "optimiser", "random"
+_NETWORK, _BEST, _OPTIMISER, _RANDOM, _CALLBACKS = "network", "best", "optimiser", "random", "callbacks"
 _LOSS = "loss"  # the weights of the heads, where they are learned
+_GROUPS = (_NETWORK, _BEST, _OPTIMISER, _RANDOM, _LOSS, _CALLBACKS)
+# In the header, what a tensor of the file stands in the place of, and what was no list but a tuple.
+_TENSOR, _TUPLE = "tensor of the file", "tuple"
+
+_KEPT = (Tensor, Mapping, list, tuple, bool, int, float, str, type(None))
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,8 @@ class RunState:
     Attributes
     ----------
     facts : dict
-        `epochs_done`, `history`, `best_epoch`, `best_loss`, `loader_epochs`, `seconds`, `processor`, `random`.
+        `epochs_done`, `history`, `best_epoch`, `best_loss`, `loader_epochs`, `seconds`, `processor`, `random`, and
+        of what has a state of its own, tensors left out, `optimiser` and `callbacks`.
     """
 
     tensors: dict[str, dict[str, Tensor]]
@@ -70,7 +77,7 @@ def read_state(path: Path) -> RunState:
     try:
         with safe_open(path, framework="pt") as file:
             facts = dict(json.loads((file.metadata() or {})[_HEADER]))
-            tensors: dict[str, dict[str, Tensor]] = {name: {} for name in (_NETWORK, _BEST, _OPTIMISER, _RANDOM, _LOSS)}
+            tensors: dict[str, dict[str, Tensor]] = {name: {} for name in _GROUPS}
             for name in file.keys():  # noqa: SIM118 (it is no dictionary)
                 group, _, rest = name.partition("/")
                 tensors[group][rest] = file.get_tensor(name)
@@ -152,13 +159,21 @@ class KeepRun(Callback):
         row = self.learn.epoch_recorder.rows[-1]
         if not np.isfinite(row["train_loss"]):
             return  # nobody goes on from there
+        tensors = _gathered(self.learn)
+        facts = self._facts() | {
+            _OPTIMISER: without_tensors(_optimiser_state(self.learn), _OPTIMISER, tensors),
+            _CALLBACKS: without_tensors(_callback_states(self.learn), _CALLBACKS, tensors),
+        }
         try:
             with replaced_file(self.kept.state_file) as temporary:
-                write_tensors(_gathered(self.learn), temporary, {_HEADER: json.dumps(self._facts(), default=float)})
+                write_tensors(tensors, temporary, {_HEADER: json.dumps(facts, default=float)})
         except OutputError as error:
             kept = f"Epoch {self.epoch} is kept: {resume_words(self.kept.folder)}" if self.epoch else ""
             raise OutputError(f"epoch {self.epoch + 1} could not be kept: {error} {kept}") from error
-        self.is_stopped = self.epoch + 1 < self.n_epoch and self._is_leg_done()
+        ends = self.epoch + 1 == self.n_epoch or any(
+            cb.is_over for cb in self.learn.cbs if isinstance(cb, EarlyStopping)
+        )
+        self.is_stopped = not ends and self._is_leg_done()
         if self.is_stopped:
             raise CancelFitException
 
@@ -195,13 +210,9 @@ def _gathered(learn: Any) -> dict[str, Tensor]:
     tensors = {f"{_NETWORK}/{name}": value for name, value in learn.model.state_dict().items()}
     tensors |= {f"{_LOSS}/{name}": value for name, value in learn.combined_loss.state_dict().items()}
     best: KeepBest = learn.keep_best
-    if best.weights is not None and best.best_epoch != learn.epoch + 1:  # else they are the network's
+    is_network = best.best_epoch == learn.epoch + 1 and not any(isinstance(cb, AveragedWeights) for cb in learn.cbs)
+    if best.weights is not None and not is_network:
         tensors |= {f"{_BEST}/{name}": value for name, value in best.weights.items()}
-    state = learn.opt.opt.state
-    for number, parameter in enumerate(_parameters(learn)):
-        tensors |= {
-            f"{_OPTIMISER}/{number}/{name}": torch.as_tensor(value) for name, value in state.get(parameter, {}).items()
-        }
     return tensors | {f"{_RANDOM}/{name}": value for name, value in _random_tensors().items()}
 
 
@@ -214,7 +225,10 @@ def _put_back(learn: Any, state: RunState) -> None:
     best: KeepBest = learn.keep_best
     best.best_epoch, best.best_loss = int(facts["best_epoch"]), float(facts["best_loss"])
     best.weights = dict(state.tensors[_BEST] or network)
-    _put_back_optimiser(learn, state.tensors[_OPTIMISER])
+    _put_back_optimiser(learn, state)
+    kept = with_tensors(facts.get(_CALLBACKS, {}), state.tensors[_CALLBACKS])
+    for callback in _stateful(learn):
+        callback.load_state_dict(kept[callback.name])
     scaler = getattr(learn, "scaler", None)
     if scaler is not None and facts["scaler"]:
         scaler.load_state_dict(facts["scaler"])
@@ -223,21 +237,107 @@ def _put_back(learn: Any, state: RunState) -> None:
     _put_back_random(state.tensors[_RANDOM], facts["random"])
 
 
-def _put_back_optimiser(learn: Any, tensors: Mapping[str, Tensor]) -> None:
+def _stateful(learn: Any) -> list[Any]:
+    """Return the callbacks that keep a state, as torch's parts do; asked itself, each would give the network's."""
+    return [callback for callback in learn.cbs if hasattr(type(callback), "state_dict")]
+
+
+def _callback_states(learn: Any) -> dict[str, Any]:
+    return {callback.name: callback.state_dict() for callback in _stateful(learn)}
+
+
+def without_tensors(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
+    """Return a nested value as JSON can hold it; its tensors go to `tensors`, each by its place.
+
+    >>> moved = {}
+    >>> without_tensors({"steps": 3, "means": (torch.ones(2), None)}, "callback", moved)
+    {'steps': 3, 'means': {'tuple': [{'tensor of the file': 'means/0'}, None]}}
+    >>> list(moved)
+    ['callback/means/0']
+    """
+    if isinstance(value, Tensor):
+        tensors[place] = value
+        return {_TENSOR: place.partition("/")[2]}
+    if isinstance(value, Mapping):
+        return {str(key): without_tensors(one, f"{place}/{key}", tensors) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        parts = [without_tensors(one, f"{place}/{number}", tensors) for number, one in enumerate(value)]
+        return {_TUPLE: parts} if isinstance(value, tuple) else parts
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return float(value)  # a numpy number; anything else cannot be kept, and says so
+
+
+def with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Return what `without_tensors` took apart."""
+    if isinstance(value, list):
+        return [with_tensors(one, tensors) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {_TENSOR}:
+        return tensors[value[_TENSOR]]
+    if set(value) == {_TUPLE}:
+        return tuple(with_tensors(one, tensors) for one in value[_TUPLE])
+    return {key: with_tensors(one, tensors) for key, one in value.items()}
+
+
+def _optimiser_of(learn: Any) -> Any:
+    """Return torch's optimiser, the one inside where timm's Lookahead is around it."""
+    return getattr(learn.opt.opt, "_base_optimizer", learn.opt.opt)
+
+
+def _optimiser_state(learn: Any) -> dict[str, Any]:
+    """Return what an optimiser has of each weight, by its number, and of its groups: some count their steps there."""
+    optimiser = _optimiser_of(learn)
+    states = {str(number): dict(optimiser.state.get(one, {})) for number, one in enumerate(_parameters(learn))}
+    # What is no number, such as the type of moments, is as it was made.
+    groups = [
+        {name: one for name, one in group.items() if name != "params" and isinstance(one, _KEPT)}
+        for group in optimiser.param_groups
+    ]
+    return states | {"groups": groups}
+
+
+def _put_back_optimiser(learn: Any, state: RunState) -> None:
+    tensors, optimiser = state.tensors[_OPTIMISER], _optimiser_of(learn)
+    # Runs of earlier versions kept AdamW's tensors alone.
+    places = {name: {_TENSOR: name} for name in tensors}
+    described = state.facts.get(_OPTIMISER) or _nested(places)
+    kept = with_tensors(described, tensors)
+    for group, values in zip(optimiser.param_groups, kept.pop("groups", []), strict=False):
+        group.update(values)
     parameters = _parameters(learn)
-    states = learn.opt.opt.state
-    for name, value in tensors.items():
-        number, _, key = name.partition("/")
+    for number, values in kept.items():
         parameter = parameters[int(number)]
-        if value.ndim == 0:
-            states[parameter][key] = value.clone()  # the count of steps, which torch wants on the CPU or beside it
-            if learn.opt.opt.defaults.get("fused"):
-                states[parameter][key] = states[parameter][key].to(parameter.device)
-            continue
-        if value.shape != parameter.shape:
-            raise ValueError(f"the optimiser's {name} has the shape {tuple(value.shape)}")
-        # A moment has to lie in memory as its weights do: the fused step walks through both at once.
-        states[parameter][key] = torch.zeros_like(parameter, memory_format=torch.preserve_format).copy_(value)
+        if values:
+            optimiser.state[parameter] = {
+                name: _as_it_lay(value, parameter, optimiser) for name, value in values.items()
+            }
+
+
+def _nested(places: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    nested: dict[str, dict[str, Any]] = {}
+    for name, value in places.items():
+        number, _, key = name.partition("/")
+        nested.setdefault(number, {})[key] = value
+    return nested
+
+
+def _as_it_lay(value: Any, parameter: nn.Parameter, optimiser: Any) -> Any:
+    """Return a part of a weight's state where and as it was before it was kept."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(_as_it_lay(one, parameter, optimiser) for one in value)
+    if not isinstance(value, Tensor):
+        return value
+    if value.ndim == 0:  # the count of steps, which torch wants on the CPU, or beside fused weights
+        return value.clone().to(parameter.device) if optimiser.defaults.get("fused") else value.clone()
+    if value.shape != parameter.shape:
+        if optimiser.defaults.get("fused"):
+            raise ValueError(f"a moment of the optimiser has the shape {tuple(value.shape)}")
+        return value.clone().to(parameter.device)
+    # A moment has to lie in memory as its weights do: the fused step walks through both at once.
+    moment = torch.zeros_like(parameter, memory_format=torch.preserve_format, dtype=value.dtype)
+    return moment.copy_(value)
 
 
 def _parameters(learn: Any) -> list[nn.Parameter]:

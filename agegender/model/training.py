@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from fastai.callback.core import Callback
@@ -25,7 +24,7 @@ from agegender.data.faces_table import FacesTable, write_faces
 from agegender.data.normalisation import Colour, mean_and_std
 from agegender.data.relabelling import relabelled
 from agegender.data.splitting import validation_halves, without_calibration_rows
-from agegender.errors import DataError, DivergedError, TrainingStopped
+from agegender.errors import DataError, DivergedError, OutOfMemoryError, TrainingStopped
 from agegender.heads import Classification, Head, Regression, choose_heads, head_to_dict
 from agegender.heads.classification import as_names
 from agegender.memory import kept_memory
@@ -34,6 +33,7 @@ from agegender.model.ensembles import EnsembleNetwork, write_members
 from agegender.model.epochs import EpochRecorder, KeepBest, TrainingBar
 from agegender.model.learner import FaceLearner, check_storable, export_learner, make_learner
 from agegender.model.losses import CombinedLoss, class_counts, loss_settings
+from agegender.model.memory_room import fitting_batch, is_out_of_memory, room_words
 from agegender.model.model_folder import (
     CARD_FILE,
     FACES_FILE,
@@ -46,7 +46,8 @@ from agegender.model.model_folder import (
     resume_words,
     training_entries,
 )
-from agegender.model.network import FaceNetwork, Statistics, make_network, statistics_of
+from agegender.model.network import FaceNetwork, Statistics, make_network, set_dropout, statistics_of
+from agegender.model.optimisers import USUAL, check_optimiser
 from agegender.model.precision import choose_device, choose_precision, set_seed
 from agegender.model.predictor import Predictor
 from agegender.model.progressive_sizes import ProgressiveSizes
@@ -102,7 +103,7 @@ def train_network(
     state = read_state(run.state_file) if run is not None and run.state_file.is_file() else None
     network = _first_network(plan, heads, statistics, is_begun=state is not None)
     if run is not None:
-        _check_space(run.folder, network, len(faces.table))
+        _check_space(run.folder, network, len(faces.table), plan.training)
     slow = ", which is slow" if (precision, device.type) == ("fp16", "cpu") else ""
     say(f"training {plan.body} ({plan.size}) at {plan.image.size} px in {precision} on {device.type}{slow}")
     fitted = without_calibration_rows(learnt)  # what calibrates chooses no epoch
@@ -131,7 +132,7 @@ def train_network(
     card |= {"auxiliary_heads": [head_to_dict(head) for head in heads[len(stored) :]], "relabelled": counts}
     card |= {"log_variances": result.log_variances, "class_counts": class_counts(stored, _rows_of(learnt, "train"))}
     card |= {"run_id": new_run_id() if run is None else run.run_id}
-    card |= {"precision": precision, "memory_layout": layout, "device": device.type, "best_epoch": result.best_epoch}
+    card |= {"precision": precision, "memory_layout": layout, "device": device.type} | result.facts()
     predictor = Predictor.of_network(network, card, device=device)
     card["validation"] = validation_halves(faces)
     predictions = predictor.predict_faces(faces, calibrates=True)
@@ -228,22 +229,25 @@ def _keeper(learner: FaceLearner, run: UnfinishedRun, state: RunState | None, pr
     return KeepRun(run, state, processor)
 
 
-def _check_space(folder: Path, network: FaceNetwork, row_count: int) -> None:
+def _check_space(folder: Path, network: FaceNetwork, row_count: int, settings: TrainingSettings) -> None:
     """Refuse a run whose state, model and tables would not fit on the disk."""
     weights_bytes = sum(value.numel() * value.element_size() for value in network.state_dict().values())
-    # A state is the weights, the best ones and two moments; a new one is written beside the old one. What is stored at
-    # the end, with the Learner, needs less than that.
-    check_space(folder, 2 * 4 * weights_bytes + BYTES_PER_ROW * row_count, "this training")
+    # A state is the weights, the best ones, two moments (others of timm's have more) and the average; a new one is
+    # written beside the old one. What is stored at the end, with the Learner, needs less than that.
+    copies = 4 + (settings.ema is not None) + 2 * (settings.optimiser != USUAL)
+    check_space(folder, 2 * copies * weights_bytes + BYTES_PER_ROW * row_count, "this training")
 
 
 def _first_network(
     plan: Plan, heads: Sequence[Head], statistics: dict[str, Statistics], *, is_begun: bool = False
 ) -> FaceNetwork:
+    check_optimiser(plan.training.optimiser)
     model_folder = Path(plan.weights)
     goes_on = (model_folder / WEIGHTS_FILE).is_file() and not is_begun
     set_seed(plan.training.seed)  # for the layers that start at random
     weights = "none" if goes_on or is_begun else plan.weights
     network = make_network(plan.body, heads, statistics, weights=weights, image_size=plan.image.size)
+    set_dropout(network, plan.training.dropout)
     if goes_on:
         continue_from(network, model_folder)
     return network
@@ -258,7 +262,7 @@ def _learner_on(
     apply_balance(dataloaders.train, _rows_of(faces, "train"), settings, plan.balance)
     helping = [head.name for head in heads[len(heads) - len(settings.auxiliary) :]]
     loss = _loss_of(heads, network, faces, auxiliary=helping, weighting=settings.weighting)
-    return make_learner(dataloaders, network, loss)
+    return make_learner(dataloaders, network, loss, optimiser=settings.optimiser)
 
 
 def _loss_of(heads: Sequence[Head], network: FaceNetwork, faces: FacesTable, **options: Any) -> CombinedLoss:
@@ -326,6 +330,10 @@ class Fit:
         names = [name for name in best.index if name.startswith("log_variance_")]
         return {name.removeprefix("log_variance_"): round(float(best[name]), 4) for name in names}
 
+    def facts(self) -> dict[str, int]:
+        """Return what a card says of it."""
+        return {"best_epoch": self.best_epoch, "epochs_trained": len(self.history)}
+
 
 def fit(
     learner: FaceLearner,
@@ -340,31 +348,44 @@ def fit(
     set_seed(settings.seed, is_reproducible=device.type == "cuda")
     learner.model.to(device)
     learner.combined_loss.to(device).begin()
-    learner.freeze_to({"all": 0, "last-block": 1, "heads": 2}[settings.trainable])
     recorder, best = EpochRecorder(), KeepBest()
+    speed = speed_callbacks(precision, layout, device)
     # Callbacks of the fit alone: predicting and showing are no epochs.
-    recipe = recipe_callbacks(settings, learner)
-    during = [*recipe, *speed_callbacks(precision, layout, device), recorder, best, *callbacks]
+    during = [*recipe_callbacks(settings, learner), *speed, recorder, best, *callbacks]
+    keeper = next((one for one in callbacks if isinstance(one, KeepRun)), None)
+    has_room = True
     try:
         # Our own bar replaces fastai's, which belongs to notebooks; its recorder stays, for `recorder.plot_loss`.
         with learner.no_bar(), learner.no_logging(), kept_memory():
             learner.fit(settings.epochs, wd=settings.weight_decay, cbs=during)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        has_room = False  # the error holds the step's tensors, so it has to go before others are tried
     finally:
         # fastai tells callbacks nothing of Ctrl-C.
         for callback in during:
             getattr(callback, "close", lambda: None)()
-    for keeper in during:
-        if isinstance(keeper, KeepRun) and keeper.is_stopped:
-            folder = keeper.kept.folder
-            raise TrainingStopped(folder, len(recorder.rows), settings.epochs, resume_words(folder))
-    _check_finite(recorder.rows, settings)
+    if not has_room:
+        size = learner.dls.train.image.size
+        fitting = fitting_batch(learner, settings.batch_size, image_size=size, precision=precision, device=device)
+        raise OutOfMemoryError(room_words(settings, size, fitting) + _kept_words(recorder, keeper))
+    if keeper is not None and keeper.is_stopped:
+        folder = keeper.kept.folder
+        raise TrainingStopped(folder, len(recorder.rows), settings.epochs, resume_words(folder))
+    if recorder.spoilt is not None:
+        raise DivergedError(
+            f"the loss stopped being a number in {recorder.spoilt}, of {settings.epochs} epochs. Lower "
+            f"--learning-rate (it was {settings.learning_rate:g}), give --clip 1, or use --precision fp32."
+            f"{_kept_words(recorder, keeper)}"
+        )
     return Fit(pd.DataFrame(recorder.rows), best.best_epoch)
 
 
-def _check_finite(rows: list[dict[str, Any]], settings: TrainingSettings) -> None:
-    if len(rows) == settings.epochs and all(np.isfinite(row["train_loss"]) for row in rows):
-        return
-    raise DivergedError(
-        f"the loss stopped being a number in epoch {len(rows) or 1} of {settings.epochs}; nothing was stored. "
-        f"Lower --learning-rate (it was {settings.learning_rate:g}), or use --precision fp32."
+def _kept_words(recorder: EpochRecorder, keeper: KeepRun | None) -> str:
+    if keeper is None or not recorder.rows:
+        return " Nothing was stored."
+    return (
+        f" Epoch {len(recorder.rows)} is kept: {resume_words(keeper.kept.folder)} It takes another --learning-rate, "
+        f"--batch-size, --accumulate or --clip."
     )

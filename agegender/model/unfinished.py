@@ -29,7 +29,7 @@ from secrets import token_hex
 from typing import Any
 
 from agegender.data.faces_table import FacesTable, read_faces, write_faces
-from agegender.errors import AgeGenderError, CardError, DivergedError, UsageError
+from agegender.errors import AgeGenderError, CardError, UsageError
 from agegender.model.model_folder import CARD_FILE, FACES_FILE, UNFINISHED, resume_words
 from agegender.progress import say
 from agegender.settings import (
@@ -121,8 +121,6 @@ class UnfinishedRun:
         try:
             yield
         except BaseException as error:
-            if isinstance(error, DivergedError):  # whoever went on from it would come to the same
-                self.state_file.unlink(missing_ok=True)
             self.close()
             if keeps_epochs(self.folder) and not isinstance(error, AgeGenderError):
                 say(f"{self.folder} keeps every whole epoch: {resume_words(self.folder)}")
