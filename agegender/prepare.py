@@ -167,6 +167,23 @@ def _add_cropping(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--crop-margin", metavar="SHARE", type=float, default=0.4, help="of the face, on every side (default: 0.4)"
     )
+    group.add_argument(
+        "--crop-margins", metavar="ABOVE,BELOW,BESIDE", help="three margins instead of one, such as 0.6,0.3,0.4"
+    )
+    group.add_argument(
+        "--crop-then",
+        choices=CROPS,
+        default="none",
+        help="the detector to ask where --crop finds no face (default: none)",
+    )
+    group.add_argument(
+        "--smallest-face",
+        metavar="SIZE",
+        type=float,
+        default=0.0,
+        help="pass over faces with a longer side below this: pixels, or below 1 a share of the photo (default: 0)",
+    )
+    group.add_argument("--align", action="store_true", help="turn faces until their eyes lie level; needs yunet")
     group.add_argument("--crop-model", metavar="FILE", type=Path, help="face_detection_yunet_*.onnx, for yunet")
     group.add_argument("--crops", metavar="FOLDER", type=Path, help="where crops go (default: beside --out)")
     group.add_argument(
@@ -308,11 +325,25 @@ def _settings(options: argparse.Namespace) -> PreparationSettings:
         cache=options.cache,
         crop=options.crop,
         crop_margin=options.crop_margin,
+        crop_margins=_margins(options.crop_margins),
+        crop_then=options.crop_then,
+        smallest_face=options.smallest_face,
+        align=options.align,
         crop_model=options.crop_model,
         crops=options.crops or options.out.with_name(f"{options.out.stem}-crops"),
         no_face=options.no_face,
         several_faces=options.several_faces,
     )
+
+
+def _margins(text: str | None) -> tuple[float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        above, below, beside = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--crop-margins {text} is not three shares, above, below and beside: 0.6,0.3,0.4.") from None
+    return above, below, beside
 
 
 def _radius(text: str) -> int | None:

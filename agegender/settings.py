@@ -59,6 +59,9 @@ ON_CONFLICT = ("drop", "keep-first", "median")
 NEAR_TWINS = ("keep-one", "drop-all")
 # Face detectors, and what becomes of a photo in which they find no face, or several.
 CROPS = ("none", "haar", "yunet")
+LARGEST_MARGIN = 3.0  # of a face's longer side
+# What a detector may find in a face; right and left are the person's own.
+LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth_corner", "left_mouth_corner")
 WHEN_NO_FACE = ("centre", "skip")
 WHEN_SEVERAL_FACES = ("largest", "skip")
 
@@ -80,6 +83,10 @@ class ImageSettings:
     size: int = OWN_DEFAULTS["image_size"]  # pixels, square
     crop: str = "none"  # how faces were cropped beforehand: none, or a detector's name
     crop_margin: float = 0.4  # share of the face box added on each side, when cropped
+    crop_margins: tuple[float, float, float] | None = None  # above, below and beside, where they differ
+    crop_then: str = "none"  # the detector that was asked where the first found nothing
+    crop_smallest: float = 0.0  # pixels of the least face, or below 1 its share of the photo's shorter side
+    crop_aligned: bool = False  # whether faces were turned until their eyes lay level
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
@@ -480,6 +487,10 @@ class PreparationSettings:
     quality: bool = False  # score the quality of every kept photo, before it is cropped
     crop: str = "none"  # one of CROPS
     crop_margin: float = 0.4  # share of the face's longer side, added on every side
+    crop_margins: tuple[float, float, float] | None = None  # above, below and beside, instead
+    crop_then: str = "none"  # a second detector, for photos in which the first finds nothing
+    smallest_face: float = 0.0  # pixels, or below 1 a share of the photo's shorter side; smaller ones are passed over
+    align: bool = False  # turn faces until their eyes lie level, where the detector tells where they are
     crop_model: Path | None = None  # the file that YuNet needs
     crops: Path | None = None  # the folder that the crops go to
     no_face: Literal["centre", "skip"] = "centre"

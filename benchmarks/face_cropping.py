@@ -26,7 +26,8 @@ import numpy as np
 from photo_benchmark import run
 
 from agegender.errors import AgeGenderError, PhotoError
-from agegender.photos.face_detection import FaceBox, HaarDetector, face_square
+from agegender.photos.face_crops import Margins, face_square
+from agegender.photos.face_detection import FaceBox, HaarDetector
 from agegender.photos.finding import named_photos
 from agegender.photos.reading import read_photo
 
@@ -165,7 +166,7 @@ def crops_holding_faces(judged: list[dict], scenes: list[Scene]) -> int:
     held = 0
     for one, scene in zip(judged, scenes, strict=True):
         if one["right"]:
-            square = face_square(one["right"][0], MARGIN)
+            square = face_square(one["right"][0], Margins.of(MARGIN))
             crop = FaceBox(square.left, square.top, square.side, square.side, 1.0)
             across = min(crop.x + crop.width, scene.face.x + scene.face.width) - max(crop.x, scene.face.x)
             down = min(crop.y + crop.height, scene.face.y + scene.face.height) - max(crop.y, scene.face.y)

@@ -244,3 +244,12 @@ def test_train_gives_a_source_its_options_and_refuses_unknown_ones(tmp_path, mon
         assert message in capsys.readouterr().err
     assert train.main(["--option", "target=real"]) == 2
     assert "--data" in capsys.readouterr().err
+
+
+def test_crops_by_margins_of_three_sides_and_a_smallest_face_are_noted(tmp_path, capsys):
+    root = write_utkface(tmp_path / "data")
+    words = ["--crop-margins", "0.6,0.3,0.4", "--smallest-face", "0.2"]
+    document(capsys, "--source", "utkface", "--data", root, "--crop", "haar", *words)
+    notes = read_faces(tmp_path / "here" / "faces.parquet").notes
+    assert (notes["crop_margins"], notes["crop_smallest"]) == ([0.6, 0.3, 0.4], 0.2)
+    assert "crop_margin" not in notes

@@ -79,6 +79,20 @@ pytestmark = pytest.mark.usefixtures("in_a_fresh_folder")
             "--crop-margin -1 is no share",
         ),
         (["--source", "utkface", "--data", "DATA", "--crop", "haar", "--crops", "DATA"], "lie within each other"),
+        (["--source", "utkface", "--data", "DATA", "--crop-margins", "1,1,1"], "--crop-margins needs --crop"),
+        (["--source", "utkface", "--data", "DATA", "--crop", "haar", "--crop-margins", "1,1"], "not three shares"),
+        (
+            ["--source", "utkface", "--data", "DATA", "--crop", "haar", "--crop-margins", "1,1,9"],
+            "no share from 0 to 3",
+        ),
+        (
+            ["--source", "utkface", "--data", "DATA", "--crop", "haar", "--crop-then", "haar"],
+            "the first detector again",
+        ),
+        (["--source", "utkface", "--data", "DATA", "--crop", "haar", "--crop-then", "yunet"], "needs its model file"),
+        (["--source", "utkface", "--data", "DATA", "--crop", "haar", "--smallest-face", "-3"], "pixels, or a share"),
+        (["--source", "utkface", "--data", "DATA", "--crop", "haar", "--smallest-face", "nan"], "pixels, or a share"),
+        (["--source", "utkface", "--data", "DATA", "--crop", "haar", "--align"], "finds eyes: yunet"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_table(tmp_path, capsys, arguments, message):

@@ -178,7 +178,8 @@ class Faces(FacesTable):
         margin : float
             Share of the face's longer side that is added on every side.
         **rules
-            `crop_model` (YuNet's file), `no_face="centre"|"skip"`, `several_faces="largest"|"skip"`.
+            `crop_model` (YuNet's file), `no_face="centre"|"skip"`, `several_faces="largest"|"skip"`,
+            `crop_margins=(above, below, beside)`, `crop_then` (a second detector), `smallest_face`, `align`.
         """
         from agegender.data.preparing import crop_as, detector_of
 

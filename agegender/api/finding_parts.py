@@ -12,7 +12,8 @@ from agegender.data.sources.drawn_faces import read_causes
 from agegender.drawing.causes import FEATURES
 from agegender.errors import PhotoError
 from agegender.explanation.face_parts import FaceParts, aligned_parts, drawn_parts, found_parts
-from agegender.photos.face_detection import HaarDetector, centre_square
+from agegender.photos.face_crops import centre_square
+from agegender.photos.face_detection import HaarDetector
 
 
 def find_parts(

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -26,26 +26,21 @@ from numpy.typing import NDArray
 
 from agegender.data.faces_table import UNREADABLE, FacesTable, check_table
 from agegender.errors import OutputError, PhotoError, UsageError
-from agegender.photos.face_detection import (
-    FaceDetector,
-    Square,
-    YuNetDetector,
-    centre_square,
-    check_margin,
-    crop_square,
-    face_square,
-)
+from agegender.photos.face_crops import Cut, Margins, centre_square, cut_out, face_cut
+from agegender.photos.face_detection import DetectorsInTurn, FaceBox, FaceDetector, YuNetDetector
 from agegender.photos.reading import read_photo
 from agegender.photos.reading_ahead import read_ahead
 from agegender.progress import track
-from agegender.settings import WHEN_NO_FACE, WHEN_SEVERAL_FACES
+from agegender.settings import LANDMARKS, WHEN_NO_FACE, WHEN_SEVERAL_FACES
 from agegender.swapping import replaced_folder
 from agegender.writing import check_writable, write_text
 
 FACTS = ["face_count", "face_score", "crop_left", "crop_top", "crop_side"]
+# Only where there is something to say: several detectors, turned faces, points that the detector has told.
+MORE_FACTS = ["face_found_by", "crop_degrees", *(f"{point}_{way}" for point in LANDMARKS for way in "xy")]
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 # One more when the same photos are cut differently, so that old crops are not taken for new ones.
-CROPS_VERSION = "agegender crops 1"
+CROPS_VERSION = "agegender crops 2"
 MARKER = "agegender-crops.txt"
 RECORD = "found.parquet"
 _NAME_DIGITS = 12
@@ -55,7 +50,8 @@ _LEFT_HALF_WAY = re.compile(rf"\.[0-9a-f]{{{_NAME_DIGITS}}}\.")  # as `replaced_
 @dataclass(frozen=True)
 class _Rules:
     detector: FaceDetector
-    margin: float
+    margins: Margins
+    aligns: bool
     when_none: str
     when_several: str
 
@@ -63,17 +59,19 @@ class _Rules:
 @dataclass(frozen=True)
 class _Crop:
     face_count: int | None
-    face_score: float | None
-    square: Square | None
+    face: FaceBox | None
+    cut: Cut | None
     dropped_because: str | None
 
 
-def crop_faces(
+def crop_faces(  # noqa: PLR0913 (the options of the command, each by its name)
     faces: FacesTable,
     detector: FaceDetector,
     *,
     folder: Path,
     margin: float = 0.4,
+    margins: tuple[float, float, float] | None = None,
+    aligns: bool = False,
     when_none: Literal["centre", "skip"] = "centre",
     when_several: Literal["largest", "skip"] = "largest",
 ) -> FacesTable:
@@ -81,13 +79,14 @@ def crop_faces(
 
     The paths then lead to the crops, `original_path` to the photos, below a root that holds both; `face_count`,
     `face_score`, `crop_left`, `crop_top` and `crop_side` (pixels of the original) say what was done, and the notes have
-    `crop` (the detector), `crop_margin` and `cropping` (choices, counts and the subfolder). A photo without a face is
-    cut to the square in its middle or left out as "no face"; of several faces the largest is taken, or the photo is
+    `crop` (the detector), `crop_margin` or `crop_margins` (above, below, beside) and `cropping` (choices, counts and
+    the subfolder). With `aligns` a face whose eyes are known is turned by `crop_degrees`, until they lie level; the
+    points that a detector tells are columns as well, such as `left_eye_x`. A photo without a face is cut to the square
+    in its middle or left out as "no face"; of several faces the largest is taken, or the photo is
     left out as "several faces". Older sets stay until `remove_other_crops`, since a table may still lead to them.
     """
     _check(faces, folder, when_none, when_several)
-    check_margin(margin)
-    rules = _Rules(detector, margin, when_none, when_several)
+    rules = _Rules(detector, Margins.of(margin, margins), aligns, when_none, when_several)
     # Links are followed first: what lies below the root by a link alone would not be opened afterwards.
     home, crops_folder = Path(os.path.realpath(faces.root)), Path(os.path.realpath(folder))
     root = Path(os.path.commonpath([home, crops_folder]))
@@ -97,9 +96,11 @@ def crop_faces(
     paths = table.loc[kept, "path"].tolist()
     names, photos = crop_names(paths), [faces.photo_path(path) for path in paths]
     files = dict(zip(names, photos, strict=True))
-    if isinstance(detector, YuNetDetector):
-        files["detector"] = detector.model_file  # another model under the same name finds other faces
-    name = set_name(f"OpenCV {cv2.__version__} {detector!r} {margin} {when_none} {when_several}", files)
+    parts = detector.detectors if isinstance(detector, DetectorsInTurn) else (detector,)
+    for part in parts:
+        if isinstance(part, YuNetDetector):
+            files["detector"] = part.model_file  # another model under the same name finds other faces
+    name = set_name(f"OpenCV {cv2.__version__} {rules!r}", files)
     found = read_record(folder / name, names)
     if found is None:
         with new_crops(folder, name) as temporary:
@@ -108,7 +109,7 @@ def crop_faces(
             found = _record(list(track(decided, "cropping faces", total=len(jobs))))
             found.to_parquet(temporary / RECORD, index=False)
     found.index = kept
-    for column in FACTS:
+    for column in [*FACTS, *(column for column in MORE_FACTS if column in found)]:
         table[column] = found[column].reindex(table.index)
     table.loc[kept, "dropped_because"] = found["dropped_because"]
     table["path"] = table["original_path"]
@@ -116,8 +117,18 @@ def crop_faces(
     crops = [crops_folder / name / crop for crop, was_cut in zip(names, is_cut, strict=True) if was_cut]
     table.loc[kept[is_cut], "path"] = [_below(root, crop) for crop in crops]
     choices = {"when_none": when_none, "when_several": when_several, "folder": name, **_counts(found)}
-    notes = {**faces.notes, "crop": detector.name, "crop_margin": margin, "cropping": choices}
+    sides = {"crop_margin": margin} if margins is None else {"crop_margins": list(margins)}
+    notes = {**faces.notes, "crop": detector.name, **sides, **_further_notes(parts, detector, aligns)}
+    notes |= {"cropping": choices}
     return replace(faces, table=check_table(table), root=root, notes=notes)
+
+
+def _further_notes(parts: Sequence[FaceDetector], detector: FaceDetector, aligns: bool) -> dict[str, Any]:
+    """Return what is not as usual: the card carries it to `predict`."""
+    smallest = detector.smallest if isinstance(detector, DetectorsInTurn) else 0.0
+    further = {"crop_then": parts[1].name if len(parts) > 1 else "none", "crop_smallest": smallest}
+    usual = {"crop_then": "none", "crop_smallest": 0.0, "crop_aligned": False}
+    return {name: value for name, value in {**further, "crop_aligned": aligns}.items() if value != usual[name]}
 
 
 def _check(faces: FacesTable, folder: Path, when_none: str, when_several: str) -> None:
@@ -141,8 +152,8 @@ def _crop_file(photo_path: Path, crop_path: Path, rules: _Rules) -> _Crop:
     except PhotoError:
         return _Crop(None, None, None, UNREADABLE)
     crop = _decide(photo, rules)
-    if crop.square is not None:
-        _write_jpeg(crop_path, crop_square(photo, crop.square))
+    if crop.cut is not None:
+        _write_jpeg(crop_path, cut_out(photo, crop.cut))
     return crop
 
 
@@ -150,10 +161,10 @@ def _decide(photo: NDArray[np.uint8], rules: _Rules) -> _Crop:
     found = rules.detector.detect(photo)
     if not found:
         skip = rules.when_none == "skip"
-        return _Crop(0, None, None if skip else centre_square(photo), "no face" if skip else None)
+        return _Crop(0, None, None if skip else Cut(centre_square(photo)), "no face" if skip else None)
     if len(found) > 1 and rules.when_several == "skip":
-        return _Crop(len(found), found[0].score, None, "several faces")
-    return _Crop(len(found), found[0].score, face_square(found[0], rules.margin), None)
+        return _Crop(len(found), found[0], None, "several faces")
+    return _Crop(len(found), found[0], face_cut(found[0], rules.margins, aligns=rules.aligns), None)
 
 
 def _write_jpeg(path: Path, photo: NDArray[np.uint8]) -> None:
@@ -167,16 +178,33 @@ def _write_jpeg(path: Path, photo: NDArray[np.uint8]) -> None:
 
 
 def _record(crops: list[_Crop]) -> pd.DataFrame:
-    squares = [crop.square for crop in crops]
+    squares = [crop.cut and crop.cut.square for crop in crops]
+    faces = [crop.face for crop in crops]
     columns = {
         "face_count": pd.Series([crop.face_count for crop in crops], dtype="Int64"),
-        "face_score": pd.Series([crop.face_score for crop in crops], dtype="float64"),
+        "face_score": pd.Series([face and face.score for face in faces], dtype="float64"),
         "crop_left": pd.Series([square and square.left for square in squares], dtype="Int64"),
         "crop_top": pd.Series([square and square.top for square in squares], dtype="Int64"),
         "crop_side": pd.Series([square and square.side for square in squares], dtype="Int64"),
         "dropped_because": pd.Series([crop.dropped_because for crop in crops], dtype=object),
     }
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns | _more_facts(crops))
+
+
+def _more_facts(crops: list[_Crop]) -> dict[str, pd.Series]:
+    faces = [crop.face for crop in crops]
+    more: dict[str, pd.Series] = {}
+    if any(face and face.found_by for face in faces):
+        more["face_found_by"] = pd.Series([(face and face.found_by) or None for face in faces], dtype=object)
+    if any(crop.cut and crop.cut.degrees for crop in crops):
+        more["crop_degrees"] = pd.Series([crop.cut and crop.cut.degrees for crop in crops], dtype="float64")
+    if any(face and face.landmarks for face in faces):
+        nowhere = ((None, None),) * len(LANDMARKS)
+        points = [(face and face.landmarks) or nowhere for face in faces]
+        for number, point in enumerate(LANDMARKS):
+            for place, way in enumerate("xy"):
+                more[f"{point}_{way}"] = pd.Series([one[number][place] for one in points], dtype="float64")
+    return more
 
 
 def _counts(found: pd.DataFrame) -> dict[str, int]:

@@ -25,7 +25,7 @@ from agegender.heads import AGE, GENDER
 from agegender.photos.finding import ESCAPES, PhotosFolder
 from agegender.progress import say
 from agegender.reading_tables import METADATA_KEY, read_table
-from agegender.settings import SPLITS
+from agegender.settings import LANDMARKS, SPLITS
 from agegender.swapping import finish_swaps
 from agegender.table_cells import nested_columns, numbers_of
 from agegender.writing import plain, replaced_file
@@ -55,6 +55,8 @@ BOOKKEEPING = frozenset(
     {"path", "source", "subject_id", "split", "fold", "file_sha512", "phash", "twin_cluster", "dropped_because"}
     | {"is_malformed_name", "rating_count", "apparent_age_std_years", "brisque_value"}
     | {"original_path", "face_count", "face_score", "crop_left", "crop_top", "crop_side"}
+    | {"face_found_by", "crop_degrees"}
+    | {f"{point}_{way}" for point in LANDMARKS for way in "xy"}
 )
 # Why a photo may be left out; each source has further reasons of its own.
 UNREADABLE = "unreadable"

@@ -28,6 +28,10 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "split": (dict,),
     "crop": (str,),
     "crop_margin": _NUMBER,
+    "crop_margins": (list,),
+    "crop_then": (str,),
+    "crop_smallest": _NUMBER,
+    "crop_aligned": (bool,),
     "limit": (int,),
     "limit_seed": (int,),
     "photos_before_limit": (int,),
@@ -53,6 +57,9 @@ def checked_facts(facts: Mapping[str, Any], file: Path) -> tuple[Path | None, di
         )
         if is_wrong or (name in _OF_TEXTS and not all(isinstance(one, str) for one in value or [])):
             raise _damaged(name, value, file)
+    margins = notes.get("crop_margins")
+    if margins is not None and not (len(margins) == 3 and all(type(one) in _NUMBER for one in margins)):
+        raise _damaged("crop_margins", margins, file)
     if ("limit" in notes) != ("photos_before_limit" in notes) or any(notes.get(name, 0) is None for name in _LIMIT):
         raise _damaged("limit", notes.get("limit"), file)
     conflicts = (notes.get("cleaning") or {}).get("conflicts", [])

@@ -233,16 +233,30 @@ def parse_shares(text: str) -> tuple[float, float, float]:
 def detector_of(settings: PreparationSettings) -> FaceDetector | None:
     """Return the face detector, so that one that cannot be had is found out before the photos are read."""
     if settings.crop == "none":
+        asked = {"--crop-then": settings.crop_then != "none", "--align": settings.align}
+        asked |= {"--crop-margins": settings.crop_margins is not None, "--smallest-face": bool(settings.smallest_face)}
+        if any(asked.values()):
+            raise UsageError(
+                f"{' and '.join(name for name in asked if asked[name])} needs --crop, which cuts faces out."
+            )
         return None
-    from agegender.photos.face_detection import LARGEST_MARGIN, make_detector
+    from agegender.photos.face_crops import Margins
+    from agegender.photos.face_detection import DETECTORS_OF_LANDMARKS, make_detectors
 
-    if not 0 <= settings.crop_margin <= LARGEST_MARGIN:
-        raise UsageError(f"--crop-margin {settings.crop_margin:g} is no share from 0 to {LARGEST_MARGIN:g}.")
+    Margins.of(settings.crop_margin, settings.crop_margins)  # refuses what is out of range
     if settings.crops is None:
         raise UsageError(f"cropping with {settings.crop} needs a folder for the crops; name one with --crops FOLDER.")
+    if settings.crop_then == settings.crop:
+        raise UsageError(f"--crop-then {settings.crop_then} is the first detector again; name another one.")
+    if not 0 <= settings.smallest_face < float("inf"):
+        raise UsageError(f"--smallest-face {settings.smallest_face:g}: give pixels, or a share below 1.")
+    if settings.align and not {settings.crop, settings.crop_then} & set(DETECTORS_OF_LANDMARKS):
+        raise UsageError(f"--align needs a detector that finds eyes: {', '.join(DETECTORS_OF_LANDMARKS)}.")
     if settings.crop_model is not None and not settings.crop_model.is_file():
         raise WeightsError(f"there is no face detection model at {settings.crop_model}; use --crop haar without one.")
-    return make_detector(settings.crop, model_file=settings.crop_model)
+    return make_detectors(
+        settings.crop, settings.crop_then, smallest=settings.smallest_face, model_file=settings.crop_model
+    )
 
 
 def crop_as(faces: FacesTable, detector: FaceDetector, settings: PreparationSettings) -> FacesTable:
@@ -255,6 +269,8 @@ def crop_as(faces: FacesTable, detector: FaceDetector, settings: PreparationSett
         detector,
         folder=settings.crops,
         margin=settings.crop_margin,
+        margins=settings.crop_margins,
+        aligns=settings.align,
         when_none=settings.no_face,
         when_several=settings.several_faces,
     )

@@ -440,9 +440,7 @@ def _image_of_loaders(dls: Any, size: int | None) -> ImageSettings:
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     image = ImageSettings(mean=mean, std=std)
     if isinstance(loader, PhotoLoader):
-        return replace(
-            image, size=size or loader.image.size, crop=loader.image.crop, crop_margin=loader.image.crop_margin
-        )
+        return replace(loader.image, size=size or loader.image.size, mean=mean, std=std)
     if size:
         return replace(image, size=size)
     if not len(loader):

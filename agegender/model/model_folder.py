@@ -29,7 +29,17 @@ from agegender.errors import CardError, TableError
 from agegender.heads import Head, Regression, head_from_dict, head_to_dict
 from agegender.model.card_schema import parse_card
 from agegender.progress import say
-from agegender.settings import CROPS, LARGEST_IMAGE_SIZE, SMALLEST_IMAGE_SIZE, SPLITS, VERSION, ImageSettings, Plan
+from agegender.settings import (
+    CROPS,
+    LARGEST_IMAGE_SIZE,
+    LARGEST_MARGIN,
+    SMALLEST_IMAGE_SIZE,
+    SPLITS,
+    VERSION,
+    ImageSettings,
+    Plan,
+    as_field,
+)
 from agegender.swapping import finish_swaps
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -165,20 +175,23 @@ def image_of(card: Mapping[str, Any]) -> ImageSettings:
     try:
         entries: dict[str, Any] = card["image"]
         # Whoever writes a card by hand leaves out what is usual; a size there is none.
-        channels: dict[str, Any] = {name: tuple(entries[name]) for name in ("mean", "std") if name in entries}
-        image = ImageSettings(**{**entries, "size": entries["size"], **channels})
+        image = ImageSettings(**{**{name: as_field(value) for name, value in entries.items()}, "size": entries["size"]})
         fits = len(image.mean) == len(image.std) == 3
         fits &= all(abs(one) <= 1000 for one in (*image.mean, *image.std))
         fits &= min(image.std) >= 1e-6
         fits &= isinstance(image.size, int) and SMALLEST_IMAGE_SIZE <= image.size <= LARGEST_IMAGE_SIZE
-        fits &= 0 <= image.crop_margin <= 10 and image.crop in CROPS
+        margins = image.crop_margins or (image.crop_margin,) * 3
+        fits &= len(margins) == 3 and all(0 <= margin <= LARGEST_MARGIN for margin in margins)
+        fits &= image.crop in CROPS and image.crop_then in CROPS and isinstance(image.crop_aligned, bool)
+        fits &= 0 <= image.crop_smallest <= 1e6
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CardError(f"image in {CARD_FILE} of {card.get('name')} cannot be understood: {error}.") from error
     if not fits:
         raise CardError(
             f"image in {CARD_FILE} of {card.get('name')} makes no sense: it needs a size of {SMALLEST_IMAGE_SIZE} to "
-            f"{LARGEST_IMAGE_SIZE} pixels, a crop of {', '.join(CROPS)}, a margin of 0 to 10, three means, and three "
-            f"standard deviations from 0.000001, none of them beyond 1000; it is {str(entries)[:200]}."
+            f"{LARGEST_IMAGE_SIZE} pixels, a crop of {', '.join(CROPS)}, margins of 0 to "
+            f"{LARGEST_MARGIN:g}, three means, and three standard deviations from 0.000001, none of them beyond 1000; "
+            f"it is {str(entries)[:200]}."
         )
     return image
 

@@ -24,7 +24,8 @@ from agegender.heads.label_intervals import LABELLED_GROUPS
 from agegender.memory import kept_memory
 from agegender.model.model_folder import heads_of, image_of, is_exported
 from agegender.model.onnx_runtime import OnnxRuntime
-from agegender.photos.face_detection import FaceDetector, crop_largest_face, make_detector
+from agegender.photos.face_crops import crop_largest_face, margins_of
+from agegender.photos.face_detection import FaceDetector, make_detectors
 from agegender.photos.reading import as_photo
 from agegender.photos.reading_ahead import read_ahead
 from agegender.photos.warping import fit_square
@@ -150,8 +151,10 @@ class Predictor:
     @cached_property
     def detector(self) -> FaceDetector | None:
         """What finds faces as it did in the training photos; None where these were taken as they came."""
-        crop = self.image.crop
-        return None if crop == "none" else make_detector(crop, model_file=self._detector_file)
+        image = self.image
+        if image.crop == "none":
+            return None
+        return make_detectors(image.crop, image.crop_then, smallest=image.crop_smallest, model_file=self._detector_file)
 
     def fit_photo(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a photo, uint8 (H, W, 3) RGB, as the network sees it: uint8 (S, S, 3)."""
@@ -164,7 +167,7 @@ class Predictor:
         """
         if self.detector is None:
             return photo
-        return crop_largest_face(photo, self.detector, self.image.crop_margin)
+        return crop_largest_face(photo, self.detector, margins_of(self.image), aligns=self.image.crop_aligned)
 
     def predict_images(self, images: NDArray[np.uint8]) -> pd.DataFrame:
         """Predict fitted photos, uint8 (N, S, S, 3) as `fit_photo` returns them; see `columns`."""

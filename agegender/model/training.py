@@ -57,7 +57,7 @@ from agegender.model.tensorboard import TensorBoardRun
 from agegender.model.training_speed import CHANNELS_LAST, choose_layout, speed_callbacks
 from agegender.model.unfinished import UnfinishedRun, new_run_id
 from agegender.progress import say, track
-from agegender.settings import BYTES_PER_ROW, SPLITS, ImageSettings, Plan, TrainingSettings
+from agegender.settings import BYTES_PER_ROW, SPLITS, ImageSettings, Plan, TrainingSettings, as_field
 from agegender.writing import check_space, output_errors, write_json
 
 LEAST_TRAINING_PHOTOS = 2
@@ -291,7 +291,8 @@ def _rows_of(faces: FacesTable, split: str) -> pd.DataFrame:
 
 
 def _image_of(faces: FacesTable, plan: Plan) -> ImageSettings:
-    image = replace(plan.image, **{name: faces.notes[name] for name in ("crop", "crop_margin") if name in faces.notes})
+    names = ("crop", "crop_margin", "crop_margins", "crop_then", "crop_smallest", "crop_aligned")
+    image = replace(plan.image, **{name: as_field(faces.notes[name]) for name in names if name in faces.notes})
     if plan.training.normalise != "own":
         return image
     mean, std = _own_colours(faces, image.size)

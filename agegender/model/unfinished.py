@@ -248,9 +248,7 @@ def check_name_is_free(folder: Path) -> None:
 
 def plan_from_dict(entries: Mapping[str, Any]) -> Plan:
     """Return the plan that `run.json` has; errors are those of wrong names and kinds."""
-    image = ImageSettings(
-        **{**entries["image"], "mean": tuple(entries["image"]["mean"]), "std": tuple(entries["image"]["std"])}
-    )
+    image = ImageSettings(**{name: as_field(value) for name, value in entries["image"].items()})
     heads = entries["heads"]
     return Plan(
         **{

@@ -1,4 +1,4 @@
-"""Where the faces of a photo are, and how one is cut out, so that prediction crops as the training data were cropped.
+"""Where the faces of a photo are, and where the eyes, the nose and the mouth, if the detector tells.
 
 OpenCV's Haar cascade comes with it and needs no download; YuNet is better at turned faces, but its file (233 kB, MIT,
 from OpenCV's model zoo) has to be brought.
@@ -12,7 +12,7 @@ Wu, Peng, Yu: YuNet: a tiny millisecond-level face detector, Machine Intelligenc
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from agegender.errors import MissingExtraError, UsageError, WeightsError
 
 DETECTORS = ("haar", "yunet")
-LARGEST_MARGIN = 3.0
+DETECTORS_OF_LANDMARKS = ("yunet",)
 _loaded = threading.local()
 
 
@@ -38,6 +38,10 @@ class FaceBox:
     width, height : int
     score : float
         0 to 1, higher is surer; comparable within one detector only, and no probability.
+    landmarks : tuple of (x, y)
+        Where `LANDMARKS` are, in pixels of the photo; empty where the detector does not tell.
+    found_by : str
+        The detector's name, where there are several.
     """
 
     x: int
@@ -45,19 +49,12 @@ class FaceBox:
     width: int
     height: int
     score: float
+    landmarks: tuple[tuple[float, float], ...] = ()
+    found_by: str = ""
 
     def area(self) -> int:
         """Return the size in square pixels."""
         return self.width * self.height
-
-
-@dataclass(frozen=True)
-class Square:
-    """A square piece of a photo in pixels; it may reach beyond the edges."""
-
-    left: int
-    top: int
-    side: int
 
 
 class FaceDetector(Protocol):
@@ -156,8 +153,49 @@ class YuNetDetector:
         faces = []
         for row in [] if found is None else found.astype(float):
             left, top, box_width, box_height = (round(side / scale) for side in row[:4])
-            faces.append(FaceBox(left, top, box_width, box_height, float(row[-1])))
+            points = tuple((float(x / scale), float(y / scale)) for x, y in row[4:14].reshape(5, 2))
+            faces.append(FaceBox(left, top, box_width, box_height, float(row[-1]), points))
         return _largest_first(faces)
+
+
+@dataclass(frozen=True)
+class DetectorsInTurn:
+    """One detector after another, until one of them finds a face that is large enough.
+
+    Attributes
+    ----------
+    detectors : tuple of FaceDetector
+    smallest : float
+        Least length of a face's longer side: in pixels, or below 1 as a share of the photo's shorter side.
+    """
+
+    detectors: tuple[FaceDetector, ...]
+    smallest: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The word that stands for the first one in tables and cards."""
+        return self.detectors[0].name
+
+    def detect(self, photo: NDArray[np.uint8]) -> list[FaceBox]:
+        """Return the faces that the first successful detector finds, the largest first."""
+        least = self.smallest if self.smallest >= 1 else self.smallest * min(photo.shape[:2])
+        for detector in self.detectors:
+            found = [face for face in detector.detect(photo) if max(face.width, face.height) >= least]
+            if found:
+                return [replace(face, found_by=detector.name) for face in found]
+        return []
+
+
+def make_detectors(
+    name: str, then: str = "none", *, smallest: float = 0.0, model_file: Path | None = None
+) -> FaceDetector:
+    """Return the detector of a name, a second one behind it, as a model's card stores them."""
+    first = make_detector(name, model_file=model_file)
+    if then == "none" and not smallest:
+        return first
+    others = () if then == "none" else (make_detector(then, model_file=model_file),)
+    return DetectorsInTurn((first, *others), smallest)
 
 
 def make_detector(name: str, *, model_file: Path | None = None) -> FaceDetector:
@@ -171,69 +209,6 @@ def make_detector(name: str, *, model_file: Path | None = None) -> FaceDetector:
             )
         return YuNetDetector(model_file)
     raise UsageError(f"there is no face detector {name!r}; choose one of {', '.join(DETECTORS)}.")
-
-
-def check_margin(margin: float) -> None:
-    """Raise a `UsageError` for a margin that is not between 0 and 3."""
-    if not 0 <= margin <= LARGEST_MARGIN:
-        raise UsageError(f"crop margin {margin}: give a share of the face's size between 0 and {LARGEST_MARGIN:.0f}.")
-
-
-def face_square(box: FaceBox, margin: float) -> Square:
-    """Return the square around a face: its longer side, and `margin` of that on every side.
-
-    Examples
-    --------
-    >>> face_square(FaceBox(40, 40, 100, 100, 1.0), 0.5)
-    Square(left=-10, top=-10, side=200)
-    """
-    check_margin(margin)
-    side = max(1, round(max(box.width, box.height) * (1 + 2 * margin)))
-    left = round(box.x + box.width / 2 - side / 2)
-    top = round(box.y + box.height / 2 - side / 2)
-    return Square(left, top, side)
-
-
-def centre_square(photo: NDArray[np.uint8]) -> Square:
-    """Return the largest square in the middle of a photo of shape (height, width, 3).
-
-    >>> centre_square(np.zeros((100, 60, 3), dtype=np.uint8))
-    Square(left=0, top=20, side=60)
-    """
-    height, width = photo.shape[:2]
-    side = min(height, width)
-    return Square((width - side) // 2, (height - side) // 2, side)
-
-
-def crop_square(photo: NDArray[np.uint8], square: Square) -> NDArray[np.uint8]:
-    """Cut a square out; what lies beyond the photo repeats its edge, so that the face keeps its place and size."""
-    rows = np.clip(np.arange(square.top, square.top + square.side), 0, photo.shape[0] - 1)
-    columns = np.clip(np.arange(square.left, square.left + square.side), 0, photo.shape[1] - 1)
-    inside = photo[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    if inside.shape[:2] == (square.side, square.side):
-        return np.ascontiguousarray(inside)
-    above, left = int((rows == rows[0]).sum()) - 1, int((columns == columns[0]).sum()) - 1
-    below, right = square.side - inside.shape[0] - above, square.side - inside.shape[1] - left
-    return cv2.copyMakeBorder(inside, above, below, left, right, cv2.BORDER_REPLICATE)  # type: ignore[return-value]
-
-
-def crop_largest_face(photo: NDArray[np.uint8], detector: FaceDetector, margin: float) -> NDArray[np.uint8]:
-    """Cut the largest face out, or the middle where there is none: what training photos went through by default.
-
-    Parameters
-    ----------
-    photo : ndarray, shape (height, width, 3), uint8 RGB
-    detector : FaceDetector
-        The one whose name the model's card carries as `crop`.
-    margin : float
-        The card's `crop_margin`.
-
-    Returns
-    -------
-    ndarray, shape (side, side, 3), uint8 RGB
-    """
-    faces = detector.detect(photo)
-    return crop_square(photo, face_square(faces[0], margin) if faces else centre_square(photo))
 
 
 def _largest_first(faces: list[FaceBox]) -> list[FaceBox]:

@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import agegender as ag
 from agegender.data.cropping import MARKER, RECORD, crop_faces, remove_other_crops
 from agegender.data.faces_table import FacesTable, make_table, read_faces, write_faces
 from agegender.errors import TableError, UsageError
-from agegender.photos.face_detection import FaceBox, YuNetDetector, crop_largest_face
+from agegender.model import predictor
+from agegender.photos.face_crops import Margins, crop_largest_face
+from agegender.photos.face_detection import DetectorsInTurn, FaceBox, YuNetDetector
 from agegender.photos.reading import read_photo
 
 
@@ -95,7 +98,7 @@ def test_prediction_crops_as_training_did(faces, tmp_path, name):
     cropped = crop_faces(faces, WhiteSquares(), folder=tmp_path / "crops")
     original = read_photo(faces.photo_path(name))
     stored = read_photo(cropped.photo_path(by_original(cropped).loc[name, "path"]))
-    predicted = crop_largest_face(original, WhiteSquares(), cropped.notes["crop_margin"])
+    predicted = crop_largest_face(original, WhiteSquares(), Margins.of(cropped.notes["crop_margin"]))
     assert stored.shape == predicted.shape
     assert np.abs(stored.astype(int) - predicted).max() <= 12  # JPEG at quality 95
 
@@ -237,3 +240,75 @@ def test_unknown_choices_are_refused_before_any_photo_is_opened(faces, tmp_path,
     with pytest.raises(UsageError):
         crop_faces(faces, WhiteSquares(), folder=tmp_path / "crops", **options)
     assert not (tmp_path / "crops").exists()
+
+
+class TiltedEyes:
+    """Finds a face in every photo that is not dark, its eyes on a slope of 30 degrees."""
+
+    name = "yunet"
+
+    def detect(self, photo):
+        if photo.max() < 100:
+            return []
+        points = ((60.0, 50.0), (60 + 20 * np.cos(np.pi / 6), 60.0), (70.0, 60.0), (62.0, 70.0), (72.0, 75.0))
+        return [FaceBox(50, 40, 40, 44, 0.9, points)]
+
+
+class Nothing:
+    name = "haar"
+
+    def detect(self, photo):
+        return []
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """A dozen photos with a light slope, and a dark one."""
+    root = tmp_path / "photos"
+    root.mkdir()
+    rows = []
+    slope = np.add.outer(np.arange(120), np.arange(160)).clip(0, 255).astype(np.uint8)
+    for number in range(13):
+        photo = np.stack([slope, slope.max() - slope, np.full_like(slope, number)], axis=2) // (1 if number else 9)
+        Image.fromarray(photo).save(root / f"{number}.png")
+        row = {
+            "path": f"{number}.png",
+            "source": "csv",
+            "age_years": 20 + number,
+            "gender": ("male", "female")[number % 2],
+        }
+        rows.append(row | {"split": ("train", "train", "valid")[number % 3]})
+    return FacesTable(make_table(rows), root)
+
+
+def test_margins_second_detector_smallest_face_and_eyes_go_from_the_table_to_prediction(
+    labelled, tmp_path, monkeypatch
+):
+    detector = DetectorsInTurn((Nothing(), TiltedEyes()), 30)
+    cropped = crop_faces(labelled, detector, folder=tmp_path / "crops", margins=(0.5, 0.2, 0.3), aligns=True)
+    write_faces(cropped, tmp_path / "faces.parquet")
+    table = by_original(read_faces(tmp_path / "faces.parquet"))
+    assert table["face_found_by"].fillna("").tolist() == ["", *["yunet"] * 12]
+    assert table["crop_degrees"].tolist()[1:] == pytest.approx([30.0] * 12)
+    assert table.loc["1.png", ["right_eye_x", "right_eye_y", "left_mouth_corner_y"]].tolist() == [60, 50, 75]
+    assert np.isnan(table.loc["0.png", "left_eye_x"])
+    monkeypatch.setattr(predictor, "make_detectors", lambda *_, **__: detector)
+    small = {"body": "test_resnet", "weights": "none", "image_size": 32, "epochs": 1, "batch_size": 4, "device": "cpu"}
+    model = ag.Model.train(ag.Faces.load(tmp_path / "faces.parquet"), **small)
+    loaded = ag.Model.load(model.save(tmp_path / "model"))
+    image = loaded.image
+    assert (image.crop, image.crop_then, image.crop_smallest, image.crop_aligned) == ("haar", "yunet", 30, True)
+    assert image.crop_margins == (0.5, 0.2, 0.3)
+    for name in ("0.png", "1.png", "7.png"):
+        stored = read_photo(cropped.photo_path(table.loc[name, "path"]))
+        cut = loaded.crop_photo(read_photo(labelled.photo_path(name)))
+        assert stored.shape == cut.shape
+        assert np.abs(stored.astype(int) - cut).mean() < 2  # JPEG at quality 95
+
+
+def test_other_rules_are_another_set(labelled, tmp_path):
+    sets = set()
+    for rules in ({}, {"margins": (0.5, 0.2, 0.3)}, {"aligns": True}):
+        crop_faces(labelled, TiltedEyes(), folder=tmp_path / "crops", **rules)
+        sets.add(len(list((tmp_path / "crops").glob("*/found.parquet"))))
+    assert sets == {1, 2, 3}

@@ -7,7 +7,14 @@ from skimage import data
 
 from agegender.errors import MissingExtraError, UsageError, WeightsError
 from agegender.photos import face_detection
-from agegender.photos.face_detection import HaarDetector, YuNetDetector, make_detector
+from agegender.photos.face_detection import (
+    DetectorsInTurn,
+    FaceBox,
+    HaarDetector,
+    YuNetDetector,
+    make_detector,
+    make_detectors,
+)
 
 ASTRONAUT_FACE = (177, 66, 96)  # left, top and side of Eileen Collins's face in scikit-image's sample photo
 
@@ -90,6 +97,7 @@ class PretendedYuNet:
         assert image.shape[1::-1] == self.size
         rows = np.zeros((2, 15), np.float32)
         rows[:, :4] = [[10, 20, 30, 40], [100, 50, 60, 80]]
+        rows[:, 4:14] = np.arange(10)
         rows[:, 14] = [0.95, 0.8]
         return 1, rows
 
@@ -99,6 +107,38 @@ def test_yunets_answer_is_scaled_back_to_the_photo(tmp_path, monkeypatch):
     faces = YuNetDetector(tmp_path / "model.onnx", longest_side=500).detect(np.zeros((800, 1000, 3), np.uint8))
     assert [(face.x, face.y, face.width, face.height) for face in faces] == [(200, 100, 120, 160), (20, 40, 60, 80)]
     assert [round(face.score, 2) for face in faces] == [0.8, 0.95]
+    assert faces[0].landmarks == ((0, 2), (4, 6), (8, 10), (12, 14), (16, 18))
+
+
+class FindsOne:
+    def __init__(self, name, side):
+        self.name, self.side = name, side
+
+    def detect(self, photo):
+        return [FaceBox(5, 5, self.side, self.side // 2, 0.5)] if self.side else []
+
+
+def test_a_second_detector_is_asked_where_the_first_finds_nothing_large_enough():
+    photo = np.zeros((100, 200, 3), np.uint8)
+    for sides, smallest, found in (
+        ((30, 60), 0, "first"),
+        ((0, 60), 0, "second"),
+        ((30, 60), 40, "second"),
+        ((30, 60), 0.25, "first"),
+        ((30, 60), 0.35, "second"),
+        ((30, 60), 0.7, None),
+    ):
+        chain = DetectorsInTurn((FindsOne("first", sides[0]), FindsOne("second", sides[1])), smallest)
+        assert [face.found_by for face in chain.detect(photo)] == ([found] if found else [])
+        assert chain.name == "first"
+
+
+def test_detectors_are_made_as_a_card_names_them(tmp_path):
+    assert make_detectors("haar") == HaarDetector()
+    chain = make_detectors("haar", "yunet", smallest=20, model_file=tmp_path / "model.onnx")
+    assert chain == DetectorsInTurn((HaarDetector(), YuNetDetector(tmp_path / "model.onnx")), 20)
+    with pytest.raises(UsageError, match="model file"):
+        make_detectors("haar", "yunet")
 
 
 def test_an_opencv_without_cascades_says_what_to_install(monkeypatch):
