@@ -16,6 +16,7 @@ COMMANDS = {
     "report": "write the HTML reports of a model, or of anybody's predictions table",
     "explain": "show which parts of a face a prediction rests on, and how far that can be trusted",
     "compare": "compare models photo by photo and group by group",
+    "suspects": "find labels that are probably wrong, on a page to mark them",
     "ensemble": "have several models answer as one",
     "predict": "predict what a model's heads say of photos",
     "export": "write a model as one ONNX file, which predicts without torch",

@@ -95,6 +95,12 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--quality", action="store_true", help="score blur, light, contrast, size and whether a face is found"
     )
+    data.add_argument(
+        "--corrections",
+        metavar="FILE",
+        type=Path,
+        help="take in what people marked on a page of `agegender suspects`: mend labels, leave out what is no face",
+    )
     data.add_argument("--limit", metavar="N", type=int, help="use a random N of the photos")
     _add_derived_labels(parser.add_argument_group("derived labels"))
     _add_cleaning(parser.add_argument_group("twins"))
@@ -200,6 +206,10 @@ def run(options: argparse.Namespace) -> Result:
     _check_outputs(options.out, options.report)
     settings = _settings(options)
     datasets = name_datasets(options.steps)
+    if options.corrections is not None:
+        from agegender.reading_tables import check_is_file
+
+        check_is_file(options.corrections, what="corrections file")
     from agegender.data.faces_table import write_faces
     from agegender.data.preparing import prepare_datasets
     from agegender.swapping import replaced_set
@@ -321,6 +331,7 @@ def _settings(options: argparse.Namespace) -> PreparationSettings:
         folds=options.folds,
         seed=options.seed,
         limit=options.limit,
+        corrections=options.corrections,
         quality=options.quality,
         cache=options.cache,
         crop=options.crop,

@@ -482,6 +482,7 @@ class PreparationSettings:
     # "auto" (the official one where every source has it, 70/15/15 otherwise), "official", "none", or three parts.
     split: str | Sequence[float] = "auto"
     folds: int | None = None  # this many grouped stratified folds instead of a split
+    corrections: Path | None = None  # what people found about labels, taken in before anything else
     seed: int = 7
     limit: int | None = None  # only this many photos, drawn by `seed` before any is opened
     quality: bool = False  # score the quality of every kept photo, before it is cropped

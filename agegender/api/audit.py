@@ -155,6 +155,37 @@ class Audit:
 
         return write_report_set(Path(folder), self.content, hide_faces=hide_faces).pages
 
+    def suspects(self, *, least: float = 0.5) -> pd.DataFrame:
+        """Return the labels that are probably wrong, the surest first.
+
+        Parameters
+        ----------
+        least : float
+            The least probability, 0..1.
+
+        Returns
+        -------
+        DataFrame
+            `path`, `column` (of the label), `label`, `suggested`, `probability_wrong`, `predicted`, and of numbers
+            `low` and `high`; see `audit.suspected_labels`. The rows must be ones that the model never saw: a model
+            trained with `folds=5` has such predictions of every photo.
+
+        Raises
+        ------
+        TableError
+            Labels are too few.
+        """
+        from agegender.audit.suspected_labels import suspected_labels
+
+        return suspected_labels(self.rows, self.heads, least=least)
+
+    def suspects_to_html(self, path: Place, *, least: float = 0.5, most: int = 200, hide_faces: bool = False) -> Path:
+        """Write a page of the `most` surest of them, on which a person marks what is wrong; return its place."""
+        from agegender.pages.suspects_page import write_suspects
+
+        content = replace(self.content, hide_faces=hide_faces)
+        return write_suspects(Path(path), content, self.suspects(least=least), most=most)
+
     def _repr_html_(self) -> str:
         shown = self.findings[:_MOST_SHOWN]
         lines = [

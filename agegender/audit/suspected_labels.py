@@ -25,8 +25,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agegender.audit.predictions_table import complete_predictions
-from agegender.errors import TableError
+from agegender.errors import TableError, UsageError
 from agegender.heads import Classification, Head, Regression
 from agegender.heads.row_metrics import numbers
 
@@ -42,59 +41,41 @@ _CONFIDENT = 0.75
 COLUMNS = ("path", "column", "label", "suggested", "probability_wrong", "predicted", "low", "high")
 
 
-def suspected_labels(
-    predictions: pd.DataFrame, heads: Sequence[Head] | None = None, *, least: float = 0.5
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return the labels that are wrong with a probability of at least `least`, the surest first, and what to say.
+def suspected_labels(rows: pd.DataFrame, heads: Sequence[Head], *, least: float = 0.5) -> pd.DataFrame:
+    """Return the labels that are wrong with a probability of at least `least`, the surest first.
 
     Parameters
     ----------
-    predictions : DataFrame
-        Of photos that each prediction's model had not seen; where the table has a split, its test rows count alone.
-    heads : sequence of Head, optional
-        By default those of the table.
+    rows : DataFrame
+        Of a completed predictions table, of photos that each prediction's model had not seen.
+    heads : sequence of Head
     least : float
         0..1.
 
     Returns
     -------
-    suspects : DataFrame
+    DataFrame
         `path`, `column` (of the label), `label`, `suggested` (a class, or a number), `probability_wrong`, `predicted`,
-        and of numbers `low` and `high`, the ends of the 90 % interval. The index is that of the completed table.
-    notices : tuple of str
-        How many rows could not be looked at, and why.
+        and of numbers `low` and `high`, the ends of the 90 % interval. The index is that of `rows`.
 
     Raises
     ------
     TableError
         No head has labels enough.
     """
-    rows, judged, notices = complete_predictions(predictions, heads)
-    said = list(notices)
-    if (rows["split"] == "test").any():
-        looked_at = rows[rows["split"] == "test"]
-        if len(looked_at) < len(rows):
-            said.append(
-                f"{len(rows) - len(looked_at):,} of {len(rows):,} photos are not looked at: the model was trained or "
-                f"chosen on them; `agegender train --folds 5` has every photo judged by a network that never saw it."
-            )
-        rows = looked_at
-    found, lacking = [], []
-    for head in judged:
+    if not 0 <= least <= 1:
+        raise UsageError(f"--least {least:g} is no probability from 0 to 1.")
+    found = []
+    for head in heads:
         part = _numbers(rows, head) if isinstance(head, Regression) else _classes(rows, head)
-        if part is None:
-            lacking.append(head.title)
-        else:
+        if part is not None:
             found.append(part[part["probability_wrong"] >= least])
     if not found:
         raise TableError(
-            f"labels of {', '.join(lacking) or 'no head'} are too few to tell which are wrong: at least {LEAST_ROWS} "
-            f"labelled photos that the model never saw are needed, of classes with every probability."
+            f"labels of {', '.join(head.title for head in heads)} are too few to tell which are wrong: at least "
+            f"{LEAST_ROWS} labelled photos that the model never saw are needed, of classes with every probability."
         )
-    if lacking:
-        said.append(f"labels of {', '.join(lacking)} are too few, or without probabilities, to tell which are wrong.")
-    together = pd.concat(found).sort_values("probability_wrong", ascending=False, kind="stable")
-    return together[list(COLUMNS)], tuple(said)
+    return pd.concat(found).sort_values("probability_wrong", ascending=False, kind="stable")[list(COLUMNS)]
 
 
 def probability_of_wrong_class(labels: NDArray[np.int64], probabilities: Floats) -> tuple[Floats, NDArray[np.int64]]:

@@ -50,9 +50,11 @@ COLUMNS = (
 )
 TEXT_COLUMNS = tuple(name for name in COLUMNS if name != AGE.column)
 USUAL_LABELS = ("age_years", "gender", "ethnicity")
+CORRECTED = "corrected"  # the column with the history of labels that people have mended
 # What a table says of a photo besides its labels. Every other column is a label: it may be learnt and counted.
 BOOKKEEPING = frozenset(
     {"path", "source", "subject_id", "split", "fold", "file_sha512", "phash", "twin_cluster", "dropped_because"}
+    | {CORRECTED}
     | {"is_malformed_name", "rating_count", "apparent_age_std_years", "brisque_value"}
     | {"original_path", "face_count", "face_score", "crop_left", "crop_top", "crop_side"}
     | {"face_found_by", "crop_degrees"}

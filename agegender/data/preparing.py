@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from agegender.data.cleaning import clean
+from agegender.data.corrections import correct_faces, correction_words, read_corrections
 from agegender.data.derived_labels import add_age_class, combine_labels
 from agegender.data.faces_table import SPLITS, UNREADABLE, FacesTable, combine_faces, read_faces
 from agegender.data.leakage import has_published_twins, leak_count, leakage_table
@@ -129,7 +130,11 @@ def prepare_datasets(
 ) -> tuple[FacesTable, dict[str, Any]]:
     """Return several datasets as one table, dropped rows included, and the counts that `prepare --json` prints."""
     detector = detector_of(settings)
+    corrections = None if settings.corrections is None else read_corrections(settings.corrections)
     faces = combine_faces([read_dataset(dataset) for dataset in datasets])
+    if corrections is not None:
+        faces, taken = correct_faces(faces, corrections, file=str(settings.corrections))
+        say(correction_words(taken))
     faces = limit_faces(faces, settings.limit, seed=settings.seed)
     _derive_labels(faces, settings)  # a label that is not there is found out before the photos are read
     if check is not None:

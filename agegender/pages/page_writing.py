@@ -134,12 +134,13 @@ def write_page(path: Path, template: str, **context: Any) -> Path:
     return path
 
 
-def render_page(template: str, **context: Any) -> str:
+def render_page(template: str, *, scripts: Sequence[str] = (), **context: Any) -> str:
     """Return one page as HTML text, style sheet and script inside it.
 
-    `cautions` are what the foot of the page says about its labels: by default what every known head wants said.
+    `scripts` are files that run beside the one of every page; `cautions` are
+    what the foot of the page says about its labels: by default what every known head wants said.
     """
-    script = _asset("page.js")
+    script = "\n".join(map(_asset, ("page.js", *scripts)))
     if context.get("cautions") is None:
         context["cautions"] = [
             head.caution for head in KNOWN_HEADS if isinstance(head, Classification) and head.caution
