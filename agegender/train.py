@@ -111,11 +111,14 @@ def _trained(options: argparse.Namespace, keywords: dict[str, Any], choices: dic
 
 def _resumed(options: argparse.Namespace) -> Model:
     from agegender.api.model import Model
+    from agegender.model.unfinished import CHANGEABLE
 
     leg = {"stop_after": options.stop_after, "minutes": options.minutes}
+    usual = build_parser().parse_args([])
+    changed = {name: getattr(options, name) for name in CHANGEABLE if getattr(options, name) != getattr(usual, name)}
     return Model.resume(
         options.models_dir / options.resume, device=options.device, precision=options.precision, images=options.images,
-        runs_dir=options.runs_dir, **leg,
+        runs_dir=options.runs_dir, **leg, **changed,
     )  # fmt: skip
 
 

@@ -196,6 +196,7 @@ class Model(Predictor):
         runs_dir: Place | None = None,
         stop_after: int | None = None,
         minutes: float | None = None,
+        **settings: Any,
     ) -> Self:
         """Go on with a training that was stopped or killed, from its last whole epoch.
 
@@ -210,6 +211,9 @@ class Model(Predictor):
             "auto" is what the run began with, where that is here.
         images : str or Path, optional
             Where the photos are now, if they have moved.
+        **settings
+            Another `learning_rate`, `batch_size`, `accumulate` or `clip`, for a run whose loss stopped being a number
+            or that ran out of memory; the card remembers it.
 
         Raises
         ------
@@ -223,6 +227,7 @@ class Model(Predictor):
         run.leg_epochs, run.leg_minutes = stop_after, minutes
         with run.closed_on_error():
             faces = run.read_faces(images=None if images is None else Path(images).absolute())
+            run.change(settings)
             run.plan = replace(run.plan, training=here(run.plan.training, device, precision))
         return cls._trained(faces, run.plan, run, runs_dir, folds=run.folds, vote=run.vote)
 

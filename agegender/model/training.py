@@ -131,7 +131,7 @@ def train_network(
     card = training_entries(faces, plan) | network_entries(stored, plan.image, network.statistics, plan.body)
     card |= {"auxiliary_heads": [head_to_dict(head) for head in heads[len(stored) :]], "relabelled": counts}
     card |= {"log_variances": result.log_variances, "class_counts": class_counts(stored, _rows_of(learnt, "train"))}
-    card |= {"run_id": new_run_id() if run is None else run.run_id}
+    card |= {"run_id": new_run_id()} if run is None else {"run_id": run.run_id, "changed": run.changed}
     card |= {"precision": precision, "memory_layout": layout, "device": device.type} | result.facts()
     predictor = Predictor.of_network(network, card, device=device)
     card["validation"] = validation_halves(faces)

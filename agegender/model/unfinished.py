@@ -40,10 +40,13 @@ from agegender.settings import (
     Plan,
     TrainingSettings,
     as_field,
+    check_limits,
 )
 from agegender.swapping import finish_swaps
 from agegender.writing import output_errors, write_json
 
+# Settings that may change on the way: what a run that has diverged, or ran out of memory, needs to go on.
+CHANGEABLE = ("learning_rate", "batch_size", "accumulate", "clip")
 RUN_FILE = "run.json"
 STATE_FILE = "state.safetensors"
 LOCK_FILE = "lock"
@@ -77,6 +80,8 @@ class UnfinishedRun:
         Of a training in folds, how many there are.
     vote : str
         And how their networks answer as one.
+    changed : list of dict
+        Which settings were changed on the way, in the order of the changes: name -> [then, now].
     """
 
     folder: Path
@@ -89,6 +94,7 @@ class UnfinishedRun:
     leg_minutes: float | None = None
     folds: int | None = None
     vote: str = VOTES[0]
+    changed: list[dict[str, Any]] = field(default_factory=list)
     _leg_started: float = field(default_factory=time.monotonic)
     _leg_done: int = 0
 
@@ -106,6 +112,27 @@ class UnfinishedRun:
                 f"{faces.fingerprint()[:16]}…, and {RUN_FILE} says {self.faces_fingerprint[:16]}…. Restore the file."
             )
         return faces
+
+    def change(self, settings: Mapping[str, Any]) -> None:
+        """Go on with other settings, now and in every later leg; the run remembers which."""
+        for name, value in settings.items():
+            if name not in CHANGEABLE:
+                raise UsageError(
+                    f"a run goes on with the {name} that it began with; it takes another {', '.join(CHANGEABLE)}."
+                )
+            check_limits(name, value, TrainingSettings.__dataclass_fields__[name].metadata)
+        before = asdict(self.plan.training)
+        new = {name: value for name, value in settings.items() if value != before[name]}
+        if not new:
+            return
+        if self.folds is not None:
+            raise UsageError(f"a run in folds goes on as it began: leave {', '.join(new)} out.")
+        self.plan = replace(self.plan, training=replace(self.plan.training, **new))
+        self.changed.append({name: [before[name], value] for name, value in new.items()})
+        facts = _read_facts(self.folder / RUN_FILE)
+        write_json(self.folder / RUN_FILE, facts | {"plan": asdict(self.plan), "changed": self.changed})
+        words = ", ".join(f"{name} {before[name]} then and {value} now" for name, value in new.items())
+        say(f"going on with other settings: {words}")
 
     def close(self) -> None:
         """Let others go on with the run; a folder in which no epoch is kept goes away."""
@@ -224,8 +251,9 @@ def read_run(folder: Path) -> UnfinishedRun:
         folds = None if facts.get("folds") is None else int(facts["folds"])
         vote = facts.get("vote") if facts.get("vote") in VOTES else VOTES[0]
         return UnfinishedRun(
-            folder, plan, str(facts["run_id"]), choices, str(facts["faces_fingerprint"]), folds=folds, vote=str(vote)
-        )
+            folder, plan, str(facts["run_id"]), choices, str(facts["faces_fingerprint"]), folds=folds, vote=str(vote),
+            changed=[dict(one) for one in facts.get("changed", [])],
+        )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CardError(
             f"{folder / RUN_FILE} cannot be understood ({type(error).__name__}: {error}). It was written by another "
@@ -305,7 +333,7 @@ def _refuse_living(handle: int, folder: Path) -> None:
 def contradictions(plan: Plan, given: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return which keywords of `Model.train` are not as a plan has them: keyword -> what it has, what was given.
 
-    Where a run is computed may change on the way, and is no contradiction.
+    Where a run is computed, and what is `CHANGEABLE`, may change on the way and is no contradiction.
     """
     there: dict[str, Any] = {
         **asdict(plan.training),
@@ -315,7 +343,7 @@ def contradictions(plan: Plan, given: Mapping[str, Any]) -> dict[str, tuple[Any,
         "image_size": plan.image.size,
     }
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in there.items()}
-    free = {"device", "precision"}
+    free = {"device", "precision", *CHANGEABLE}
     return {
         name: (plain[name], value) for name, value in given.items() if name not in free and plain.get(name) != value
     }

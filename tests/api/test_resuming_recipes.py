@@ -13,7 +13,8 @@ from PIL import Image
 
 import agegender as ag
 from agegender.data.faces_table import make_table
-from agegender.errors import TrainingStopped
+from agegender.errors import DivergedError, TrainingStopped, UsageError
+from agegender.model.epochs import EpochRecorder
 
 TINY = {"body": "test_resnet", "weights": "none", "image_size": 32, "batch_size": 8, "device": "cpu"}
 TINY |= {"precision": "fp32", "heads": ["age", "gender"]}
@@ -48,6 +49,62 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> ag.Faces:
         }
         rows.append(row | {"split": ("train", "train", "valid", "test")[number // 2 % 4]})
     return ag.Faces.from_frame(make_table(rows), root=root)
+
+
+def spoil_third_epoch(patched: pytest.MonkeyPatch) -> None:
+    before_epoch = EpochRecorder.before_epoch
+
+    def spoil(self: EpochRecorder) -> None:
+        before_epoch(self)
+        if self.epoch == 2:
+            next(self.learn.model.parameters()).data.fill_(float("nan"))
+
+    patched.setattr(EpochRecorder, "before_epoch", spoil)
+
+
+def test_a_loss_that_is_no_number_keeps_the_epochs_before_it(
+    faces: ag.Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patched:
+        spoil_third_epoch(patched)
+        message = r"in epoch 3, step 1, with the photos .*png.* Epoch 2 is kept: .*--resume first"
+        with pytest.raises(DivergedError, match=message):
+            ag.Model.train(faces, name="first", models_dir=tmp_path, epochs=4, learning_rate=0.02, **TINY)
+    with pytest.raises(TrainingStopped):
+        ag.Model.resume(tmp_path / "first", learning_rate=0.001, clip=1.0, stop_after=1)
+    assert "learning_rate 0.02 then and 0.001 now, clip None then and 1.0 now" in capsys.readouterr().err
+    model = ag.Model.resume(tmp_path / "first")  # the later legs remember
+    assert model.card["changed"] == [{"learning_rate": [0.02, 0.001], "clip": [None, 1.0]}]
+    assert model.card["training"]["learning_rate"] == 0.001
+    assert model.history["learning_rate"][1] > 0.01
+    assert model.history["learning_rate"][2] < 0.001
+    model._run.close()
+
+
+def test_only_what_a_run_in_trouble_needs_can_change(faces: ag.Faces, tmp_path: Path) -> None:
+    with pytest.raises(TrainingStopped):
+        ag.Model.train(faces, name="first", models_dir=tmp_path, epochs=2, stop_after=1, **TINY)
+    with pytest.raises(UsageError, match="goes on with the epochs that it began with"):
+        ag.Model.resume(tmp_path / "first", epochs=5)
+    with pytest.raises(UsageError, match="--learning-rate -1 is out of range"):
+        ag.Model.resume(tmp_path / "first", learning_rate=-1.0)
+    model = ag.Model.resume(tmp_path / "first", batch_size=4, accumulate=2)
+    model._run.close()
+    assert (len(model.history), model.card["training"]["batch_size"]) == (2, 4)
+
+
+def test_a_run_that_has_stopped_early_stays_so(
+    faces: ag.Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = TINY | {"epochs": 9, "early_stopping": 1, "learning_rate": 0.5, "schedule": "constant"}
+    model = ag.Model.train(faces, name="first", models_dir=tmp_path, stop_after=8, **settings)
+    model._run.close()  # as if killed before it was stored
+    done = len(model.history)
+    assert model.card["epochs_trained"] == done < 8
+    again = ag.Model.resume(tmp_path / "first", stop_after=1)
+    again._run.close()
+    assert len(again.history) == done
+    assert all(torch.equal(value, weights(model)[key]) for key, value in weights(again).items())
 
 
 def weights(model: ag.Model) -> dict[str, torch.Tensor]:
