@@ -17,7 +17,7 @@ from agegender.options import (
     check_images_folder,
 )
 from agegender.settings import REPORT_BYTES
-from agegender.writing import check_space
+from agegender.writing import check_space, check_writable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +62,12 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         help="also write the first model's ages as the course's predictions.zip",
     )
+    parser.add_argument(
+        "--submission-rows",
+        metavar="N",
+        type=int,
+        help="how many ages it has to have (default: the photos of the split in the first model's faces table)",
+    )
     return parser
 
 
@@ -69,7 +75,11 @@ def run(options: argparse.Namespace) -> Result:
     """Compare, and write the page and the submission."""
     if len(options.models) == 1 and options.submission is None:
         raise UsageError("one model alone cannot be compared: name a second one, or ask for --submission FILE.")
+    if options.submission_rows is not None and (options.submission is None or options.submission_rows < 1):
+        raise UsageError("--submission-rows N, 1 or more, says how long the file of --submission has to be.")
     check_images_folder(options.images)
+    if options.submission is not None:
+        check_writable(options.submission.parent)
     if len(options.models) > 1:
         check_space(options.out or options.reports_dir, REPORT_BYTES, "a comparison")
     from agegender.api.comparison import Comparison
@@ -84,7 +94,7 @@ def run(options: argparse.Namespace) -> Result:
             f"{name} against {comparison.first}: {', '.join(changes) or 'no photo that both can be judged by'}"
         )
     if options.submission is not None:
-        count = comparison.write_submission(options.submission)
+        count = comparison.write_submission(options.submission, rows=options.submission_rows)
         document["submission"] = {"path": str(options.submission), "rows": count}
         lines.append(f"submission {options.submission}, {count} ages")
     if comparison.pairs:
@@ -103,8 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _board_text(board: pd.DataFrame) -> str:
-    columns = [name for name in board if not str(name).startswith("rank_") and board[name].notna().any()]
-    return str(board[columns].to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    """Return the leaderboard in text; a bias score that nobody can tell is said to be unknown, not left out."""
+    shown = [name for name in board if str(name).startswith("bias_") or board[name].notna().any()]
+    columns = [name for name in shown if not str(name).startswith("rank_")]
+    return str(board[columns].to_string(index=False, float_format=lambda value: f"{value:.3f}", na_rep="unknown"))
 
 
 def _change_words(head: Head, change: NumberChange | ClassChange) -> str:

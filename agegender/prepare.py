@@ -45,8 +45,9 @@ examples:
                     --out masks.parquet
 
 --option, --columns and further --data belong to the --source before them. Options: appa-real target=apparent|real
-photos=crops|whole ignore_list=FILE; afad ages=15-40; fairface margin=025|125 open_range_age_years=N; all-age-faces
-photos=aligned|original; masked-faces corrections=yes eval=yes; csv table=FILE male=LABEL female=LABEL.
+photos=crops|whole ignore_list=FILE; course-kit photos=FOLDER; afad ages=15-40; fairface margin=025|125
+open_range_age_years=N; all-age-faces photos=aligned|original; masked-faces corrections=yes eval=yes; csv table=FILE
+male=LABEL female=LABEL.
 
 --age-classes 30,60 writes the column age_class ("<30", "30–59", "≥60"); --combine mask age_class gender writes one
 column of the three, mask_age_gender, and may be given several times. Both can be learnt and grouped by."""

@@ -53,6 +53,22 @@ def write_appa_real(root: Path) -> Path:
     return root
 
 
+def write_course_kit(root: Path) -> Path:
+    generator = np.random.default_rng(11)
+    (root / "data").mkdir(parents=True)
+    for split, count in (("train", 8), ("valid", 4), ("test", 3)):
+        coarse = generator.integers(0, 255, (count, 6, 6, 3), np.uint8)
+        photos = coarse.repeat(8, axis=1).repeat(8, axis=2)
+        np.save(root / "data" / f"data_{split}.npy", photos)
+        if split != "test":
+            np.save(root / "data" / f"labels_{split}.npy", 20.5 + np.arange(count, dtype=np.float64))
+            words = [
+                ("female" if n % 2 else "male", "caucasian", ("happy", "neutral")[n // 2 % 2]) for n in range(count)
+            ]
+            np.save(root / "data" / f"meta_data_{split}.npy", np.array(words))
+    return root
+
+
 def write_afad(root: Path) -> Path:
     text(root / "AFAD-Full.txt", "stray")
     for age in (15, 18, 39, 69):
@@ -160,6 +176,7 @@ COLUMNS = {"path": "img", "age_years": "years", "gender": "sex", "subject_id": "
 LAYOUTS = {
     "utkface": (write_utkface, {}),
     "appa_real": (write_appa_real, {}),
+    "course_kit": (write_course_kit, {}),
     "afad": (write_afad, {}),
     "cacd": (write_cacd, {}),
     "fairface": (write_fairface, {}),

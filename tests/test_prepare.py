@@ -6,6 +6,7 @@ import sys
 
 import cv2
 import dataset_layouts
+import numpy as np
 import pandas as pd
 import pytest
 from dataset_layouts import (
@@ -19,7 +20,7 @@ from dataset_layouts import (
 )
 from prepare_command import document, prepare, refusal
 
-from agegender import train
+from agegender import compare, train
 from agegender.data.faces_table import read_faces
 from agegender.data.sources.drawn_faces import draw_faces
 from agegender.prepare import build_parser
@@ -253,3 +254,24 @@ def test_crops_by_margins_of_three_sides_and_a_smallest_face_are_noted(tmp_path,
     notes = read_faces(tmp_path / "here" / "faces.parquet").notes
     assert (notes["crop_margins"], notes["crop_smallest"]) == ([0.6, 0.3, 0.4], 0.2)
     assert "crop_margin" not in notes
+
+
+def test_the_course_kit_goes_from_arrays_to_a_submission(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    dataset_layouts.write_course_kit(tmp_path / "kit")
+    words = (
+        "--data kit --body test_resnet --weights none --image-size 32 --epochs 1 --batch-size 4 --no-report --name kit"
+    )
+    assert train.main(words.split()) == 0
+    assert "looks like course-kit" in capsys.readouterr().err
+    assert compare.main(["models/kit", "--submission", "predictions.zip"]) == 0
+    assert "3 ages" in capsys.readouterr().out
+    pixels = np.load("kit/data/data_test.npy")
+    pixels[2] = np.load("kit/data/data_train.npy")[0]  # a test photo that is dropped as a twin
+    np.save("kit/data/data_test.npy", pixels)
+    (tmp_path / "predictions.zip").unlink()
+    assert train.main(words.split()) == 0
+    capsys.readouterr()
+    assert compare.main(["models/kit", "--submission", "predictions.zip"]) == 2
+    assert "2 ages, and 3 photos" in capsys.readouterr().err
+    assert not (tmp_path / "predictions.zip").exists()

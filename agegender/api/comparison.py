@@ -16,6 +16,7 @@ from agegender.reading_tables import TABLE_SUFFIXES
 
 if TYPE_CHECKING:
     from agegender.api.model import Model
+    from agegender.data.faces_table import FacesTable
 
 Place = str | Path
 
@@ -66,6 +67,7 @@ class Comparison:
         self.pairs: dict[str, PairedComparison] = {
             name: compare_pair(self.predictions[first], self.predictions[name]) for name in others
         }
+        self._photos_of_split = _photo_count(named[first], split)
         self.photos_root = _photos_root(named[first]) if images is None else Path(images).absolute()
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,9 +88,22 @@ class Comparison:
             hide_faces=hide_faces,
         )  # fmt: skip
 
-    def write_submission(self, path: Place) -> int:
-        """Write the first model's ages as the ChaLearn course's `predictions.zip`; return how many there are."""
-        return write_submission(self.predictions[self.first], Path(path))
+    def write_submission(self, path: Place, *, rows: int | None = None) -> int:
+        """Write the first model's ages as the ChaLearn course's `predictions.zip`; return how many there are.
+
+        Parameters
+        ----------
+        rows : int, optional
+            How many there have to be; by default as many as the first model's faces table has photos in the split,
+            those that were dropped among them, where that is known.
+
+        Raises
+        ------
+        TableError
+            There are more or fewer, or a photo has no age.
+        """
+        expected = self._photos_of_split if rows is None else rows
+        return write_submission(self.predictions[self.first], Path(path), expected=expected)
 
     def _repr_html_(self) -> str:
         board = self.board.loc[:, ~self.board.columns.str.startswith("rank_")].dropna(axis=1, how="all")
@@ -140,11 +155,24 @@ def _is_table(place: Path) -> bool:
 
 
 def _photos_root(model: Any) -> Path | None:
+    faces = _faces_of(model)
+    return None if faces is None else Path(faces.root)
+
+
+def _faces_of(model: Any) -> FacesTable | None:
+    """Return the faces that a model folder or a model knows; a table of predictions knows none."""
     if isinstance(model, (str, Path)) and Path(model).is_dir():
         from agegender.data.faces_table import read_faces
         from agegender.model.model_folder import FACES_FILE
 
         table = Path(model) / FACES_FILE
-        return read_faces(table).root if table.is_file() else None
-    faces = getattr(model, "faces", None)
-    return None if faces is None else Path(faces.root)
+        return read_faces(table) if table.is_file() else None
+    return getattr(model, "faces", None)
+
+
+def _photo_count(model: Any, split: str) -> int | None:
+    """Return how many photos of a split there are, whatever became of them."""
+    faces = _faces_of(model)
+    if faces is None:
+        return None
+    return len(faces.table) if split == "all" else int((faces.table["split"] == split).sum())

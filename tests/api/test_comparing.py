@@ -80,3 +80,35 @@ def test_the_command_writes_its_page(tables: list[Path], tmp_path: Path, capsys:
 def test_one_model_alone_is_refused(tables: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert compare.main([str(tables[0])]) == 2
     assert "second one" in capsys.readouterr().err
+
+
+def test_the_terminal_has_every_bias_score_and_says_which_is_unknown(
+    tables: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare.main([*map(str, tables), "--out", str(tmp_path / "page")]) == 0
+    board = capsys.readouterr().out.splitlines()
+    assert all(f"bias_{name}" in board[0] for name in ("gender", "age", "ethnicity", "expression"))
+    assert board[1].count("unknown") == 1
+    moods = np.array(["happy", "neutral", "neutral", "other"] * 20, dtype=object)
+    for path, shift in zip(tables, (1.0, 4.0), strict=True):
+        rows = table(shift)
+        rows["predicted_age_years"] += np.where(moods == "happy", 3.0, 0.0)
+        write_predictions(rows.assign(expression=moods), path)
+    assert compare.main([*map(str, tables), "--out", str(tmp_path / "page")]) == 0
+    board = capsys.readouterr().out.splitlines()
+    assert "unknown" not in board[1]
+    assert float(board[1].split()[board[0].split().index("bias_expression")]) == pytest.approx(2.0)
+
+
+def test_a_submission_of_another_length_is_refused_and_nothing_is_written(
+    tables: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "out" / "predictions.zip"
+    words = [str(tables[0]), "--submission", str(target)]
+    assert compare.main([*words, "--submission-rows", "1978"]) == 2
+    assert "80 ages, and 1978 photos" in capsys.readouterr().err
+    assert not target.exists()
+    assert compare.main([*words, "--submission-rows", "80"]) == 0
+    assert target.is_file()
+    assert compare.main([str(tables[0]), str(tables[1]), "--submission-rows", "80"]) == 2
+    assert compare.main([*words, "--submission-rows", "0"]) == 2

@@ -1,8 +1,10 @@
 """What is particular to each dataset: its traps, each written out and read back."""
 
 import os
+import pickle
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from dataset_layouts import (
@@ -12,17 +14,93 @@ from dataset_layouts import (
     write_all_age_faces,
     write_appa_real,
     write_cacd,
+    write_course_kit,
     write_fairface,
     write_masked_faces,
 )
 
 from agegender.data.derived_labels import add_age_class, combine_labels
-from agegender.data.sources import afad, all_age_faces, appa_real, cacd, fairface, masked_faces
-from agegender.errors import FolderError, TableError, UsageError
+from agegender.data.sources import afad, all_age_faces, appa_real, cacd, course_kit, fairface, masked_faces
+from agegender.errors import FolderError, OutputError, TableError, UsageError
+from agegender.photos.reading import read_photo
 
 
 def by_name(faces):
     return faces.table.set_index(faces.table["path"].str.rpartition("/")[2])
+
+
+class TestCourseKit:
+    def test_photos_labels_and_order_are_those_of_the_arrays(self, tmp_path):
+        faces = course_kit.read(write_course_kit(tmp_path / "kit"))
+        assert faces.table["split"].value_counts().to_dict() == {"train": 8, "valid": 4, "test": 3}
+        for split in ("train", "test"):
+            pixels = np.load(tmp_path / "kit" / "data" / f"data_{split}.npy")
+            rows = faces.table[faces.table["split"] == split]
+            read = np.stack([read_photo(faces.photo_path(path)) for path in rows["path"]])
+            assert (read == pixels[..., ::-1]).all()  # the kit's are blue, green, red
+        train = faces.table[faces.table["split"] == "train"]
+        assert train["age_years"].tolist() == [20.5 + number for number in range(8)]
+        assert train["gender"].tolist() == ["male", "female"] * 4
+        assert train["expression"].tolist() == ["happy", "happy", "neutral", "neutral"] * 2
+        assert faces.table.loc[faces.table["split"] == "test", ["age_years", "gender"]].isna().all(axis=None)
+
+    def test_it_is_unpacked_once_and_again_when_an_array_has_changed(self, tmp_path):
+        root = write_course_kit(tmp_path / "kit")
+        first = course_kit.read(root).photo_path(course_kit.read(root).table["path"][0])
+        before = first.stat().st_mtime_ns
+        assert (
+            course_kit.read(root).photo_path("data/course-kit-photos/kit-train-000000.png").stat().st_mtime_ns == before
+        )
+        np.save(root / "data" / "data_train.npy", np.zeros((8, 40, 40, 3), np.uint8))
+        course_kit.read(root)
+        assert read_photo(first).shape == (40, 40, 3)
+
+    def test_photos_can_go_elsewhere_and_never_over_other_files(self, tmp_path):
+        root = write_course_kit(tmp_path / "kit")
+        faces = course_kit.read(root, photos=tmp_path / "photos")
+        assert faces.photo_path(faces.table["path"][0]).is_file()
+        assert not (root / "data" / "course-kit-photos").exists()
+        text(tmp_path / "mine" / "letter.txt", "dear")
+        with pytest.raises(OutputError, match="something else"):
+            course_kit.read(root, photos=tmp_path / "mine")
+
+    def test_no_pickle_is_opened(self, tmp_path):
+        root = write_course_kit(tmp_path / "kit")
+        np.save(root / "data" / "meta_data_train.npy", np.full((8, 3), Exploding(), dtype=object), allow_pickle=True)
+        with pytest.raises(TableError, match=r"not opened.*astype\(str\)"):
+            course_kit.read(root)
+        (root / "data" / "meta_data_train.npy").write_bytes(pickle.dumps(Exploding()))
+        with pytest.raises(TableError, match="not opened"):
+            course_kit.read(root)
+        assert not (root / "data" / "course-kit-photos").exists()
+
+    @pytest.mark.parametrize(
+        ("name", "array", "message"),
+        [
+            ("data_train", np.zeros((8, 48, 48), np.uint8), r"\(8, 48, 48\); expected"),
+            ("data_train", np.zeros((8, 48, 48, 3)), "float64"),
+            ("labels_train", np.zeros(7), r"expected \(8, 1\)"),
+            ("meta_data_train", np.array([["male"]] * 8), r"expected \(8, 3\)"),
+        ],
+    )
+    def test_arrays_that_do_not_fit_are_refused_before_anything_is_unpacked(self, tmp_path, name, array, message):
+        root = write_course_kit(tmp_path / "kit")
+        np.save(root / "data" / f"{name}.npy", array)
+        with pytest.raises(TableError, match=message):
+            course_kit.read(root)
+        assert not (root / "data" / "course-kit-photos").exists()
+
+    def test_a_cut_array_is_refused(self, tmp_path):
+        root = write_course_kit(tmp_path / "kit")
+        file = root / "data" / "data_valid.npy"
+        file.write_bytes(file.read_bytes()[:500])
+        with pytest.raises(TableError, match="cannot be read"):
+            course_kit.read(root)
+
+
+class Exploding:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was opened",))
 
 
 class TestAppaReal:

@@ -22,6 +22,7 @@ DESCRIPTIONS = {
     "utkface": "labels in the file name: age_gender_ethnicity_date.jpg",
     "drawn_faces": "the faces that this program draws itself",
     "appa_real": "APPA-REAL: apparent and real age, official split",
+    "course_kit": "the bias challenge's starting kit: APPA-REAL faces and apparent ages as .npy arrays",
     "afad": "Asian Face Age Dataset: folders age/111 (male) and age/112 (female)",
     "cacd": "Cross-Age Celebrity Dataset: ages and persons, no gender",
     "fairface": "FairFace: age ranges, gender and race in label tables",

@@ -20,6 +20,7 @@ _SAMPLED_FILES = 2_000  # photos
 _TELL_TALES = {
     "masked_faces": re.compile(r"\d{6}(-\d)?_(fe)?male_[^/]+_\d+/(mask\d|incorrect_mask|normal)\.\w+$"),
     "appa_real": re.compile(r"(^|/)\d{6}\.jpg(_face\.jpg)?$"),
+    "course_kit": re.compile(r"(^|/)kit-(train|valid|test)-\d{6}\.png$"),
     "afad": re.compile(r"(^|/)\d{2}/11[12]/[^/]+$"),
     "all_age_faces": re.compile(r"(^|/)\d{5}A\d{2}\.\w+$"),
     "fairface": re.compile(r"(^|/)(train|val)/\d+\.jpg$"),
@@ -27,12 +28,13 @@ _TELL_TALES = {
     "cacd": re.compile(r"(^|/)\d{1,2}_[^/]*_\d{4}\.jpg$"),
     "folder": re.compile(r"(^|/)(\d{1,3}/(fe)?male|(fe)?male/\d{1,3})/[^/]+$", re.IGNORECASE),
 }
-# Source -> a file that gives the dataset away even when no photo does.
+# Source -> files that give the dataset away even when no photo does.
 _LABEL_FILES = {
-    "appa_real": "gt_avg_*.csv",
-    "fairface": "fairface_label_*.csv",
-    "cacd": "celebrity2000_meta.mat",
-    "masked_faces": "train/train.csv",
+    "appa_real": ("gt_avg_*.csv",),
+    "course_kit": ("data_train.npy", "data/data_train.npy"),
+    "fairface": ("fairface_label_*.csv",),
+    "cacd": ("celebrity2000_meta.mat",),
+    "masked_faces": ("train/train.csv",),
 }
 
 
@@ -54,8 +56,8 @@ def layout_scores(root: Path) -> dict[str, float]:
         source: float(2 * sum(pattern.search(path) is not None for path in paths) > len(paths))
         for source, pattern in _TELL_TALES.items()
     }
-    for source, name in _LABEL_FILES.items():
-        scores[source] += any(root.glob(name))
+    for source, names in _LABEL_FILES.items():
+        scores[source] += any(path for name in names for path in root.glob(name))
     return {source: score for source, score in scores.items() if score}
 
 
