@@ -31,7 +31,9 @@ from agegender.heads.row_metrics import numbers
 
 Floats = NDArray[np.float64]
 LEAST_ROWS = 50  # labelled rows; fewer tell nothing about what is usual
-MOST_WRONG_SHARE = 0.4  # of a class or of all numbers; more is no mistake but another meaning
+# Of a class or of all numbers, at most so many are taken to be wrong. A model that has learnt nothing contradicts half
+# of all labels, and without this bound it would be believed.
+MOST_WRONG_SHARE = 0.1
 _Z_90 = 1.6448536  # standard deviations to the end of a 90 % interval
 _DEGREES = 3.0  # of freedom: long tails, so that only what lies far beyond them is suspect
 _ROUNDS = 60
