@@ -111,16 +111,20 @@ class CombinedLoss(nn.Module):
             losses = [(loss * torch.as_tensor(weights), known) for loss, known in losses]
         means = [loss.sum() / known.sum().clamp(min=1) for loss, known in losses]
         self.parts = {head.name: mean.detach() for head, mean in zip(self.heads, means, strict=True)}
-        parts = torch.stack(means if reduction == "mean" else [loss for loss, _ in losses])
-        return self._weighted(parts).sum(dim=0)
+        parts = means if reduction == "mean" else [loss for loss, _ in losses]
+        return torch.stack(self._weighted(parts)).sum(dim=0)
 
-    def _weighted(self, parts: Tensor) -> Tensor:
-        """Return the parts, a row per head, times their weights."""
-        column = (-1, *[1] * (parts.ndim - 1))
+    def _weighted(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """Return the parts times their weights, those that count on this side."""
         if self.training and self.has_learned_weights:
-            return _learned(self.heads, parts, self.log_variances.to(parts.device).view(column))
-        fixed = [head.weight if self.training or head.name not in self.auxiliary else 0.0 for head in self.heads]
-        return parts * parts.new_tensor(fixed).view(column)
+            variances = self.log_variances.to(parts[0].device).unbind()
+            return [_learned(*one) for one in zip(self.heads, parts, variances, strict=True)]
+        counted = [
+            (head, part)
+            for head, part in zip(self.heads, parts, strict=True)
+            if self.training or head.name not in self.auxiliary
+        ]
+        return [part * head.weight for head, part in counted]
 
     @property
     def has_learned_weights(self) -> bool:
@@ -211,10 +215,9 @@ def _likelihood_share(head: Head) -> float:
     return 0.5 if head.output_count == 1 else 1.0
 
 
-def _learned(heads: Sequence[Head], parts: Tensor, log_variances: Tensor) -> Tensor:
-    """Return the parts over their variances, with what keeps these small (Kendall et al., equations 7 and 10)."""
-    shares = parts.new_tensor([_likelihood_share(head) for head in heads]).view(log_variances.shape)
-    return shares * torch.exp(-log_variances) * parts + 0.5 * log_variances
+def _learned(head: Head, part: Tensor, log_variance: Tensor) -> Tensor:
+    """Return a part over its variance, with what keeps that small (Kendall et al., equations 7 and 10)."""
+    return _likelihood_share(head) * torch.exp(-log_variance) * part + 0.5 * log_variance
 
 
 def regression_loss(head: Regression, raw: Tensor, target: Tensor, *, unit: float) -> Tensor:

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from coded_faces import TINY, coded_faces, store
+from PIL import Image
 
 from agegender.data.faces_table import FacesTable, make_table
 from agegender.errors import UsageError
@@ -209,3 +211,51 @@ def test_a_rebuilt_learner_draws_weighs_and_relabels_as_the_training_did(faces: 
         again.combined_loss.class_weights["gender"].tolist()
         == made.learner.combined_loss.class_weights["gender"].tolist()
     )
+
+
+@pytest.fixture(scope="module")
+def rare_women(tmp_path_factory: pytest.TempPathFactory) -> FacesTable:
+    """Of 96 photos to learn from, one in four is of a woman; women are 40, men 0, 10 and 20."""
+    root = tmp_path_factory.mktemp("rare")
+    rows = []
+    for number in range(104):
+        gender = "female" if number % 4 == 0 else "male"
+        row = {"path": f"{number}.png", "source": "coded", "age_years": 40 if gender == "female" else number % 3 * 10}
+        rows.append(row | {"gender": gender, "split": "train" if number < 96 else "valid"})
+        Image.fromarray(np.full((32, 32, 3), number * 2, np.uint8)).save(root / f"{number}.png")
+    return FacesTable(make_table(rows), root)
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings", "share", "age"),
+    [
+        ("cross-entropy", {}, 0.25, 17.5),
+        ("cross-entropy:balanced=1", {}, 0.5, 17.5),
+        ("cross-entropy:balanced=0.5", {}, 1 / (1 + 3**0.5), 17.5),
+        ("cross-entropy", {"weigh": "gender"}, 0.5, 25.0),
+        ("cross-entropy", {"oversample": "gender"}, 0.5, 25.0),
+        ("cross-entropy", {"relabel": ["age:40=100"]}, 0.25, 32.5),
+    ],
+)
+def test_who_sees_nothing_learns_the_share_that_was_asked_for(
+    rare_women: FacesTable, loss: str, settings: dict[str, Any], share: float, age: float
+) -> None:
+    training = TrainingSettings.of_keywords({"epochs": 1, "batch_size": 32, "device": "cpu", **settings}, {})
+    losses = {"gender": loss, "age": "mse"}
+    plan = Plan("rare", TINY, image=ImageSettings(size=32), training=training, losses=losses)
+    learner = train_network(rare_women, plan).learner
+    combined = learner.combined_loss.train()
+    # Two constants in the place of the network, on the batches and the loss of the training.
+    ages, genders = torch.zeros(1, requires_grad=True), torch.zeros(1, 2, requires_grad=True)
+    steps = torch.optim.SGD([{"params": ages, "lr": 15.0}, {"params": genders, "lr": 0.3}])
+    seen = []
+    for epoch in range(32):
+        for photos, *targets in learner.dls.train:
+            steps.zero_grad()
+            combined((ages.expand(len(photos)), genders.expand(len(photos), 2)), *targets).backward()
+            steps.step()
+            if epoch >= 12:
+                seen.append((ages.item(), genders.softmax(dim=1)[0, 1].item()))
+    found_age, found_share = np.mean(seen, axis=0)
+    assert found_share == pytest.approx(share, abs=0.04)
+    assert found_age == pytest.approx(age, abs=1.5)
