@@ -263,6 +263,11 @@ class Predictor:
 
     def _out_of_fold(self, faces: FacesTable) -> pd.DataFrame:
         """Return the predictions of faces that the ensemble was trained on, each by the member that never saw it."""
+        if isinstance(self.runtime, OnnxRuntime):
+            raise UsageError(
+                f"the ensemble {self.runtime.place} was trained on these photos, and only its model folder has the "
+                f"network that never saw each: name the folder."
+            )
         folds, parts = faces.table["fold"], []
         for number in sorted(map(int, folds.dropna().unique())):
             if not 0 <= number < len(self.card["members"]):

@@ -81,6 +81,14 @@ def test_own_faces_are_evaluated_out_of_fold_and_others_by_all_members(whole: Pa
     assert np.abs(together["predicted_age_years"] - ages).max() < 1e-3
 
 
+def test_an_exported_ensemble_is_not_judged_by_photos_that_it_has_learnt(whole: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    model = ag.Model.load(whole, device="cpu")
+    model.export(tmp_path / "three.onnx")
+    with pytest.raises(UsageError, match="only its model folder has the network that never saw each"):
+        ag.Model.load(tmp_path / "three.onnx").predict(model.faces)
+
+
 def test_a_stopped_training_in_folds_goes_on_to_the_same_weights(
     faces: ag.Faces, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
