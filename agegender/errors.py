@@ -12,6 +12,7 @@
     │   ├── WeightsError      weights that cannot be had or do not fit
     │   └── CardError         a model folder that is incomplete or contradicts itself
     ├── OutputError           a result that cannot be written
+    ├── ProcessEndedError     another process of a training in several is gone
     ├── TrainingStopped       no error: a training that was to stop here, and can go on
     └── MissingExtraError     an optional package that is not installed
 
@@ -71,6 +72,14 @@ class CardError(ModelError):
 
 class OutputError(AgeGenderError):
     """A result that cannot be written."""
+
+
+class ProcessEndedError(AgeGenderError):
+    """Another process of a training in several is gone."""
+
+    def __str__(self) -> str:
+        """Return the same words wherever it is noticed: fastai puts the place before those of an error."""
+        return "another process of this run has ended or cannot be reached, so this one ends too."
 
 
 class TrainingStopped(AgeGenderError):  # noqa: N818 (nothing went wrong)

@@ -27,7 +27,7 @@ from agegender.settings import (
 
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 _LARGEST = {"image_size": LARGEST_IMAGE_SIZE}
-_LEAST = {"stop_after": 1, "image_size": LEAST_TRAINED_SIZE, "limit": 1}
+_LEAST = {"stop_after": 1, "processes": 1, "image_size": LEAST_TRAINED_SIZE, "limit": 1}
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -390,6 +390,9 @@ def _add_legs(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--stop-after", metavar="N", type=int, help="stop after N epochs; --resume goes on later")
     group.add_argument(
         "--minutes", metavar="M", type=float, help="stop at the end of the epoch in which M minutes have gone by"
+    )
+    group.add_argument(
+        "--processes", metavar="N", type=int, help="refuse to go on in fewer or more processes than N, see torchrun"
     )
 
 

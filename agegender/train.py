@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agegender.console import Result, command_parser, execute, metrics_lines
 from agegender.errors import TrainingStopped, UsageError
+from agegender.launching import check_processes, launched
 from agegender.options import (
     add_training_options,
     check_model_name,
@@ -36,6 +40,8 @@ examples:
   agegender train --faces faces.parquet --name long --epochs 40 --minutes 60
   agegender train --resume long --minutes 60
       the next hour of it; --resume goes on after a crash or Ctrl-C as well, from the last whole epoch
+  torchrun --nproc_per_node 4 -m agegender.train --faces faces.parquet --processes 4 --batch-size 256
+      four processes, on a GPU each, with 64 photos of every batch (docs/several-processes.md)
 
 A run writes models/<name>/ and reports/<name>/, both at its end and as one, and runs/<name>/ (tensorboard --logdir
 runs). Until then it lives in models/<name>.unfinished/."""
@@ -54,11 +60,37 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> Result:
-    """Gather, train, report."""
+    """Gather, train, report; in several processes this is what the first one does."""
     check_training_options(options)
     check_folds_asked(options.folds, options.vote)
     if options.folds is not None and options.fold is not None:
         raise UsageError("--fold trains on one fold of a table, --folds on all in turn: give one of them.")
+    if options.folds is not None and launched().count > 1:
+        raise UsageError("--folds trains one fold after the other in one process: give each run of several a --fold.")
+    with _among_processes(options):
+        return _run(options)
+
+
+def _among_processes(options: argparse.Namespace) -> AbstractContextManager[Any]:
+    check_processes(options.processes, options.batch_size)
+    if launched().count == 1:
+        return nullcontext()
+    from agegender.model.several_processes import joined
+
+    return joined()
+
+
+def _follow(_: argparse.Namespace) -> Result:
+    """Help the process that leads; it says everything, what is wrong with the options included."""
+    from agegender.model.several_processes import joined
+    from agegender.model.training import follow
+
+    with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere), joined():
+        follow()
+    raise SystemExit(0)
+
+
+def _run(options: argparse.Namespace) -> Result:
     keywords = training_keywords(options)
     choices = {"hide_faces": options.hide_faces, "no_report": options.no_report}
     if options.resume is not None:
@@ -199,7 +231,11 @@ def _check_network(options: argparse.Namespace, keywords: dict[str, Any], defaul
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
-    return execute(build_parser(), run, arguments)
+    parser, here = build_parser(), launched()
+    if here.leads:
+        return execute(parser, run, arguments)
+    parser.prog += f", {here}"
+    return execute(parser, _follow, [])
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ ROOMS = ("api", "pages", "model", "explanation", "audit", "data", "drawing", "ph
 FOR_ALL = (
     "settings",
     "errors",
+    "launching",
     "writing",
     "swapping",
     "progress",

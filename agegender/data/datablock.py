@@ -29,6 +29,7 @@ from agegender.data.loading import (
 )
 from agegender.errors import TableError
 from agegender.heads import Classification, Head, Regression
+from agegender.launching import launched
 from agegender.photos.reading_ahead import processor_count
 from agegender.settings import AugmentationSettings, ImageSettings
 
@@ -170,9 +171,13 @@ def make_dataloaders(  # noqa: PLR0913 (the settings of a run, each by its name)
         items,
         bs=batch_size,
         drop_last=training >= batch_size,
-        num_workers=min(processor_count(), MOST_THREADS) if workers is None else workers,
+        num_workers=_reading_threads() if workers is None else workers,
         device=torch.device(device) if device is not None else None,
     )
+
+
+def _reading_threads() -> int:
+    return min(max(1, processor_count() // launched().local_count), MOST_THREADS)
 
 
 def _split_by_column(items: Sequence[FaceItem]) -> tuple[list[int], list[int]]:

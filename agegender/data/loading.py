@@ -174,12 +174,16 @@ class PhotoLoader(TfmdDL):
         Whether an item that an epoch draws again is changed more strongly.
     photo_weights : ndarray, shape (items,), or None
         When set, a training batch has one more tensor behind its labels, what each photo counts for in the loss.
+    part : (int, int)
+        (r, n): of each batch make every n-th photo from the r-th on, as they are in the whole batch.
 
     Raises
     ------
     UsageError
         There are `item_tfms`, which would never run.
     """
+
+    part: tuple[int, int] = (0, 1)
 
     def __init__(
         self,
@@ -245,7 +249,8 @@ class PhotoLoader(TfmdDL):
         """Yield batches in order, made by threads ahead of time."""
         # One photo is too small to be split; OpenCV's own threads would only fight ours.
         cv2.setNumThreads(1)
-        pairs = self.chunkify(_with_repeats(map(self.do_item, samps)))
+        # A last batch may be too small to have a photo for everybody.
+        pairs = (batch for batch in self.chunkify(_with_repeats(map(self.do_item, samps))) if len(batch) > self.part[0])
         return read_ahead(self._batch_of_pairs, pairs, threads=self.threads, ahead=self.threads + BATCHES_AHEAD)
 
     def _batch_of_pairs(self, pairs: Sequence[tuple[int, int]]) -> tuple[Any, ...]:
@@ -256,10 +261,11 @@ class PhotoLoader(TfmdDL):
 
         `repeats` are how often the epoch has had each before. Where photos are weighed, their weights come last.
         """
-        items = [self.dataset.items[number] for number in b]
+        mine = b[self.part[0] :: self.part[1]]
+        items = [self.dataset.items[number] for number in mine]
         targets = [pipeline.tfms.fs[-1].batch(items) for pipeline in self.dataset.tls[1:]]
         if self.photo_weights is not None and self._is_training():
-            weights = torch.from_numpy(self.photo_weights[list(b)].astype(np.float32))
+            weights = torch.from_numpy(self.photo_weights[list(mine)].astype(np.float32))
             targets.append(weights.as_subclass(PhotoWeights))
         return (self._photos(items, b, repeats), *targets)
 
@@ -286,7 +292,8 @@ class PhotoLoader(TfmdDL):
                 fit_square(read_item(item, smallest_side=size), size, out=out)
             return
         levels = np.minimum(repeats or 0, MOST_STRENGTHENED if self.strengthens_repeats else 0)
-        levels = np.broadcast_to(levels, len(items))
+        levels = np.broadcast_to(levels, len(numbers))
+        mine = {place: row for row, place in enumerate(range(len(numbers))[self.part[0] :: self.part[1]])}
         for level in np.unique(levels).tolist():
             places = np.flatnonzero(levels == level).tolist()
             ranges = stronger(settings, 1 + REPEAT_STRENGTH * level) if level else settings
@@ -299,7 +306,8 @@ class PhotoLoader(TfmdDL):
             )
             smallest_side = math.ceil(size * ranges.zoom)
             for number, place in enumerate(places):
-                changes.apply(read_item(items[place], smallest_side=smallest_side), number, batch[place])
+                if (row := mine.get(place)) is not None:
+                    changes.apply(read_item(items[row], smallest_side=smallest_side), number, batch[row])
 
     def _mirrored(self, numbers: Sequence[int]) -> NDArray[np.bool_] | None:
         """Return which photos are flipped in this epoch where every one is in every other; at first it is chance.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,7 +100,7 @@ def check_body(name: str) -> None:
     """Refuse a name that is no body's."""
     if name.removesuffix(SMALL_STEM) in TORCHVISION_BODIES:
         return
-    import timm
+    timm = _timm()
 
     if not (re.fullmatch(r"[\w.-]+", name, re.ASCII) and timm.is_model(name)):
         names = timm.list_models()
@@ -116,14 +117,27 @@ def check_sizes(name: str, sizes: Sequence[int]) -> None:
     """Refuse photos of several sizes for a body that is built for one, as most transformers are."""
     if len(set(sizes)) == 1 or name.removesuffix(SMALL_STEM) in TORCHVISION_BODIES:
         return
-    import timm
-
+    timm = _timm()
     if getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False):
         raise UsageError(f"--progressive: {name} takes photos of one size only. Leave it out, or take another --body.")
 
 
+def _timm() -> Any:
+    """Return timm without wandb: it loads that wherever it is, which takes seconds, for scripts of its own."""
+    if "timm" in sys.modules or "wandb" in sys.modules:
+        import timm
+
+        return timm
+    sys.modules.update({"wandb": None})  # type: ignore[dict-item]  # which is how Python says that it isn't there
+    try:
+        import timm
+    finally:
+        del sys.modules["wandb"]
+    return timm
+
+
 def _timm_body(name: str, weights: str, image_size: int) -> tuple[nn.Module, int]:
-    import timm
+    timm = _timm()
 
     check_body(name)
     options: dict[str, Any] = {"num_classes": 0, "global_pool": ""}

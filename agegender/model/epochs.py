@@ -64,30 +64,30 @@ class EpochRecorder(Callback):
     def before_epoch(self) -> None:
         """Start an epoch's clock and sums."""
         self._started = time.perf_counter()
-        self._sums: dict[str, float] = defaultdict(float)
-        self._counts = {"train": 0, "valid": 0}
-        self._measures: dict[str, list[Tensor]] = {head.name: [] for head in self.learn.heads}
+        self.sums: dict[str, float] = defaultdict(float)
+        self.counts = {"train": 0, "valid": 0}
+        self.measures: dict[str, list[Tensor]] = {head.name: [] for head in self.learn.heads}
 
     def after_batch(self) -> None:
         """Add one batch."""
         side, count = ("train" if self.training else "valid"), len(self.yb[0])
-        self._counts[side] += count
-        self._sums[f"{side}_loss"] += float(self.loss.detach()) * count
+        self.counts[side] += count
+        self.sums[f"{side}_loss"] += float(self.loss.detach()) * count
         for name, part in self.learn.combined_loss.parts.items():
-            self._sums[f"{side}_loss_{name}"] += float(part) * count
+            self.sums[f"{side}_loss_{name}"] += float(part) * count
         if self.training and not torch.isfinite(self.loss.detach()):
             self.spoilt = self._spoilt_batch()
             raise CancelFitException
         if not self.training:
             for head, raw, target in zip(self.learn.heads, self.pred, self.yb, strict=True):
-                self._measures[head.name].append(_measure(head, raw, torch.as_tensor(target).reshape(-1)))
+                self.measures[head.name].append(_measure(head, raw, torch.as_tensor(target).reshape(-1)))
 
     def after_epoch(self) -> None:
         """Close the epoch's row."""
         row: dict[str, Any] = {"epoch": self.epoch + 1}
-        row |= {name: total / max(1, self._counts[name.split("_")[0]]) for name, total in self._sums.items()}
-        if self._counts["valid"]:
-            self.valid_measures = {name: torch.cat(parts).numpy() for name, parts in self._measures.items()}
+        row |= {name: total / max(1, self.counts[name.split("_")[0]]) for name, total in self.sums.items()}
+        if self.counts["valid"]:
+            self.valid_measures = {name: torch.cat(parts).numpy() for name, parts in self.measures.items()}
             for head in self.learn.heads:
                 measured = self.valid_measures[head.name]
                 known = measured[~np.isnan(measured)]

@@ -24,6 +24,7 @@ from agegender.model.checkpoint import write_tensors
 from agegender.model.epochs import EpochRecorder, KeepBest
 from agegender.model.model_folder import resume_words
 from agegender.model.recipe import AveragedWeights, EarlyStopping
+from agegender.model.several_processes import agreed, leads
 from agegender.model.unfinished import UnfinishedRun
 from agegender.progress import say
 from agegender.writing import replaced_file
@@ -159,6 +160,16 @@ class KeepRun(Callback):
         row = self.learn.epoch_recorder.rows[-1]
         if not np.isfinite(row["train_loss"]):
             return  # nobody goes on from there
+        if leads():
+            self._write()
+        ends = self.epoch + 1 == self.n_epoch or any(
+            cb.is_over for cb in self.learn.cbs if isinstance(cb, EarlyStopping)
+        )
+        self.is_stopped = agreed(not ends and self._is_leg_done())
+        if self.is_stopped:
+            raise CancelFitException
+
+    def _write(self) -> None:
         tensors = _gathered(self.learn)
         facts = self._facts() | {
             _OPTIMISER: without_tensors(_optimiser_state(self.learn), _OPTIMISER, tensors),
@@ -170,12 +181,6 @@ class KeepRun(Callback):
         except OutputError as error:
             kept = f"Epoch {self.epoch} is kept: {resume_words(self.kept.folder)}" if self.epoch else ""
             raise OutputError(f"epoch {self.epoch + 1} could not be kept: {error} {kept}") from error
-        ends = self.epoch + 1 == self.n_epoch or any(
-            cb.is_over for cb in self.learn.cbs if isinstance(cb, EarlyStopping)
-        )
-        self.is_stopped = not ends and self._is_leg_done()
-        if self.is_stopped:
-            raise CancelFitException
 
     def _is_leg_done(self) -> bool:
         done = self.epoch + 1 - self.learn.first_epoch

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ from agegender.data.faces_table import FacesTable, write_faces
 from agegender.data.normalisation import Colour, mean_and_std
 from agegender.data.relabelling import relabelled
 from agegender.data.splitting import validation_halves, without_calibration_rows
-from agegender.errors import DataError, DivergedError, OutOfMemoryError, TrainingStopped
+from agegender.errors import CardError, DataError, DivergedError, OutOfMemoryError, TrainingStopped
 from agegender.heads import Classification, Head, Regression, choose_heads, head_to_dict
 from agegender.heads.classification import as_names
+from agegender.launching import launched
 from agegender.memory import kept_memory
 from agegender.model.checkpoint import continue_from, digest_of, save_weights
 from agegender.model.ensembles import EnsembleNetwork, write_members
@@ -53,6 +55,15 @@ from agegender.model.predictor import Predictor
 from agegender.model.progressive_sizes import ProgressiveSizes
 from agegender.model.recipe import recipe_callbacks
 from agegender.model.run_state import KeepRun, RunState, processor_facts, read_state, say_difference
+from agegender.model.several_processes import (
+    SharedSteps,
+    agreed,
+    check_photo_count,
+    go_on_alone,
+    leads,
+    own_device,
+    process_count,
+)
 from agegender.model.tensorboard import TensorBoardRun
 from agegender.model.training_speed import CHANNELS_LAST, choose_layout, speed_callbacks
 from agegender.model.unfinished import UnfinishedRun, new_run_id
@@ -84,7 +95,7 @@ class Trained:
     predictions: pd.DataFrame
 
 
-def train_network(
+def train_network(  # noqa: PLR0915 (a run is read from top to bottom)
     faces: FacesTable, plan: Plan, *, run_folder: Path | None = None, run: UnfinishedRun | None = None
 ) -> Trained:
     """Train, choose the best epoch on one half of the validation photos, calibrate on the other, predict every photo.
@@ -92,20 +103,23 @@ def train_network(
     Nothing is written but TensorBoard's files and the state of each epoch.
     """
     started = time.perf_counter()
+    if leads():
+        agreed((replace(faces), plan, None if run is None else replace(run, _lock=None)))  # others begin
     heads = heads_to_train(faces, plan)
     stored = heads[: len(heads) - len(plan.training.auxiliary)]
     learnt, counts = _relabelled(faces, heads, plan)
     statistics = statistics_of(heads, _rows_of(learnt, "train"))
     plan = replace(plan, image=_image_of(faces, plan))  # the card carries it to `predict`
     sizes = plan.training.sizes(plan.image.size)
-    device = choose_device(plan.training.device)
-    precision = choose_precision(plan.training.precision, device)
+    device = own_device(choose_device(plan.training.device))
+    precision = agreed(choose_precision(plan.training.precision, device))
     state = read_state(run.state_file) if run is not None and run.state_file.is_file() else None
+    _check_same_state(run, state)
     network = _first_network(plan, heads, statistics, is_begun=state is not None)
     if run is not None:
         _check_space(run.folder, network, len(faces.table), plan.training)
-    slow = ", which is slow" if (precision, device.type) == ("fp16", "cpu") else ""
-    say(f"training {plan.body} ({plan.size}) at {plan.image.size} px in {precision} on {device.type}{slow}")
+    where = _place_words(device, precision, plan.training)
+    say(f"training {plan.body} ({plan.size}) at {plan.image.size} px in {precision} on {where}")
     fitted = without_calibration_rows(learnt)  # what calibrates chooses no epoch
     learner = _learner_on(_with_known_classes(fitted, heads), plan, heads, network, device)
     also: list[Callback] = []
@@ -118,7 +132,7 @@ def train_network(
         layouts[sizes[-1]] = earlier
     for size in sorted(set(sizes) - set(layouts)):
         looks = len(_rows_of(faces, "train")) * sizes.count(size)
-        layouts[size] = choose_layout(network.body, size, looks, precision=precision, device=device)
+        layouts[size] = agreed(choose_layout(network.body, size, looks, precision=precision, device=device))
     layout, laid = layouts[sizes[-1]], {str(size): layout for size, layout in layouts.items()}
     if len(laid) > 1:
         also.append(ProgressiveSizes(sizes, layouts))
@@ -126,6 +140,8 @@ def train_network(
         also.append(_keeper(learner, run, state, processor | {"memory_layout": layout, "memory_layouts": laid}))
     also.append(TrainingBar(has_report=run is not None and run.choices.get("no_report") is False))
     result = fit(learner, plan.training, precision=precision, layout=layout, device=device, callbacks=also)
+    process_number = process_count()
+    go_on_alone()
     if learner.combined_loss.auxiliary or learner.combined_loss.has_learned_weights:
         learner.keep_heads(_loss_of(stored, network, learnt))
     card = training_entries(faces, plan) | network_entries(stored, plan.image, network.statistics, plan.body)
@@ -133,6 +149,7 @@ def train_network(
     card |= {"log_variances": result.log_variances, "class_counts": class_counts(stored, _rows_of(learnt, "train"))}
     card |= {"run_id": new_run_id()} if run is None else {"run_id": run.run_id, "changed": run.changed}
     card |= {"precision": precision, "memory_layout": layout, "device": device.type} | result.facts()
+    card["processes"] = process_number
     predictor = Predictor.of_network(network, card, device=device)
     card["validation"] = validation_halves(faces)
     predictions = predictor.predict_faces(faces, calibrates=True)
@@ -144,6 +161,33 @@ def train_network(
     earlier_seconds = 0.0 if state is None else float(state.facts["seconds"])
     card["seconds"] = round(earlier_seconds + time.perf_counter() - started, 1)
     return Trained(predictor, learner, result.history, predictions)
+
+
+def follow() -> None:
+    """Compute a part of each batch of the training that another process leads."""
+    told: Any = agreed(None)
+    faces, plan, run = told
+    with suppress(TrainingStopped):
+        train_network(faces, plan, run=run)
+
+
+def _place_words(device: torch.device, precision: str, settings: TrainingSettings) -> str:
+    count, size = process_count(), settings.batch_size
+    if count > 1:
+        return (
+            f"{device.type}, {count} processes with {size / count:g} of the {size} photos of each batch, "
+            f"learning rate {settings.learning_rate:g}"
+        )
+    return f"{device.type}, which is slow" if (precision, device.type) == ("fp16", "cpu") else device.type
+
+
+def _check_same_state(run: UnfinishedRun | None, state: RunState | None) -> None:
+    done = 0 if state is None else state.epochs_done
+    if run is not None and agreed(done) != done:
+        raise CardError(
+            f"{launched()} sees {done} epochs in {run.folder.absolute()}, and the first process sees others: all "
+            f"machines have to share this folder."
+        )
 
 
 def write_model(
@@ -259,6 +303,7 @@ def _learner_on(
     settings = plan.training
     sizes = {"batch_size": settings.batch_size, "seed": settings.seed}
     dataloaders = make_dataloaders(faces, heads, plan.image, plan.augmentation, device=device, **sizes)
+    check_photo_count(len(dataloaders.train.dataset), settings.batch_size)
     apply_balance(dataloaders.train, _rows_of(faces, "train"), settings, plan.balance)
     helping = [head.name for head in heads[len(heads) - len(settings.auxiliary) :]]
     loss = _loss_of(heads, network, faces, auxiliary=helping, weighting=settings.weighting)
@@ -353,6 +398,8 @@ def fit(
     speed = speed_callbacks(precision, layout, device)
     # Callbacks of the fit alone: predicting and showing are no epochs.
     during = [*recipe_callbacks(settings, learner), *speed, recorder, best, *callbacks]
+    if process_count() > 1:
+        during.append(SharedSteps())
     keeper = next((one for one in callbacks if isinstance(one, KeepRun)), None)
     has_room = True
     try:

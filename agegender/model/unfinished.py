@@ -29,7 +29,7 @@ from secrets import token_hex
 from typing import Any
 
 from agegender.data.faces_table import FacesTable, read_faces, write_faces
-from agegender.errors import AgeGenderError, CardError, UsageError
+from agegender.errors import AgeGenderError, CardError, ProcessEndedError, UsageError
 from agegender.model.model_folder import CARD_FILE, FACES_FILE, UNFINISHED, resume_words
 from agegender.progress import say
 from agegender.settings import (
@@ -149,7 +149,8 @@ class UnfinishedRun:
             yield
         except BaseException as error:
             self.close()
-            if keeps_epochs(self.folder) and not isinstance(error, AgeGenderError):
+            is_theirs = isinstance(error, AgeGenderError) and not isinstance(error, ProcessEndedError)
+            if keeps_epochs(self.folder) and not is_theirs:
                 say(f"{self.folder} keeps every whole epoch: {resume_words(self.folder)}")
             raise
 
