@@ -152,7 +152,9 @@ def head_from_dict(document: Mapping[str, Any]) -> Head:
         kept = ("name", "column", "loss", "weight", *(("classes",) if kind == Classification.kind else ()))
         document = {name: document[name] for name in kept if name in document}
         if known is not None:
-            document = {**head_to_dict(known), **document}
+            # Settings belong to a loss, and the card's may be another one than today's.
+            usual = {name: value for name, value in head_to_dict(known).items() if name != "loss_settings"}
+            document = {**usual, **document}
     entries = {name: value for name, value in document.items() if name != "kind"}
     unknown = sorted(set(entries) - {field.name for field in fields(made)})
     if unknown:
