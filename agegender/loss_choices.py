@@ -64,7 +64,7 @@ REGRESSION_LOSSES: Mapping[str, LossChoice] = {
             "variance": LossSetting(0.05, 0.0, 100.0, "share of the variance's loss"),
         },
         has_grid=True,
-        weight=0.2,
+        weight=0.05,
     ),
 }  # fmt: skip
 CLASSIFICATION_LOSSES: Mapping[str, LossChoice] = {

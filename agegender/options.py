@@ -321,7 +321,8 @@ def _add_heads(group: argparse._ArgumentGroup) -> None:
         metavar="HEAD=W",
         nargs="+",
         default=[],
-        help="share of a head in the loss (default: 1; numbers without a distribution 4; dldl-v2, mean-variance 0.2)",
+        help="share of a head in the loss (default: 1; numbers without a distribution 4; dldl-v2 0.2; mean-variance "
+        "0.05)",
     )
     group.add_argument(
         "--sensitive-head",
