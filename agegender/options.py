@@ -388,6 +388,11 @@ def _add_legs(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--resume", metavar="NAME", help="go on with the unfinished run of this name, which a stop or a crash has left"
     )
+    group.add_argument(
+        "--find-rate",
+        action="store_true",
+        help="train nothing: raise the learning rate for 100 steps, suggest one, and draw the curve into --runs-dir",
+    )
     group.add_argument("--stop-after", metavar="N", type=int, help="stop after N epochs; --resume goes on later")
     group.add_argument(
         "--minutes", metavar="M", type=float, help="stop at the end of the epoch in which M minutes have gone by"

@@ -67,6 +67,10 @@ def run(options: argparse.Namespace) -> Result:
         raise UsageError("--fold trains on one fold of a table, --folds on all in turn: give one of them.")
     if options.folds is not None and launched().count > 1:
         raise UsageError("--folds trains one fold after the other in one process: give each run of several a --fold.")
+    if options.find_rate and (options.resume is not None or options.folds is not None):
+        raise UsageError("--find-rate looks for the rate of a new run: leave --resume and --folds out.")
+    if options.find_rate and launched().count > 1:
+        raise UsageError("--find-rate looks for a rate in one process: start it without torchrun.")
     with _among_processes(options):
         return _run(options)
 
@@ -99,6 +103,8 @@ def _run(options: argparse.Namespace) -> Result:
         from agegender.model.unfinished import check_name_is_free, unfinished_folder
 
         check_name_is_free(unfinished_folder(options.models_dir / options.name))
+    if options.find_rate:
+        return _rate_found(options, keywords)
     _check_places(options, has_report=not choices["no_report"])
     try:
         model = _resumed(options) if options.resume is not None else _trained(options, keywords, choices)
@@ -117,7 +123,25 @@ def _check_places(options: argparse.Namespace, *, has_report: bool) -> None:
         check_space(options.reports_dir, REPORT_BYTES, "a report")
 
 
-def _trained(options: argparse.Namespace, keywords: dict[str, Any], choices: dict[str, Any]) -> Model:
+def _rate_found(options: argparse.Namespace, keywords: dict[str, Any]) -> Result:
+    """Look for a learning rate, and draw how the loss went."""
+    from agegender.writing import check_writable
+
+    check_writable(options.runs_dir)
+    faces = _gathered(options, keywords)
+    from agegender.api.model import Model
+
+    found = Model.find_rate(faces, **keywords)
+    options.runs_dir.mkdir(parents=True, exist_ok=True)
+    plot = options.runs_dir / f"{options.name or options.body or options.size}-learning-rate.svg"
+    found.save(plot)
+    readings = ", ".join(f"{name} {rate:.2g}" for name, rate in found.suggestions.items())
+    words = [f"--learning-rate {found.rate:.2g}", f"readings of the curve: {readings}", f"plot     {plot}"]
+    return Result({**found.to_dict(), "plot": str(plot)}, "\n".join(words))
+
+
+def _gathered(options: argparse.Namespace, keywords: dict[str, Any]) -> FacesTable:
+    """Return the faces to train on; refuse what can be refused before photos are read."""
     from agegender.data.preparing import gather
 
     if not (options.data or options.faces):  # before faces are drawn
@@ -128,11 +152,15 @@ def _trained(options: argparse.Namespace, keywords: dict[str, Any], choices: dic
             for head in KNOWN_HEADS:
                 with_settings(head, loss=keywords["losses"].get(head.name))
         _check_network(options, keywords, DRAWN_DEFAULTS)
-    faces = gather(
+    return gather(
         faces=options.faces, source=options.source, folders=options.data, options=source_options(options),
         limit=options.limit, seed=options.seed, fold=options.fold, images=options.images,
         check=partial(_check_before_photos, options, keywords),
     )  # fmt: skip
+
+
+def _trained(options: argparse.Namespace, keywords: dict[str, Any], choices: dict[str, Any]) -> Model:
+    faces = _gathered(options, keywords)
     from agegender.api.model import Model
 
     places = {"runs_dir": options.runs_dir, "models_dir": options.models_dir}

@@ -55,9 +55,51 @@ from agegender.swapping import Swap, finish_swaps, replaced_set
 if TYPE_CHECKING:
     from agegender.explanation.face_explanation import FaceExplanation
     from agegender.model.learner import FaceLearner
+    from agegender.model.rate_finding import RateSearch
     from agegender.pages.page_writing import ReportContent
 
 Place = str | Path
+
+
+def _plan_of(  # noqa: PLR0913 (those of `Model.train`)
+    faces: FacesTable,
+    *,
+    heads: Sequence[str] | None = None,
+    size: str = "small",
+    body: str | None = None,
+    weights: str | None = None,
+    image_size: int | None = None,
+    losses: Mapping[str, str] | None = None,
+    loss_weights: Mapping[str, float] | None = None,
+    allows_sensitive: bool = False,
+    balance: Sequence[str] = (),
+    name: str | None = None,
+    **settings: Any,
+) -> Plan:
+    """Return the plan that keywords of `Model.train` make, checked."""
+    if body is None and size not in SIZES:
+        raise UsageError(f"there is no size {size!r}; there are {', '.join(SIZES)}, or name a body.")
+    defaults = DRAWN_DEFAULTS if faces.is_drawn() else OWN_DEFAULTS
+    training, augmentation = _training_and_changes(settings, defaults)
+    image = ImageSettings(size=image_size or defaults["image_size"])
+    training.sizes(image.size)  # before anything slow
+    kind = "custom" if body else size
+    plan = Plan(
+        name=name or f"{re.sub(r'[^A-Za-z0-9_.-]', '-', body or size)}-{datetime.now():%Y%m%d-%H%M%S}",
+        body=body or SIZES[size],
+        size=kind,
+        weights=weights or ("none" if faces.is_drawn() else "imagenet"),
+        heads=None if heads is None else tuple(heads),
+        losses=dict(losses or {}),
+        head_weights=dict(loss_weights or {}),
+        allows_sensitive=allows_sensitive,
+        image=image,
+        augmentation=augmentation,
+        training=training,
+        balance=tuple(balance),
+    )
+    plan.training.check_with_balance(plan.balance)
+    return plan
 
 
 def _training_and_changes(
@@ -153,28 +195,10 @@ class Model(Predictor):
             As `stop_after` or `minutes` asked for.
         UsageError, WeightsError, ModelError, OutputError
         """
-        if body is None and size not in SIZES:
-            raise UsageError(f"there is no size {size!r}; there are {', '.join(SIZES)}, or name a body.")
-        defaults = DRAWN_DEFAULTS if faces.is_drawn() else OWN_DEFAULTS
-        training, augmentation = _training_and_changes(settings, defaults)
-        image = ImageSettings(size=image_size or defaults["image_size"])
-        training.sizes(image.size)  # before anything slow
-        kind = "custom" if body else size
-        plan = Plan(
-            name=name or f"{re.sub(r'[^A-Za-z0-9_.-]', '-', body or size)}-{datetime.now():%Y%m%d-%H%M%S}",
-            body=body or SIZES[size],
-            size=kind,
-            weights=weights or ("none" if faces.is_drawn() else "imagenet"),
-            heads=None if heads is None else tuple(heads),
-            losses=dict(losses or {}),
-            head_weights=dict(loss_weights or {}),
-            allows_sensitive=allows_sensitive,
-            image=image,
-            augmentation=augmentation,
-            training=training,
-            balance=tuple(balance),
-        )
-        plan.training.check_with_balance(plan.balance)
+        plan = _plan_of(
+            faces, heads=heads, size=size, body=body, weights=weights, image_size=image_size, losses=losses,
+            loss_weights=loss_weights, allows_sensitive=allows_sensitive, balance=balance, name=name, **settings,
+        )  # fmt: skip
         check_folds_asked(folds, vote)
         if models_dir is None:
             if stop_after is not None or minutes is not None:
@@ -184,6 +208,38 @@ class Model(Predictor):
         run = begin_run(place, faces, plan, choices, folds=folds, vote=vote)
         run.leg_epochs, run.leg_minutes = stop_after, minutes
         return cls._trained(faces, plan, run, runs_dir, folds=folds, vote=vote)
+
+    @classmethod
+    def find_rate(cls, faces: FacesTable, *, steps: int = 100, **keywords: Any) -> RateSearch:
+        """Find a learning rate: raise it over some steps of a mock training until the loss bursts.
+
+        Parameters
+        ----------
+        faces : Faces
+            With splits, as for `train`.
+        steps : int
+            Batches of the mock training, at least 20.
+        **keywords
+            Those of `train` that say what is trained: `heads`, `body`, `image_size`, `batch_size`, …
+
+        Returns
+        -------
+        RateSearch
+            `rate` is the one to take, `suggestions` has other readings of the curve, `plot()` draws it, and
+            `save(path)` writes the drawing as SVG or PNG.
+
+        Raises
+        ------
+        DataError
+            Too few labelled photos to train on.
+        UsageError
+            The loss bursts at once, or keywords contradict each other.
+        """
+        from agegender.model.rate_finding import LEAST_STEPS, search_rate
+
+        if steps < LEAST_STEPS:
+            raise UsageError(f"a learning rate is not found in {steps} steps; it takes at least {LEAST_STEPS}.")
+        return search_rate(faces, _plan_of(faces, **keywords), steps=steps)
 
     @classmethod
     def resume(

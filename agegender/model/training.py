@@ -297,6 +297,16 @@ def _first_network(
     return network
 
 
+def first_learner(faces: FacesTable, plan: Plan, device: torch.device) -> FaceLearner:
+    """Return the Learner that a training of a plan begins with."""
+    heads = heads_to_train(faces, plan)
+    learnt, _ = _relabelled(faces, heads, plan)
+    plan = replace(plan, image=_image_of(faces, plan))
+    network = _first_network(plan, heads, statistics_of(heads, _rows_of(learnt, "train")))
+    fitted = without_calibration_rows(learnt)
+    return _learner_on(_with_known_classes(fitted, heads), plan, heads, network, device)
+
+
 def _learner_on(
     faces: FacesTable, plan: Plan, heads: Sequence[Head], network: FaceNetwork, device: torch.device
 ) -> FaceLearner:
