@@ -7,9 +7,10 @@
 Theirs is what the fastai study of UTKFace writes: a ResNet-34 with one head for years and one for the class, weighted
 squared error plus cross-entropy, `Resize(460)` and `aug_transforms(size=224, min_scale=0.75)`, fastai's Adam and
 one-cycle in fp32; once at its own 224 px and once at the size and batch where it is fastest, photos read smaller as
-well. The weight is one over the variance of the labels, so that both parts start alike. Ours is what `agegender train` does by
-itself at that smaller size. All start from scratch, are trained on the same photos and are measured on the same
-validation photos after each epoch; the clock runs from the first request for a batch, reading and validation included.
+well. The weight is one over the variance of the labels, so that both parts start alike. Ours is what `agegender train`
+does by itself at that smaller size. All start from scratch, are trained on the same photos and are measured on the
+same validation photos after each epoch; the clock runs from the first request for a batch, reading and validation
+included.
 
 A run *reaches* the targets in the first epoch after which both hold (by default a mean absolute error of 8.0 years and
 85 % for the class). `ratios` has the seconds of each of theirs over ours, `ratio` is the smaller one. Seconds are the
