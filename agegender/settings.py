@@ -210,6 +210,13 @@ class TrainingSettings:
         "auto", "auto: fp16 on CUDA, bf16 on processors that have it, else fp32", "training", choices=PRECISIONS
     )
     seed: int = setting(7, "", "training", metavar="N", least=0)
+    track: str | None = setting(
+        None,
+        "also send each epoch's figures and the numbers among the settings to this service (needs the extra of its "
+        "name); never photos, paths, names or labels",
+        "tracking",
+        choices=("wandb",),
+    )
     progressive: str = setting(
         "",
         "smaller photos first, such as 48:6,96:2: six epochs at 48 pixels, two at 96, the others at --image-size",

@@ -247,6 +247,9 @@ def _check_network(options: argparse.Namespace, keywords: dict[str, Any], defaul
     from agegender.model.bodies import check_body, check_sizes
     from agegender.model.optimisers import check_optimiser
     from agegender.model.precision import choose_device, choose_precision
+    from agegender.model.tracking import check_tracking
+
+    check_tracking(options.track)
 
     choose_precision(options.precision, choose_device(options.device))
     check_optimiser(options.optimiser)

@@ -65,6 +65,7 @@ from agegender.model.several_processes import (
     process_count,
 )
 from agegender.model.tensorboard import TensorBoardRun
+from agegender.model.tracking import WandbRun, check_tracking
 from agegender.model.training_speed import CHANNELS_LAST, choose_layout, speed_callbacks
 from agegender.model.unfinished import UnfinishedRun, new_run_id
 from agegender.progress import say, track
@@ -126,6 +127,9 @@ def train_network(  # noqa: PLR0915 (a run is read from top to bottom)
     if run_folder:
         settings = _hyper_parameters(plan, heads) | {"precision": precision}
         also.append(TensorBoardRun(run_folder, hyper_parameters=settings, valid_faces=_rows_of(fitted, "valid")))
+    if plan.training.track == "wandb" and leads():
+        check_tracking(plan.training.track)
+        also.append(WandbRun(_hyper_parameters(plan, heads), new_run_id() if run is None else run.run_id))
     processor = processor_facts(device, precision)
     layouts = {} if state is None else state.layouts_on(processor)
     if state is not None and (earlier := state.layout_on(processor)) is not None:
