@@ -22,8 +22,8 @@ from agegender.settings import (
     SMALL_STEM,
     SPLIT_CHOICES,
     VOTES,
-    TrainingSettings,
 )
+from agegender.training_settings import TrainingSettings
 
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 _LARGEST = {"image_size": LARGEST_IMAGE_SIZE}

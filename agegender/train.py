@@ -22,7 +22,8 @@ from agegender.options import (
     source_options,
     training_keywords,
 )
-from agegender.settings import DRAWN_DEFAULTS, OWN_DEFAULTS, REPORT_BYTES, SIZES, TrainingSettings, check_folds_asked
+from agegender.settings import DRAWN_DEFAULTS, OWN_DEFAULTS, REPORT_BYTES, SIZES
+from agegender.training_settings import TrainingSettings, check_folds_asked
 
 if TYPE_CHECKING:
     from agegender.api.model import Model

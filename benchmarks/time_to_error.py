@@ -66,7 +66,8 @@ from agegender.model.network import decode, make_network, statistics_of
 from agegender.model.precision import choose_device, choose_precision, set_seed
 from agegender.model.training_speed import choose_layout, speed_callbacks
 from agegender.progress import say
-from agegender.settings import AugmentationSettings, ImageSettings, TrainingSettings
+from agegender.settings import AugmentationSettings, ImageSettings
+from agegender.training_settings import TrainingSettings
 from agegender.writing import to_json, write_json
 
 RESULTS = Path(__file__).parent / "results" / "time_to_error"

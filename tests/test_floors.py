@@ -16,6 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 ROOMS = ("api", "pages", "model", "explanation", "audit", "data", "drawing", "photos", "heads")
 FOR_ALL = (
     "settings",
+    "training_settings",
     "errors",
     "launching",
     "writing",

@@ -46,11 +46,9 @@ from agegender.settings import (
     VOTES,
     AugmentationSettings,
     ImageSettings,
-    Plan,
-    TrainingSettings,
-    check_folds_asked,
 )
 from agegender.swapping import Swap, finish_swaps, replaced_set
+from agegender.training_settings import Plan, TrainingSettings, check_folds_asked
 
 if TYPE_CHECKING:
     from agegender.explanation.face_explanation import FaceExplanation
@@ -184,7 +182,7 @@ class Model(Predictor):
             Whatever is to be known again by whoever resumes the run, JSON-able.
         **settings
             Every other option of `agegender train` about the training itself, underscores for hyphens: `epochs=20`,
-            `learning_rate=1e-3`, `precision="fp32"`; the fields of `agegender.settings.TrainingSettings`.
+            `learning_rate=1e-3`, `precision="fp32"`; the fields of `agegender.training_settings.TrainingSettings`.
             `augmentation` may be an `agegender.settings.AugmentationSettings` too.
 
         Raises

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from agegender.data.faces_table import label_columns
 from agegender.errors import UsageError, did_you_mean
 from agegender.heads.age_bands import with_age_group
-from agegender.settings import TrainingSettings
+from agegender.training_settings import TrainingSettings
 
 MOST_REPEATS = 10.0  # beyond that a handful of faces is learnt by heart
 _MOST_ROUNDS = 1000

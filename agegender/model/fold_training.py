@@ -40,8 +40,9 @@ from agegender.model.unfinished import (
     unfinished_folder,
 )
 from agegender.progress import say
-from agegender.settings import OUT_OF_FOLD, SPLITS, Plan
+from agegender.settings import OUT_OF_FOLD, SPLITS
 from agegender.swapping import replaced_set
+from agegender.training_settings import Plan
 
 
 class OwnFolder:

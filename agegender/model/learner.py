@@ -41,7 +41,8 @@ from agegender.model.network import FaceNetwork, body_and_heads, decode, set_dro
 from agegender.model.optimisers import USUAL, optimiser_function
 from agegender.model.predictor import Predictor
 from agegender.progress import say
-from agegender.settings import VERSION, AugmentationSettings, ImageSettings, TrainingSettings, as_field
+from agegender.settings import VERSION, AugmentationSettings, ImageSettings
+from agegender.training_settings import TrainingSettings, as_field
 from agegender.writing import replaced_file
 
 Settings = TypeVar("Settings", AugmentationSettings, TrainingSettings)

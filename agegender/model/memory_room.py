@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from agegender.model.precision import autocast
-from agegender.settings import TrainingSettings
+from agegender.training_settings import TrainingSettings
 
 _OF_PROCESSORS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
 SMALLEST_BATCH = 2  # a norm needs two photos to tell a spread

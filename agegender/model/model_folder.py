@@ -37,10 +37,9 @@ from agegender.settings import (
     SPLITS,
     VERSION,
     ImageSettings,
-    Plan,
-    as_field,
 )
 from agegender.swapping import finish_swaps
+from agegender.training_settings import Plan, as_field
 
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "model.json"

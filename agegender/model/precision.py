@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from agegender.errors import UsageError
-from agegender.settings import TrainingSettings
+from agegender.training_settings import TrainingSettings
 
 
 def choose_device(requested: str) -> torch.device:

@@ -21,7 +21,7 @@ from agegender.model.recipe import FROZEN_GROUPS
 from agegender.model.training import first_learner
 from agegender.model.training_speed import CHANNELS_LAST, speed_callbacks
 from agegender.progress import say
-from agegender.settings import Plan
+from agegender.training_settings import Plan
 from agegender.writing import output_errors, replaced_file
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from agegender.model.learner import MixPhotos
 from agegender.progress import say
-from agegender.settings import Stage, TrainingSettings
+from agegender.training_settings import Stage, TrainingSettings
 
 Curve = Callable[[float], Any]
 

@@ -69,7 +69,8 @@ from agegender.model.tracking import WandbRun, check_tracking
 from agegender.model.training_speed import CHANNELS_LAST, choose_layout, speed_callbacks
 from agegender.model.unfinished import UnfinishedRun, new_run_id
 from agegender.progress import say, track
-from agegender.settings import BYTES_PER_ROW, SPLITS, ImageSettings, Plan, TrainingSettings, as_field
+from agegender.settings import BYTES_PER_ROW, SPLITS, ImageSettings
+from agegender.training_settings import Plan, TrainingSettings, as_field
 from agegender.writing import check_space, output_errors, write_json
 
 LEAST_TRAINING_PHOTOS = 2

@@ -32,17 +32,9 @@ from agegender.data.faces_table import FacesTable, read_faces, write_faces
 from agegender.errors import AgeGenderError, CardError, ProcessEndedError, UsageError
 from agegender.model.model_folder import CARD_FILE, FACES_FILE, UNFINISHED, resume_words
 from agegender.progress import say
-from agegender.settings import (
-    VERSION,
-    VOTES,
-    AugmentationSettings,
-    ImageSettings,
-    Plan,
-    TrainingSettings,
-    as_field,
-    check_limits,
-)
+from agegender.settings import VERSION, VOTES, AugmentationSettings, ImageSettings
 from agegender.swapping import finish_swaps
+from agegender.training_settings import Plan, TrainingSettings, as_field, check_limits
 from agegender.writing import output_errors, write_json
 
 # Settings that may change on the way: what a run that has diverged, or ran out of memory, needs to go on.

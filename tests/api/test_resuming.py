@@ -274,7 +274,7 @@ def test_on_another_kind_of_processor_it_goes_on_and_says_so(
 
 def test_a_device_that_is_gone_is_replaced() -> None:
     from agegender.model.precision import here
-    from agegender.settings import TrainingSettings
+    from agegender.training_settings import TrainingSettings
 
     gone = TrainingSettings(device="cuda:99", precision="fp32")
     assert (here(gone, "auto", "auto").device, here(gone, "auto", "auto").precision) == ("auto", "fp32")

@@ -35,7 +35,8 @@ from agegender.model.learner import (
     predictor_from_learner,
 )
 from agegender.model.training import Plan, fit, train_network
-from agegender.settings import ImageSettings, TrainingSettings
+from agegender.settings import ImageSettings
+from agegender.training_settings import TrainingSettings
 
 mpl.use("Agg")
 pytestmark = [

@@ -19,7 +19,8 @@ from agegender.heads import head_from_dict
 from agegender.model.checkpoint import load_network
 from agegender.model.learner import MixPhotos, learner_of
 from agegender.model.training import Trained, train_network
-from agegender.settings import ImageSettings, Plan, TrainingSettings
+from agegender.settings import ImageSettings
+from agegender.training_settings import Plan, TrainingSettings
 
 
 @pytest.fixture(scope="module")

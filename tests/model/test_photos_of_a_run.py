@@ -27,7 +27,8 @@ from agegender.model.losses import CombinedLoss
 from agegender.model.progressive_sizes import ProgressiveSizes
 from agegender.model.training import fit
 from agegender.model.training_speed import CHANNELS_LAST, CONTIGUOUS
-from agegender.settings import AugmentationSettings, TrainingSettings
+from agegender.settings import AugmentationSettings
+from agegender.training_settings import TrainingSettings
 
 SMALL = {"body": "resnet18", "weights": "none", "image_size": 48, "batch_size": 16, "epochs": 3, "device": "cpu"}
 SMALL |= {"precision": "fp32", "heads": ["age", "gender"]}

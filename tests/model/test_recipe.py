@@ -19,7 +19,7 @@ from agegender.model.optimisers import check_optimiser
 from agegender.model.precision import set_seed
 from agegender.model.training import Fit, fit
 from agegender.model.training_speed import CHANNELS_LAST, MemoryLayout
-from agegender.settings import TrainingSettings
+from agegender.training_settings import TrainingSettings
 
 
 @pytest.fixture(scope="module")

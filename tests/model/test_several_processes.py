@@ -32,7 +32,8 @@ from agegender.model.model_folder import read_card, read_history
 from agegender.model.run_state import read_state
 from agegender.model.several_processes import check_photo_count, joined, leads, own_device
 from agegender.model.training import fit
-from agegender.settings import AugmentationSettings, ImageSettings, TrainingSettings
+from agegender.settings import AugmentationSettings, ImageSettings
+from agegender.training_settings import TrainingSettings
 
 BATCH = 7  # of which three processes get three, two and two photos; of 8 validation photos the last has none for two
 OPTIONS = "--body test_resnet --weights none --image-size 32 --batch-size 8 --epochs 2 --device cpu --precision fp32"

@@ -13,7 +13,7 @@ from coded_faces import CPU, coded_faces, small_learner
 from agegender.errors import MissingExtraError
 from agegender.model.tracking import WandbRun, check_tracking
 from agegender.model.training import fit
-from agegender.settings import TrainingSettings
+from agegender.training_settings import TrainingSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

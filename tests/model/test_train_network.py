@@ -19,7 +19,8 @@ from agegender.heads import AGE, GENDER
 from agegender.model.model_folder import heads_of
 from agegender.model.predictor import Predictor
 from agegender.model.training import heads_to_train, train_network
-from agegender.settings import ImageSettings, Plan, TrainingSettings
+from agegender.settings import ImageSettings
+from agegender.training_settings import Plan, TrainingSettings
 
 PLAN = Plan(
     "small", TINY, image=ImageSettings(size=32), training=TrainingSettings(epochs=1, batch_size=32, device="cpu")

@@ -23,7 +23,7 @@ from agegender.model.precision import choose_device, choose_precision, has_fast_
 from agegender.model.tensorboard import TensorBoardRun, group_gaps
 from agegender.model.training import fit
 from agegender.model.training_speed import CHANNELS_LAST, FIRST_CPU_SCALE, CpuAutocast, speed_callbacks
-from agegender.settings import TrainingSettings
+from agegender.training_settings import TrainingSettings
 
 mpl.use("Agg")
 
