@@ -47,12 +47,13 @@ def write_suspects(path: Path, content: ReportContent, suspects: pd.DataFrame, *
 def _suspect(
     one: Mapping[str, Any], row: pd.Series, head: Head, shelf: PhotoShelf, content: ReportContent
 ) -> dict[str, Any]:
-    sure = number(one["probability_wrong"], 0, is_percent=True)
+    chance = float(one["probability_wrong"])
+    sure = "> 99 %" if chance > 0.99 else number(chance, 0, is_percent=True)
     label, predicted = head.label_words(one["label"]), head.label_words(one["predicted"])
     lines = [f"label {label}", f"guess {predicted}"]
     if isinstance(head, Regression) and pd.notna(one["low"]):
         lines[1] += f" ({head.label_words(one['low'])} to {head.label_words(one['high'])})"
-    photo = shelf.photo(row, head, f"{head.title}: {sure} sure", lines)
+    photo = shelf.photo(row, head, f"{head.title}: {sure} likely wrong", lines)
     given = one["path"] if isinstance(one["path"], str) else ""
     original = row.get("original_path")
     name = original if isinstance(original, str) and original else given
