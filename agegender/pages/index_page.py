@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from agegender.pages.page_writing import ReportContent, write_page
 from agegender.pages.split_tables import key_figures, overfitting_words, split_table
 from agegender.pages.tables import Column, Row, Table
 from agegender.pages.words import flattened, listing
+from agegender.training_settings import TrainingSettings, as_field
 
 _MOST_FINDINGS = 5
+# Settings that stand in the facts by themselves, or say where and not how.
+_SAID_ELSEWHERE = ("epochs", "batch_size", "auxiliary", "device", "precision", "track")
 _NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six")
 
 
@@ -80,6 +84,7 @@ def model_facts(card: Mapping[str, Any] | None) -> list[tuple[str, str]]:
         ("Starting weights", card.get("weights")),
         ("Photos", ", ".join(f"{name} {count:,}" for name, count in photos.items()) if photos else None),
         ("Sources", ", ".join(map(str, data.get("sources") or [])) or None),
+        ("Recipe", _recipe_words(card)),
         ("Auxiliary heads", _auxiliary_words(card)),
         ("Image size", f"{image['size']} px" if image.get("size") else None),
         ("Best epoch", card.get("best_epoch")),
@@ -89,6 +94,20 @@ def model_facts(card: Mapping[str, Any] | None) -> list[tuple[str, str]]:
         ("Fingerprint of the faces", str(card.get("faces_fingerprint") or "")[:16] or None),
     )
     return [(name, str(value)) for name, value in facts if value not in (None, "")]
+
+
+def _recipe_words(card: Mapping[str, Any]) -> str:
+    """Return how long the training was, and what of it is not as usual."""
+    given = card.get("training") or {}
+    if not {"epochs", "batch_size"} <= set(given):
+        return ""
+    said = [f"{given['epochs']} epochs, batches of {given['batch_size']}"]
+    for one in fields(TrainingSettings):
+        value = as_field(given.get(one.name, one.default))
+        if value != one.default and one.name not in _SAID_ELSEWHERE:
+            words = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            said.append(f"{one.name.replace('_', ' ')} {words}")
+    return "; ".join(said)
 
 
 def _auxiliary_words(card: Mapping[str, Any]) -> str:

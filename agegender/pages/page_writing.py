@@ -98,9 +98,8 @@ class ReportContent:
         """What is to be said of the labels that these rows have, once each."""
         rows = self.assessment.rows
         heads = [head for head in dict.fromkeys((*self.heads, *KNOWN_HEADS)) if isinstance(head, Classification)]
-        return [
-            head.caution for head in heads if head.caution and head.column in rows and rows[head.column].notna().any()
-        ]
+        known = [head for head in heads if head.column in rows and rows[head.column].notna().any()]
+        return list(dict.fromkeys(head.caution for head in known if head.caution))
 
     def digits(self, head: Regression, base: int = 1) -> int:
         """Return how many decimals figures in the unit of a head need: more where its labels lie close together."""

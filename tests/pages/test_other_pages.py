@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 import pytest
 
 from agegender.audit.assessment import assess
 from agegender.audit.models_compared import compare_pair, leaderboard
-from agegender.heads import AGE
+from agegender.heads import AGE, GENDER
 from agegender.pages.bias_tables import chalearn_table
 from agegender.pages.compare_page import write_comparison
+from agegender.pages.index_page import model_facts
 from agegender.pages.page_writing import ReportContent
+from agegender.training_settings import TrainingSettings
 from pages.report_inputs import make_predictions
 
 
@@ -46,3 +50,18 @@ def test_bias_score_stands_beside_what_chance_makes():
     assert found["age"]["score"] > found["age"]["chance"]
     assert found["gender"]["score"] < found["gender"]["chance"] * 2
     assert found["ethnicity"]["groups"] == 5
+
+
+def test_the_facts_say_what_of_a_training_is_not_as_usual():
+    usual = model_facts({"training": asdict(TrainingSettings())})
+    assert usual == [("Recipe", "10 epochs, batches of 64")]
+    other = TrainingSettings(epochs=3, mixup=0.2, weigh=("ethnicity", "gender"), seed=8, device="cpu")
+    said = [("Recipe", "3 epochs, batches of 64; seed 8; mixup 0.2; weigh ethnicity, gender")]
+    assert model_facts({"training": asdict(other)}) == said
+    assert model_facts({"training": {**asdict(other), "weigh": ["ethnicity", "gender"]}}) == said
+    assert model_facts({"training": {}}) == []
+
+
+def test_a_label_is_cautioned_of_once_whatever_its_head_was_trained_with():
+    judged = assess(make_predictions(60), heads=(AGE, replace(GENDER, loss="focal")))
+    assert ReportContent(judged).cautions == [GENDER.caution]
