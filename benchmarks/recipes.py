@@ -46,6 +46,7 @@ RESAMPLE_COUNT = 2000
 FULL = {"size": "small", "weights": "none", "image_size": 64, "epochs": 6, "batch_size": 32}
 QUICK = {"body": "resnet18", "weights": "none", "image_size": 32, "epochs": 1, "batch_size": 16}
 SEEDS = {f"plain-seed-{seed}": {"seed": seed} for seed in (2, 3)}
+ONE_EPOCH = {"epochs": 1, "progressive": None, "image_size": 32}
 # What an arm changes in the plain keywords of `Model.train`; epochs are those that take about as long as plain ones.
 ERRORS: Mapping[str, Mapping[str, Any]] = {
     "plain": {},
@@ -53,7 +54,7 @@ ERRORS: Mapping[str, Mapping[str, Any]] = {
     "small-stem": {"body": "resnet34-small-stem", "epochs": 2},
     "ema": {"ema": 0.998},
     "alternating-flip": {"flip": "alternating", "learning_rate": 4e-3, "warmup": 0.2},
-    "progressive": {"progressive": ("48:8", "64:3")},
+    "progressive": {"image_size": 96, "progressive": "64:4", "epochs": 5},
     "mixup": {"mixup": 0.2},
     "stronger": {"augmentation": "strong", "auxiliary": ("age_class",)},
 }
@@ -106,7 +107,7 @@ def faces_of(data: Path | None, folder: Path, limit: int | None) -> ag.Faces:
     if table.is_file():
         return ag.Faces.load(table)
     raw = ag.Faces.read("utkface", data) if data else ag.Faces.drawn(folder / "drawn", limit or 1200)
-    faces = raw.limit(limit).clean().split()
+    faces = raw.limit(limit).clean().split().with_age_classes()
     faces.save(table)
     return faces
 
@@ -224,17 +225,21 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", metavar="NAME", help="only these; plain is always among them")
     parser.add_argument("--judge", choices=("selection", "test"), default="selection", help="(default: selection)")
     parser.add_argument("--folder", type=Path, help="where models and records are kept (default: a temporary one)")
-    parser.add_argument("--quick", action="store_true", help="three recipes for an epoch on 240 drawn faces, no record")
+    parser.add_argument(
+        "--quick", action="store_true", help="three recipes (or --arms) for an epoch on 240 drawn faces, no record"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args()
     recipes = SETS[options.set]
-    wanted = list(recipes)[:3] if options.quick else ["plain", *(options.arms or recipes)]
+    wanted = ["plain", *(options.arms or list(recipes)[: 3 if options.quick else None])]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if options.quick or not options.folder else options.folder
         folder.mkdir(parents=True, exist_ok=True)
         faces = faces_of(options.data, folder, 240 if options.quick else options.limit)
-        usual = QUICK if options.quick else FULL
-        records = {name: train_arm(name, faces, folder, {**usual, **recipes[name]}) for name in dict.fromkeys(wanted)}
+        usual, always = (QUICK, ONE_EPOCH) if options.quick else (FULL, {})
+        records = {
+            name: train_arm(name, faces, folder, {**usual, **recipes[name], **always}) for name in dict.fromkeys(wanted)
+        }
         plain = judged_rows(faces, folder / "plain", options.judge)
         draws = paired_draws(plain, 100 if options.quick else RESAMPLE_COUNT)
         arms = [
