@@ -60,7 +60,18 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(options: argparse.Namespace) -> Result:
+def typed_options(arguments: Sequence[str] | None) -> frozenset[str]:
+    """Return which options stand on the command line, also where they say what is usual.
+
+    >>> sorted(typed_options(["--resume", "long", "--learning-rate", "0.002"]))
+    ['learning_rate', 'resume']
+    """
+    parser = build_parser()
+    parser.set_defaults(**dict.fromkeys(vars(parser.parse_args([]))))  # None is what nobody can type
+    return frozenset(name for name, value in vars(parser.parse_args(arguments)).items() if value is not None)
+
+
+def run(options: argparse.Namespace, typed: frozenset[str] = frozenset()) -> Result:
     """Gather, train, report; in several processes this is what the first one does."""
     check_training_options(options)
     check_folds_asked(options.folds, options.vote)
@@ -73,7 +84,7 @@ def run(options: argparse.Namespace) -> Result:
     if options.find_rate and launched().count > 1:
         raise UsageError("--find-rate looks for a rate in one process: start it without torchrun.")
     with _among_processes(options):
-        return _run(options)
+        return _run(options, typed)
 
 
 def _among_processes(options: argparse.Namespace) -> AbstractContextManager[Any]:
@@ -95,11 +106,11 @@ def _follow(_: argparse.Namespace) -> Result:
     raise SystemExit(0)
 
 
-def _run(options: argparse.Namespace) -> Result:
+def _run(options: argparse.Namespace, typed: frozenset[str]) -> Result:
     keywords = training_keywords(options)
     choices = {"hide_faces": options.hide_faces, "no_report": options.no_report}
     if options.resume is not None:
-        choices = _choices_of_run(options, keywords)
+        choices = _choices_of_run(options, keywords, typed)
     elif options.name is not None:
         from agegender.model.unfinished import check_name_is_free, unfinished_folder
 
@@ -108,7 +119,7 @@ def _run(options: argparse.Namespace) -> Result:
         return _rate_found(options, keywords)
     _check_places(options, has_report=not choices["no_report"])
     try:
-        model = _resumed(options) if options.resume is not None else _trained(options, keywords, choices)
+        model = _resumed(options, typed) if options.resume is not None else _trained(options, keywords, choices)
     except TrainingStopped as stopped:
         document = {"unfinished": str(stopped.folder), "epochs_done": stopped.epoch, "epochs": stopped.epochs}
         return Result(document, str(stopped))
@@ -170,33 +181,35 @@ def _trained(options: argparse.Namespace, keywords: dict[str, Any], choices: dic
     return Model.train(faces, **places, **leg, **in_folds, choices=choices, **keywords)
 
 
-def _resumed(options: argparse.Namespace) -> Model:
+def _resumed(options: argparse.Namespace, typed: frozenset[str]) -> Model:
     from agegender.api.model import Model
     from agegender.model.unfinished import CHANGEABLE
 
     leg = {"stop_after": options.stop_after, "minutes": options.minutes}
-    usual = build_parser().parse_args([])
-    changed = {name: getattr(options, name) for name in CHANGEABLE if getattr(options, name) != getattr(usual, name)}
+    changed = {name: getattr(options, name) for name in CHANGEABLE if name in typed}
     return Model.resume(
         options.models_dir / options.resume, device=options.device, precision=options.precision, images=options.images,
         runs_dir=options.runs_dir, **leg, **changed,
     )  # fmt: skip
 
 
-def _choices_of_run(options: argparse.Namespace, keywords: dict[str, Any]) -> dict[str, Any]:
+def _choices_of_run(
+    options: argparse.Namespace, keywords: dict[str, Any], typed: frozenset[str]
+) -> dict[str, Any]:  # fmt: skip
     """Return how the run that is to be resumed began to write; refuse options that contradict it."""
     from agegender.model.unfinished import contradictions, read_run, unfinished_folder
 
     check_model_name(options.resume)
     if options.faces or options.data or options.source or options.limit or options.fold is not None:
         raise UsageError("--resume goes on with the run's own faces table. Leave --faces, --data and the like out.")
-    usual = training_keywords(build_parser().parse_args([]))
-    given = {name: value for name, value in keywords.items() if value != usual[name]}
+    given = {name: value for name, value in keywords.items() if _SPELT.get(name, name).replace("-", "_") in typed}
     run = read_run(unfinished_folder(options.models_dir / options.resume))
     if options.folds not in (None, run.folds):
         raise UsageError(
             f"--folds {options.folds} contradicts the run {options.resume}, which has {run.folds or 'none'}."
         )
+    if "vote" in typed and options.vote != run.vote:
+        raise UsageError(f"--vote {options.vote} contradicts the run {options.resume}, which began with {run.vote}.")
     for name, (there, here) in contradictions(run.plan, given).items():
         option = _SPELT.get(name, name.replace("_", "-"))
         raise UsageError(
@@ -265,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser, here = build_parser(), launched()
     if here.leads:
-        return execute(parser, run, arguments)
+        return execute(parser, lambda options: run(options, typed_options(arguments)), arguments)
     parser.prog += f", {here}"
     return execute(parser, _follow, [])
 

@@ -5,9 +5,11 @@ Imports nothing heavy: `--help` is made of them (docs/decisions/0118-a-setting-i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from numbers import Real
+from types import NoneType, UnionType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from agegender.errors import UsageError, did_you_mean
 from agegender.settings import (
@@ -234,23 +236,23 @@ class TrainingSettings:
         return sizes
 
     @classmethod
-    def of_keywords(cls, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> Self:
+    def of_keywords(cls, given: Mapping[str, Any], defaults: Mapping[str, Any], *, others: Iterable[str] = ()) -> Self:
         """Return the settings of keywords, those that are None or absent by default; refuse others and wrong values.
+
+        A keyword that there is not may have been meant as one of `others`.
 
         Raises
         ------
         UsageError
         """
-        known = {one.name: one for one in fields(cls)}
+        known = {one.name for one in fields(cls)}
+        usual = {name: value for name, value in defaults.items() if name in known}
+        told = {}
         for name, value in given.items():
             if name not in known:
-                raise UsageError(f"there is no keyword {name!r} in training.{did_you_mean(name, known)}")
+                raise UsageError(f"there is no keyword {name!r} in training.{did_you_mean(name, [*known, *others])}")
             if value is not None:
-                check_limits(name, value, known[name].metadata)
-        usual = {name: value for name, value in defaults.items() if name in known}
-        told = {name: as_field(value) for name, value in given.items() if value is not None}
-        # One column needs no list of one.
-        told |= {name: (value,) for name, value in told.items() if isinstance(value, str) and known[name].default == ()}
+                told[name] = checked(name, value)
         settings = cls(**usual | told)
         if settings.stages is not None:
             stages = settings.parts()
@@ -309,6 +311,39 @@ def _check_one_of(first: str, columns: Sequence[str], second: str, others: Seque
         raise UsageError(
             f"{first} and {second} would both make up for rare groups of {both[0]}: give it to one of them."
         )
+
+
+def checked(name: str, value: Any) -> Any:
+    """Return a value as the field of `TrainingSettings` holds it: Python's own number, a tuple; refuse what is none.
+
+    >>> checked("epochs", 3.0), checked("weigh", "gender"), checked("weigh", ["gender", "source"])
+    (3, ('gender',), ('gender', 'source'))
+    """
+    kind = get_type_hints(TrainingSettings)[name]
+    value = as_kind(f"--{name.replace('_', '-')}", value, kind)
+    if value is not None:
+        check_limits(name, value, TrainingSettings.__dataclass_fields__[name].metadata)
+    return value
+
+
+def as_kind(what: str, value: Any, kind: Any) -> Any:
+    """Return a value as the type says: numpy's numbers as Python's, sequences as tuples, one text as a tuple of one."""
+    kinds = get_args(kind) if get_origin(kind) is UnionType else (kind,)
+    if value is None and NoneType in kinds:
+        return None
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if int in kinds and is_number and value == value and float(value).is_integer():  # noqa: PLR0124
+        return int(value)
+    if float in kinds and is_number:
+        return float(value)
+    if str in kinds and isinstance(value, str):
+        return value
+    if any(get_origin(one) is tuple for one in kinds):
+        texts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
+        if all(isinstance(one, str) for one in texts):
+            return tuple(map(str, texts))  # numpy has texts of its own
+    wanted = "a whole number" if int in kinds else "a number" if float in kinds else "text" if str in kinds else "names"
+    raise UsageError(f"{what} {value!r}: expected {wanted}.")
 
 
 def check_limits(name: str, value: Any, limits: Mapping[str, Any]) -> None:

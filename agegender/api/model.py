@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from html import escape
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -48,7 +49,7 @@ from agegender.settings import (
     ImageSettings,
 )
 from agegender.swapping import Swap, finish_swaps, replaced_set
-from agegender.training_settings import Plan, TrainingSettings, check_folds_asked
+from agegender.training_settings import Plan, TrainingSettings, as_kind, check_folds_asked
 
 if TYPE_CHECKING:
     from agegender.explanation.face_explanation import FaceExplanation
@@ -79,7 +80,7 @@ def _plan_of(  # noqa: PLR0913 (those of `Model.train`)
         raise UsageError(f"there is no size {size!r}; there are {', '.join(SIZES)}, or name a body.")
     defaults = DRAWN_DEFAULTS if faces.is_drawn() else OWN_DEFAULTS
     training, augmentation = _training_and_changes(settings, defaults)
-    image = ImageSettings(size=image_size or defaults["image_size"])
+    image = ImageSettings(size=as_kind("--image-size", image_size or defaults["image_size"], int))
     training.sizes(image.size)  # before anything slow
     kind = "custom" if body else size
     plan = Plan(
@@ -87,14 +88,14 @@ def _plan_of(  # noqa: PLR0913 (those of `Model.train`)
         body=body or SIZES[size],
         size=kind,
         weights=weights or ("none" if faces.is_drawn() else "imagenet"),
-        heads=None if heads is None else tuple(heads),
+        heads=None if heads is None else as_kind("--heads", heads, tuple[str, ...]),
         losses=dict(losses or {}),
         head_weights=dict(loss_weights or {}),
         allows_sensitive=allows_sensitive,
         image=image,
         augmentation=augmentation,
         training=training,
-        balance=tuple(balance),
+        balance=as_kind("--balance", balance or (), tuple[str, ...]),
     )
     plan.training.check_with_balance(plan.balance)
     return plan
@@ -107,7 +108,8 @@ def _training_and_changes(
     wanted = given.get("augmentation")
     own = wanted if isinstance(wanted, AugmentationSettings) else None
     named = {"augmentation": None if own is not None or wanted is None else str(wanted)}
-    training = TrainingSettings.of_keywords({**given, **named}, defaults)
+    others = signature(Model.train).parameters
+    training = TrainingSettings.of_keywords({**given, **named}, defaults, others=others)
     changes = training.changes(own)
     return (training if own is None else replace(training, augmentation=OWN_RANGES)), changes
 

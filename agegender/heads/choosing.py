@@ -286,10 +286,11 @@ def _named_head(text: str, table: pd.DataFrame, *, allows_sensitive: bool, optio
     if is_sensitive and isinstance(head, Classification):
         head = replace(head, is_sensitive=True, caution=_SENSITIVE_WORDS.format(head.title.capitalize()))
     head.labels(table[column])  # a label of the wrong kind is found out here, before anything long
-    values = table[column].nunique()
-    if values < 2:
+    labels = table[column].dropna().unique()
+    if len(labels) < 2:
+        found = f"all that have a label in {column} are {labels[0]}" if len(labels) else f"none has a label in {column}"
         raise TableError(
-            f"the head {name!r} has nothing to learn: the column {column} holds {values} different labels."
+            f"{option} {text} has nothing to learn: of {len(table):,} photos {found}. Label others, or leave it out."
         )
     return head
 

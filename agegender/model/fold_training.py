@@ -144,15 +144,18 @@ def check_folds(faces: FacesTable, plan: Plan, folds: int) -> None:
             f"the {len(kept):,} photos make no {folds} folds: they hold {', '.join(map(str, sizes))} photos, since "
             f"twins and persons stay together. Ask for fewer --folds, or give more photos."
         )
+    helping = plan.training.auxiliary
     heads, _ = choose_heads(
-        plan.heads, kept, losses=plan.losses, weights=plan.head_weights, allows_sensitive=plan.allows_sensitive
-    )
+        plan.heads, kept, losses=plan.losses, weights=plan.head_weights, allows_sensitive=plan.allows_sensitive,
+        auxiliary=helping,
+    )  # fmt: skip
+    stored = heads[: len(heads) - len(helping)]
     for number in range(folds):
         turned = (kept["fold"] - number) % folds
         train, tested = kept[turned >= 2], kept[turned == 0]
         for head in heads:
             labels = train[head.column].dropna()
-            if isinstance(head, Classification):
+            if isinstance(head, Classification) and head in stored:  # helping ones may know other classes in each fold
                 found = head.classes_of(kept[head.column])
                 lacking = sorted(set(found.dropna()) - set(head.classes_of(labels)))
                 if lacking:

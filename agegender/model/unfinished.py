@@ -34,7 +34,7 @@ from agegender.model.model_folder import CARD_FILE, FACES_FILE, UNFINISHED, resu
 from agegender.progress import say
 from agegender.settings import VERSION, VOTES, AugmentationSettings, ImageSettings
 from agegender.swapping import finish_swaps
-from agegender.training_settings import Plan, TrainingSettings, as_field, check_limits
+from agegender.training_settings import Plan, TrainingSettings, as_field, checked
 from agegender.writing import output_errors, write_json
 
 # Settings that may change on the way: what a run that has diverged, or ran out of memory, needs to go on.
@@ -107,14 +107,14 @@ class UnfinishedRun:
 
     def change(self, settings: Mapping[str, Any]) -> None:
         """Go on with other settings, now and in every later leg; the run remembers which."""
-        for name, value in settings.items():
+        for name in settings:
             if name not in CHANGEABLE:
                 raise UsageError(
                     f"a run goes on with the {name} that it began with; it takes another {', '.join(CHANGEABLE)}."
                 )
-            check_limits(name, value, TrainingSettings.__dataclass_fields__[name].metadata)
         before = asdict(self.plan.training)
-        new = {name: value for name, value in settings.items() if value != before[name]}
+        wanted = {name: checked(name, value) for name, value in settings.items()}
+        new = {name: value for name, value in wanted.items() if value != before[name]}
         if not new:
             return
         if self.folds is not None:

@@ -164,6 +164,21 @@ def test_a_class_that_one_network_would_never_see_is_refused(faces: ag.Faces) ->
         ag.Model.train(rare, folds=3, **TINY | {"heads": ["hat"]})
 
 
+def test_a_helping_head_that_one_network_could_not_learn_is_refused_before_any_is_trained(faces: ag.Faces) -> None:
+    folds = fold_faces(faces, folds=3, seed=7)
+    alike = folds.table.assign(hat=["crown" if fold == 1 else "none" for fold in folds.table["fold"]])
+    with pytest.raises(DataError, match="too few labels of hat are left"):
+        ag.Model.train(ag.Faces.from_frame(alike, root=faces.root), folds=3, auxiliary="hat", **TINY)
+
+
+def test_folds_take_a_recipe_of_stages_averages_mixed_and_small_photos(faces: ag.Faces) -> None:
+    recipe = {"stages": "heads:1,all:2", "ema": 0.9, "mixup": 0.4, "progressive": "32:1", "early_stopping": 2}
+    tiny = {name: value for name, value in TINY.items() if name != "epochs"} | {"image_size": 48}
+    model = ag.Model.train(faces, folds=3, **tiny, **recipe)
+    assert len(model.predictions) == 96
+    assert {name: model.card["training"][name] for name in recipe} == recipe
+
+
 def test_photos_that_hang_together_may_be_too_few_for_folds(faces: ag.Faces) -> None:
     one_person = ag.Faces.from_frame(faces.table.assign(subject_id="p"), root=faces.root)
     with pytest.raises(DataError, match="twins and persons stay together"):

@@ -361,6 +361,9 @@ def test_the_command_stops_and_goes_on(
         ("--epochs 5", "--epochs 5 contradicts the run first, which began with 4"),
         ("--body resnet34", "--body resnet34 contradicts"),
         ("--loss age=l1", "--loss"),
+        ("--layer-rates 1 --dropout 0.1 --seed 8", "contradicts the run first"),
+        ("--vote soft --batch-size 1", "--batch-size 1 is too small"),
+        ("--vote hard", "--vote hard contradicts the run first, which began with soft"),
         ("--faces faces.parquet", "the run's own faces table"),
     ):
         assert run_command(f"--resume first {options}") == 2

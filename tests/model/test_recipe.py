@@ -266,6 +266,31 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any
         TrainingSettings.of_keywords(settings, {})
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": "three"}, "--epochs 'three': expected a whole number"),
+        ({"epochs": 2.5}, "--epochs 2.5: expected a whole number"),
+        ({"epochs": True}, "--epochs True: expected a whole number"),
+        ({"epochs": np.int64(0)}, "--epochs 0 is too small"),
+        ({"clip": "much"}, "--clip 'much': expected a number"),
+        ({"weigh": [1]}, r"--weigh \[1\]: expected names"),
+        ({"stages": 3}, "--stages 3: expected text"),
+        ({"model_dir": "x"}, "Did you mean models_dir"),
+    ],
+)
+def test_keywords_of_the_wrong_kind_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        TrainingSettings.of_keywords(settings, {}, others=["models_dir"])
+
+
+def test_keywords_become_what_json_holds() -> None:
+    given = {"epochs": np.int64(3), "learning_rate": np.float32(0.5), "weigh": np.array(["gender"]), "clip": None}
+    settings = TrainingSettings.of_keywords(given, {})
+    assert (settings.epochs, settings.learning_rate, settings.weigh, settings.clip) == (3, 0.5, ("gender",), None)
+    assert [type(one) for one in (settings.epochs, settings.learning_rate, settings.weigh[0])] == [int, float, str]
+
+
 def test_a_loss_that_is_no_number_names_epoch_step_and_photos(faces: FacesTable) -> None:
     class Spoil(Callback):
         """Make a photo's label infinite in the second epoch."""
