@@ -55,7 +55,7 @@ class EpochRecorder(Callback):
 
     def _spoilt_batch(self) -> SpoiltBatch:
         """Return where the loss stopped being a number, the photos first that it did not come out for."""
-        items = batch_items(self.dls.train, self.iter, len(self.yb[0]))
+        items = batch_items(self.dls.train, self.iter)
         with torch.no_grad():
             each = self.learn.combined_loss(self.pred, *self.yb, reduction="none").isfinite().tolist()
         first = sorted(zip(each, items, strict=False), key=lambda pair: pair[0])
@@ -110,10 +110,10 @@ class SpoiltBatch:
         return f"epoch {self.epoch}, step {self.step}, with the photos {', '.join(self.photos[:3])}{more}"
 
 
-def batch_items(loader: Any, number: int, size: int) -> list[Any]:
-    """Return the items of a batch of the epoch that a loader is in: its order follows from seed and epoch."""
-    numbers = list(loader.get_idxs())[number * loader.bs :][:size]
-    return [loader.dataset.items[one] for one in numbers]
+def batch_items(loader: Any, number: int) -> list[Any]:
+    """Return the items that a loader has of a batch of its epoch: their order follows from seed and epoch."""
+    whole, (first, step) = list(loader.get_idxs())[number * loader.bs :][: loader.bs], loader.part
+    return [loader.dataset.items[one] for one in whole[first::step]]
 
 
 def _measure(head: Head, raw: Tensor, target: Tensor) -> Tensor:

@@ -35,6 +35,11 @@ def timm_optimiser(groups: Any, lr: float = 1e-3, *, name: str) -> OptimWrapper:
     return OptimWrapper(groups, partial(create_optimizer_v2, opt=name), lr=lr)
 
 
+def inner_optimiser(optimiser: OptimWrapper) -> Any:
+    """Return torch's optimiser that holds the moments, the one inside where timm's Lookahead is around it."""
+    return getattr(optimiser.opt, "_base_optimizer", optimiser.opt)
+
+
 def check_optimiser(name: str) -> None:
     """Refuse a name that is no optimiser's, and one that cannot take a step as training does."""
     if name == USUAL:

@@ -42,7 +42,7 @@ def recipe_callbacks(settings: TrainingSettings, learner: Any) -> list[Callback]
     if settings.accumulate > 1:
         photos = settings.accumulate * settings.batch_size
         say(f"{settings.accumulate} batches of {settings.batch_size} make one step: its batch is {photos} photos")
-        wanted.append(WholeAccumulation(photos))
+        wanted.append(WholeAccumulation(settings.accumulate))
     if settings.clip is not None:
         wanted.append(GradientClip(settings.clip))
     if settings.ema is not None:
@@ -209,26 +209,36 @@ class AbsoluteWeights(Callback):
             )
 
 
-class WholeAccumulation(GradientAccumulation):
-    """fastai's accumulation, with a step at the end of each epoch: what is left over there counts as a whole batch."""
+class WholeAccumulation(Callback):
+    """Gather the gradients of several batches for a step, and of those that an epoch leaves over for one more.
 
-    count: int
+    It counts batches, which are of one size: fastai's own counts photos, of which each of several processes has others.
+    """
+
+    order, run_valid = GradientAccumulation.order, False
+
+    def __init__(self, batches: int) -> None:
+        super().__init__()
+        self.batches = batches
 
     def before_fit(self) -> None:
         """Begin with nothing gathered, also after a fit that was broken off."""
-        super().before_fit()
+        self.count = 0
         self.learn.opt.zero_grad()
 
+    def after_loss(self) -> None:
+        """Let a batch be a part of the mean."""
+        self.learn.loss_grad = self.loss_grad / self.batches
+
     def before_step(self) -> None:
-        """Step with enough photos, or with the last ones."""
-        try:
-            super().before_step()
-        except CancelBatchException:
-            if self.iter < self.n_iter - 1:
-                raise
-            gathered = [one.grad for one in self.learn.model.parameters() if one.grad is not None]
-            torch._foreach_mul_(gathered, self.n_acc / self.count)
-            self.count = 0
+        """Step with batches enough, or with the last ones."""
+        self.count += 1
+        if self.count < self.batches and self.iter < self.n_iter - 1:
+            raise CancelBatchException
+        if self.count < self.batches:
+            learnt = (one for group in self.opt.param_groups for one in group["params"])
+            torch._foreach_mul_([one.grad for one in learnt if one.grad is not None], self.batches / self.count)
+        self.count = 0
 
 
 class AveragedWeights(Callback):

@@ -23,6 +23,7 @@ from agegender.errors import CardError, OutputError
 from agegender.model.checkpoint import write_tensors
 from agegender.model.epochs import EpochRecorder, KeepBest
 from agegender.model.model_folder import resume_words
+from agegender.model.optimisers import inner_optimiser
 from agegender.model.recipe import AveragedWeights, EarlyStopping
 from agegender.model.several_processes import agreed, leads
 from agegender.model.unfinished import UnfinishedRun
@@ -286,14 +287,9 @@ def with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     return {key: with_tensors(one, tensors) for key, one in value.items()}
 
 
-def _optimiser_of(learn: Any) -> Any:
-    """Return torch's optimiser, the one inside where timm's Lookahead is around it."""
-    return getattr(learn.opt.opt, "_base_optimizer", learn.opt.opt)
-
-
 def _optimiser_state(learn: Any) -> dict[str, Any]:
     """Return what an optimiser has of each weight, by its number, and of its groups: some count their steps there."""
-    optimiser = _optimiser_of(learn)
+    optimiser = inner_optimiser(learn.opt)
     states = {str(number): dict(optimiser.state.get(one, {})) for number, one in enumerate(_parameters(learn))}
     # What is no number, such as the type of moments, is as it was made.
     groups = [
@@ -304,7 +300,7 @@ def _optimiser_state(learn: Any) -> dict[str, Any]:
 
 
 def _put_back_optimiser(learn: Any, state: RunState) -> None:
-    tensors, optimiser = state.tensors[_OPTIMISER], _optimiser_of(learn)
+    tensors, optimiser = state.tensors[_OPTIMISER], inner_optimiser(learn.opt)
     # Runs of earlier versions kept AdamW's tensors alone.
     places = {name: {_TENSOR: name} for name in tensors}
     described = state.facts.get(_OPTIMISER) or _nested(places)

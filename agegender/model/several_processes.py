@@ -137,9 +137,6 @@ class SharedSteps(Callback):
             self.group: Any = dist.new_group(timeout=STEP)
         self.rank, self.count = dist.get_rank(), dist.get_world_size()
         self.dls.train.part = self.dls.valid.part = (self.rank, self.count)
-        for other in self.learn.cbs:
-            if hasattr(other, "n_acc"):  # fastai's GradientAccumulation counts photos, and sees a part of them
-                other.n_acc = max(1, round(other.n_acc / self.count))
 
     def before_epoch(self) -> None:
         """Begin with the same weights, and with random numbers that a resumed run has again."""
@@ -172,11 +169,14 @@ class SharedSteps(Callback):
                 gradient.copy_(whole.view_as(gradient))
 
     def before_validate(self) -> None:
-        """Average what batch norms remember of their inputs."""
-        for name, buffer in self.model.named_buffers():
-            if name.endswith(_RUNNING):
-                self._add_up(buffer)
-                buffer.div_(self.count)
+        """Average what batch norms remember of their inputs, and what an average of the weights does of that."""
+        remembered = dict(self.model.named_buffers())
+        averaged = getattr(self.learn, "averaged_weights", None)
+        for held in [remembered] if averaged is None else [remembered, averaged.average]:
+            for name in remembered:
+                if name.endswith(_RUNNING):
+                    self._add_up(held[name])
+                    held[name].div_(self.count)
 
     def after_validate(self) -> None:
         """Put the parts of the validation photos together, each photo once and in their order."""

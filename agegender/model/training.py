@@ -431,7 +431,11 @@ def fit(
             getattr(callback, "close", lambda: None)()
     if not has_room:
         size = learner.dls.train.image.size
-        fitting = fitting_batch(learner, settings.batch_size, image_size=size, precision=precision, device=device)
+        count = process_count()  # each had its part of the batch
+        own = fitting_batch(
+            learner, settings.batch_size // count, image_size=size, precision=precision, device=device
+        )  # fmt: skip
+        fitting = None if own is None else own * count
         raise OutOfMemoryError(room_words(settings, size, fitting) + _kept_words(recorder, keeper))
     if keeper is not None and keeper.is_stopped:
         folder = keeper.kept.folder

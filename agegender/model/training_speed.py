@@ -17,9 +17,10 @@ import torch
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
 from fastcore.foundation import L
-from torch import nn
+from torch import Tensor, nn
 from torch.amp import GradScaler
 
+from agegender.model.optimisers import inner_optimiser
 from agegender.model.precision import autocast
 
 CHANNELS_LAST, CONTIGUOUS = "channels-last", "contiguous"
@@ -100,9 +101,9 @@ class MemoryLayout(Callback):
             return
         self._format = _MEMORY_FORMATS[layout]
         self.learn.model.to(memory_format=self._format)
-        for parameter, moments in self.learn.opt.opt.state.items():
+        for parameter, moments in inner_optimiser(self.learn.opt).state.items():
             for name, value in moments.items():
-                if value.shape == parameter.shape and value.ndim:
+                if isinstance(value, Tensor) and value.shape == parameter.shape and value.ndim:
                     moments[name] = torch.empty_like(parameter).copy_(value)
 
     def before_batch(self) -> None:

@@ -81,11 +81,17 @@ class Look(Callback):
         self.measures = self.learn.epoch_recorder.valid_measures
 
 
-def train_plainly(folder: Path) -> dict[str, Any]:
-    faces, settings, look = coded_faces(folder), TrainingSettings(epochs=2, batch_size=BATCH), Look()
+# Three batches an epoch: two make a step, the last one is a step of its own.
+RECIPE = {"stages": "heads:1,all:1", "accumulate": 2, "l1": 1e-4, "clip": 1.0, "weighting": "uncertainty"}
+
+
+def train_plainly(folder: Path, *, has_norms: bool = False, **recipe: Any) -> dict[str, Any]:
+    settings = TrainingSettings.of_keywords({"batch_size": BATCH, **(recipe or {"epochs": 2})}, {})
+    faces, look = coded_faces(folder), Look()
     image, augmentation = ImageSettings(size=32), AugmentationSettings()
     loaders = make_dataloaders(faces, HEADS, image, augmentation, batch_size=BATCH, seed=1, device=CPU)
-    learner = make_learner(loaders, without_batch_norm(small_network()), CombinedLoss(HEADS, {"age": 17.0}))
+    network = small_network() if has_norms else without_batch_norm(small_network())
+    learner = make_learner(loaders, network, CombinedLoss(HEADS, {"age": 17.0}, weighting=settings.weighting))
     with joined():
         history = fit(learner, settings, precision="fp32", device=CPU, callbacks=[look]).history
         assert loaders.train.part == (0, 1)
@@ -93,10 +99,10 @@ def train_plainly(folder: Path) -> dict[str, Any]:
     return {"history": history.drop(columns="seconds"), "measures": look.measures, "weights": weights}
 
 
-def train_in_part(rank: int, count: int, port: int, folder: Path, results: Any) -> None:
+def train_in_part(rank: int, count: int, port: int, folder: Path, results: Any, recipe: dict[str, Any]) -> None:
     os.environ.update(environment(rank, count, port))
     (folder / str(rank)).mkdir()
-    results.put((rank, train_plainly(folder / str(rank))))
+    results.put((rank, train_plainly(folder / str(rank), **recipe)))
 
 
 def free_port() -> int:
@@ -105,28 +111,43 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_three_processes_learn_what_one_learns(tmp_path: Path) -> None:
+def train_in_three(folder: Path, **recipe: Any) -> dict[int, dict[str, Any]]:
     small_network()  # what is imported here needn't be imported in each of them
     context, port = multiprocessing.get_context("fork"), free_port()
     results = context.Queue()
-    processes = [context.Process(target=train_in_part, args=(rank, 3, port, tmp_path, results)) for rank in range(3)]
+    processes = [
+        context.Process(target=train_in_part, args=(rank, 3, port, folder, results, recipe)) for rank in range(3)
+    ]
     for process in processes:
         process.start()
     try:
-        of_each = dict(results.get(timeout=40) for _ in processes)
+        return dict(results.get(timeout=40) for _ in processes)
     finally:
         for process in processes:
             process.join(5)
             process.kill()
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+@pytest.mark.parametrize("recipe", [{}, RECIPE], ids=["plain", "recipe"])
+def test_three_processes_learn_what_one_learns(tmp_path: Path, recipe: dict[str, Any]) -> None:
+    of_each = train_in_three(tmp_path, **recipe)
     (tmp_path / "alone").mkdir()
-    alone = train_plainly(tmp_path / "alone")
+    alone = train_plainly(tmp_path / "alone", **recipe)
     for one in of_each.values():
         pd.testing.assert_frame_equal(one["history"], alone["history"], rtol=1e-4)
         for name, measured in alone["measures"].items():  # each photo once, in the order of the table
             np.testing.assert_allclose(one["measures"][name], measured, rtol=1e-4)
         for name, weights in of_each[0]["weights"].items():
             np.testing.assert_array_equal(one["weights"][name], weights, err_msg=name)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_an_average_of_the_weights_is_one_for_all_processes_running_means_included(tmp_path: Path) -> None:
+    first, *others = train_in_three(tmp_path, has_norms=True, epochs=2, ema=0.9, mixup=0.4).values()
+    for other in others:
+        for name, weights in first["weights"].items():
+            np.testing.assert_array_equal(other["weights"][name], weights, err_msg=name)
 
 
 @pytest.fixture(scope="module")
