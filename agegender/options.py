@@ -27,7 +27,7 @@ from agegender.training_settings import TrainingSettings
 
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 _LARGEST = {"image_size": LARGEST_IMAGE_SIZE}
-_LEAST = {"stop_after": 1, "processes": 1, "image_size": LEAST_TRAINED_SIZE, "limit": 1}
+_LEAST = {"stop_after": 1, "processes": 1, "image_size": LEAST_TRAINED_SIZE, "limit": 1, "trials": 1}
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -230,6 +230,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     _add_heads(parser.add_argument_group("heads"))
     _add_network(parser.add_argument_group("network"))
     _add_settings(parser)
+    _add_search(parser.add_argument_group("search"))
     output = parser.add_argument_group("output")
     output.add_argument("--name", help="name of the run (default: size and time); a model of that name is replaced")
     add_folder_option(output, "models")
@@ -399,6 +400,26 @@ def _add_legs(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--processes", metavar="N", type=int, help="refuse to go on in fewer or more processes than N, see torchrun"
+    )
+
+
+def _add_search(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--search",
+        metavar="NAME=VALUES",
+        nargs="+",
+        default=[],
+        help="train --trials short runs instead of one, and say which settings did best: learning_rate=1e-4..1e-2:log "
+        "image_size=64,96; any setting of training, image_size, body or size (needs the extra search)",
+    )
+    group.add_argument(
+        "--trials", metavar="N", type=int, help="how many are finished in all; the same command goes on after a stop"
+    )
+    group.add_argument(
+        "--objective",
+        metavar="NAME",
+        default="loss",
+        help="what judges them on validation photos: loss, HEAD.mae or HEAD.accuracy (default: loss)",
     )
 
 

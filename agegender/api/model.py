@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 from inspect import signature
 from pathlib import Path
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from agegender.explanation.face_explanation import FaceExplanation
     from agegender.model.learner import FaceLearner
     from agegender.model.rate_finding import RateSearch
+    from agegender.model.searching import Search
     from agegender.pages.page_writing import ReportContent
 
 Place = str | Path
@@ -99,6 +100,11 @@ def _plan_of(  # noqa: PLR0913 (those of `Model.train`)
     )
     plan.training.check_with_balance(plan.balance)
     return plan
+
+
+def _plan_with(faces: FacesTable, keywords: Mapping[str, Any], **changed: Any) -> Plan:
+    """Return the plan of keywords, some of them changed."""
+    return _plan_of(faces, **{**keywords, **changed})
 
 
 def _training_and_changes(
@@ -240,6 +246,49 @@ class Model(Predictor):
         if steps < LEAST_STEPS:
             raise UsageError(f"a learning rate is not found in {steps} steps; it takes at least {LEAST_STEPS}.")
         return search_rate(faces, _plan_of(faces, **keywords), steps=steps)
+
+    @classmethod
+    def search(
+        cls, faces: FacesTable, space: Mapping[str, Any], *, trials: int, folder: Place, objective: str = "loss",
+        **keywords: Any,
+    ) -> Search:  # fmt: skip
+        """Search settings by short trainings, which optuna chooses; the test photos are not looked at.
+
+        Parameters
+        ----------
+        faces : Faces
+            With splits, as for `train`.
+        space : mapping
+            Name of a setting -> a range ("1e-4..1e-2:log", "2..5") or a list of values.
+        trials : int
+            How many are to be finished in all, those of earlier calls with the same `folder` counted.
+        folder : str or Path
+            Where the trials are kept; it begins or goes on there.
+        objective : str
+            "loss", the combined validation loss, or a head's "age.mae" or "gender.accuracy".
+        **keywords
+            Those of `train` that are the same in all trials: `epochs`, `heads`, `seed`, …
+
+        Returns
+        -------
+        Search
+            `best` has the keywords to give to `train`, `table` a row per trial, `importances` what mattered, and
+            `save(folder)` writes a table and a drawing.
+
+        Raises
+        ------
+        MissingExtraError
+            optuna is not installed.
+        UsageError
+            Of the space, or of a folder whose search began otherwise.
+        CardError, DataError, OutputError
+        """
+        from agegender.model.search_space import parse_objective, parse_space
+        from agegender.model.searching import search
+
+        parsed, judged = parse_space(space), parse_objective(objective)
+        plan_of = partial(_plan_with, faces, keywords)
+        return search(faces, plan_of, parsed, objective=judged, trials=trials, folder=Path(folder))
 
     @classmethod
     def resume(
