@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,16 @@ import pytest
 import torch
 from coded_faces import CPU, coded_faces, small_learner
 from fastai.callback.core import Callback
+from torch import nn
 
 from agegender.data.faces_table import FacesTable
 from agegender.errors import DivergedError, OutOfMemoryError, UsageError
 from agegender.model.epochs import EpochRecorder, TrainingBar
 from agegender.model.network import body_and_heads, set_dropout
-from agegender.model.optimisers import check_optimiser
+from agegender.model.optimisers import check_optimiser, inner_optimiser, optimiser_function
 from agegender.model.precision import set_seed
 from agegender.model.training import Fit, fit
-from agegender.model.training_speed import CHANNELS_LAST, MemoryLayout
+from agegender.model.training_speed import CHANNELS_LAST, CONTIGUOUS, MemoryLayout
 from agegender.training_settings import TrainingSettings
 
 
@@ -264,6 +266,20 @@ def test_an_optimiser_that_cannot_train_is_refused_in_words(name: str, message: 
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         TrainingSettings.of_keywords(settings, {})
+
+
+@pytest.mark.parametrize("name", ["adamw", "adamp", "lookahead_radam"])
+def test_moments_are_turned_with_the_weights_whatever_else_an_optimiser_remembers(name: str) -> None:
+    network = nn.Conv2d(3, 4, 3)
+    made = optimiser_function(name)([list(network.parameters())])
+    layout = MemoryLayout(CONTIGUOUS)
+    layout.learn = SimpleNamespace(model=network, opt=made)
+    network(torch.rand(2, 3, 8, 8)).sum().backward()
+    made.step()
+    layout.turn(CHANNELS_LAST)
+    moments = [one for one in inner_optimiser(made).state[network.weight].values() if torch.is_tensor(one) and one.ndim]
+    assert moments
+    assert all(one.is_contiguous(memory_format=torch.channels_last) for one in [network.weight, *moments])
 
 
 @pytest.mark.parametrize(
