@@ -107,6 +107,22 @@ def source_options(options: argparse.Namespace) -> dict[str, str]:
     return pairs_of(options.source_options, "--option", "NAME=VALUE, such as target=real")
 
 
+def add_judged_options(parser: argparse.ArgumentParser) -> None:
+    """Add --model or --predictions with --columns, and --images: what is judged, ours or anybody's."""
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--model", metavar="FOLDER", type=Path, help="a model folder (default: the newest)")
+    what.add_argument("--predictions", metavar="FILE", type=Path, help="a predictions table, .parquet or .csv")
+    parser.add_argument(
+        "--columns",
+        metavar="OURS=THEIRS",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="how the table calls our columns, such as predicted_age_years=pred_age",
+    )
+    add_images_option(parser)
+
+
 def check_images_folder(folder: Path | None) -> None:
     """Refuse --images that is no folder."""
     if folder is not None and not folder.is_dir():

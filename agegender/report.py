@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from agegender.console import Result, command_parser, execute
 from agegender.errors import UsageError
-from agegender.options import add_folder_option, add_images_option, add_no_faces_option, check_images_folder, pairs_of
+from agegender.options import add_folder_option, add_judged_options, add_no_faces_option, check_images_folder, pairs_of
 from agegender.progress import say
 from agegender.settings import REPORT_BYTES
 from agegender.writing import check_space
@@ -36,18 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "report", "Write the HTML reports of a model, or of anybody's predictions table.", epilog=EPILOG
     )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--model", metavar="FOLDER", type=Path, help="a model folder (default: the newest)")
-    what.add_argument("--predictions", metavar="FILE", type=Path, help="a predictions table, .parquet or .csv")
-    parser.add_argument(
-        "--columns",
-        metavar="OURS=THEIRS",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="how the table calls our columns, such as predicted_age_years=pred_age",
-    )
-    add_images_option(parser)
+    add_judged_options(parser)
     parser.add_argument(
         "--adjust-for",
         metavar="COLUMN",

@@ -32,3 +32,12 @@ PLANTED = {
     "tiny": (np.asarray(Image.fromarray(scene()).resize((24, 24), Image.Resampling.LANCZOS)), {"tiny"}),
     "long": (scene(width=400, height=130), {"odd_aspect"}),
 }
+
+
+def noisy_photos(root, count, brighter, side=32):
+    """Draw noise, each photo brighter than the one before; return the files' names."""
+    generator = np.random.default_rng(3)
+    for number in range(count):
+        pixels = np.clip(number * brighter + generator.normal(0, 20, (side, side, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(root / f"{number}.png")
+    return [f"{number}.png" for number in range(count)]

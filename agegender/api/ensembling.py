@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from agegender.audit.metrics_document import evaluation_metrics
+from agegender.audit.metrics_document import card_metrics
 from agegender.data.faces_table import FacesTable
 from agegender.errors import FolderError
 from agegender.model.predictor import Predictor
@@ -35,9 +35,6 @@ def answer_as_one(
     except FolderError as error:
         say(f"the ensemble is not calibrated: {error}")
         return predictor, None, None
-    metrics = evaluation_metrics(predictions, predictor.heads)
-    card["metrics"] = {
-        side: {key: value for key, value in figures.items() if key != "groups"} for side, figures in metrics.items()
-    }
+    card["metrics"] = card_metrics(predictions, predictor.heads)
     card["faces_fingerprint"] = faces.fingerprint()
     return predictor, faces, predictions

@@ -6,11 +6,9 @@ load than a photo takes to be predicted.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from datetime import datetime
 from functools import cached_property, partial
 from html import escape
 from inspect import signature
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pandas as pd
 
 from agegender.api.faces import Faces
+from agegender.api.training_plan import plan_of
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import FacesTable
 from agegender.errors import TableError, UsageError
@@ -40,16 +39,10 @@ from agegender.photos.finding import named_photos, printable
 from agegender.photos.reading import as_photo
 from agegender.progress import say
 from agegender.settings import (
-    DRAWN_DEFAULTS,
-    OWN_DEFAULTS,
-    OWN_RANGES,
-    SIZES,
     VOTES,
-    AugmentationSettings,
-    ImageSettings,
 )
 from agegender.swapping import Swap, finish_swaps, replaced_set
-from agegender.training_settings import Plan, TrainingSettings, as_kind, check_folds_asked
+from agegender.training_settings import Plan, check_folds_asked
 
 if TYPE_CHECKING:
     from agegender.explanation.face_explanation import FaceExplanation
@@ -59,65 +52,6 @@ if TYPE_CHECKING:
     from agegender.pages.page_writing import ReportContent
 
 Place = str | Path
-
-
-def _plan_of(  # noqa: PLR0913 (those of `Model.train`)
-    faces: FacesTable,
-    *,
-    heads: Sequence[str] | None = None,
-    size: str = "small",
-    body: str | None = None,
-    weights: str | None = None,
-    image_size: int | None = None,
-    losses: Mapping[str, str] | None = None,
-    loss_weights: Mapping[str, float] | None = None,
-    allows_sensitive: bool = False,
-    balance: Sequence[str] = (),
-    name: str | None = None,
-    **settings: Any,
-) -> Plan:
-    """Return the plan that keywords of `Model.train` make, checked."""
-    if body is None and size not in SIZES:
-        raise UsageError(f"there is no size {size!r}; there are {', '.join(SIZES)}, or name a body.")
-    defaults = DRAWN_DEFAULTS if faces.is_drawn() else OWN_DEFAULTS
-    training, augmentation = _training_and_changes(settings, defaults)
-    image = ImageSettings(size=as_kind("--image-size", image_size or defaults["image_size"], int))
-    training.sizes(image.size)  # before anything slow
-    kind = "custom" if body else size
-    plan = Plan(
-        name=name or f"{re.sub(r'[^A-Za-z0-9_.-]', '-', body or size)}-{datetime.now():%Y%m%d-%H%M%S}",
-        body=body or SIZES[size],
-        size=kind,
-        weights=weights or ("none" if faces.is_drawn() else "imagenet"),
-        heads=None if heads is None else as_kind("--heads", heads, tuple[str, ...]),
-        losses=dict(losses or {}),
-        head_weights=dict(loss_weights or {}),
-        allows_sensitive=allows_sensitive,
-        image=image,
-        augmentation=augmentation,
-        training=training,
-        balance=as_kind("--balance", balance or (), tuple[str, ...]),
-    )
-    plan.training.check_with_balance(plan.balance)
-    return plan
-
-
-def _plan_with(faces: FacesTable, keywords: Mapping[str, Any], **changed: Any) -> Plan:
-    """Return the plan of keywords, some of them changed."""
-    return _plan_of(faces, **{**keywords, **changed})
-
-
-def _training_and_changes(
-    given: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> tuple[TrainingSettings, AugmentationSettings]:
-    """Return the settings of keywords, and the random changes of photos that they ask for."""
-    wanted = given.get("augmentation")
-    own = wanted if isinstance(wanted, AugmentationSettings) else None
-    named = {"augmentation": None if own is not None or wanted is None else str(wanted)}
-    others = signature(Model.train).parameters
-    training = TrainingSettings.of_keywords({**given, **named}, defaults, others=others)
-    changes = training.changes(own)
-    return (training if own is None else replace(training, augmentation=OWN_RANGES)), changes
 
 
 class Model(Predictor):
@@ -201,9 +135,10 @@ class Model(Predictor):
             As `stop_after` or `minutes` asked for.
         UsageError, WeightsError, ModelError, OutputError
         """
-        plan = _plan_of(
-            faces, heads=heads, size=size, body=body, weights=weights, image_size=image_size, losses=losses,
-            loss_weights=loss_weights, allows_sensitive=allows_sensitive, balance=balance, name=name, **settings,
+        plan = plan_of(
+            faces, signature(cls.train).parameters, heads=heads, size=size, body=body, weights=weights,
+            image_size=image_size, losses=losses, loss_weights=loss_weights, allows_sensitive=allows_sensitive,
+            balance=balance, name=name, **settings,
         )  # fmt: skip
         check_folds_asked(folds, vote)
         if models_dir is None:
@@ -245,7 +180,7 @@ class Model(Predictor):
 
         if steps < LEAST_STEPS:
             raise UsageError(f"a learning rate is not found in {steps} steps; it takes at least {LEAST_STEPS}.")
-        return search_rate(faces, _plan_of(faces, **keywords), steps=steps)
+        return search_rate(faces, plan_of(faces, signature(cls.train).parameters, **keywords), steps=steps)
 
     @classmethod
     def search(
@@ -287,8 +222,11 @@ class Model(Predictor):
         from agegender.model.searching import search
 
         parsed, judged = parse_space(space), parse_objective(objective)
-        plan_of = partial(_plan_with, faces, keywords)
-        return search(faces, plan_of, parsed, objective=judged, trials=trials, folder=Path(folder))
+        of_keywords = partial(plan_of, faces, signature(cls.train).parameters)
+        return search(
+            faces, lambda **tried: of_keywords(**{**keywords, **tried}), parsed, objective=judged, trials=trials,
+            folder=Path(folder),
+        )  # fmt: skip
 
     @classmethod
     def resume(

@@ -40,6 +40,14 @@ def evaluation_metrics(predictions: pd.DataFrame, heads: Sequence[Head] | None =
     return {name: _one_split(part, judged) for name, part in split_rows(rows).items()}
 
 
+def card_metrics(predictions: pd.DataFrame, heads: Sequence[Head]) -> dict[str, Any]:
+    """Return the scores of each split for a model's card, without those of groups."""
+    return {
+        side: {key: value for key, value in figures.items() if key != "groups"}
+        for side, figures in evaluation_metrics(predictions, heads).items()
+    }
+
+
 def split_rows(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the rows of each split that there is, train, valid, test; all rows as "all" where no split is known."""
     present = [name for name in SPLITS if (rows["split"] == name).any()]

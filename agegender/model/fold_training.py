@@ -18,7 +18,7 @@ from weakref import finalize
 import numpy as np
 import pandas as pd
 
-from agegender.audit.metrics_document import evaluation_metrics
+from agegender.audit.metrics_document import card_metrics
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import FacesTable
 from agegender.data.splitting import fold_faces, use_fold
@@ -246,10 +246,7 @@ def _together(
     joined = pd.concat(tested).sort_values("path", key=lambda paths: paths.map(place), kind="stable")
     predictions = predictor.as_ours(joined)
     card["calibration"] = predictor.calibration_by(_as_the_ensemble(predictions, network))
-    metrics = evaluation_metrics(predictions, predictor.heads)
-    card["metrics"] = {
-        side: {key: value for key, value in figures.items() if key != "groups"} for side, figures in metrics.items()
-    }
+    card["metrics"] = card_metrics(predictions, predictor.heads)
     say(f"each of {len(predictions):,} photos is judged by the one of {folds} networks that never saw it")
     return TrainedFolds(predictor, faces, predictions)
 

@@ -17,7 +17,7 @@ import torch
 from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback  # noqa: F401 (gives Learner its no_bar)
 
-from agegender.audit.metrics_document import evaluation_metrics
+from agegender.audit.metrics_document import card_metrics, evaluation_metrics
 from agegender.audit.predictions_table import write_predictions
 from agegender.data.balancing import apply_balance
 from agegender.data.datablock import make_dataloaders
@@ -159,10 +159,7 @@ def train_network(  # noqa: PLR0915 (a run is read from top to bottom)
     card["validation"] = validation_halves(faces)
     predictions = predictor.predict_faces(faces, calibrates=True)
     say(_calibration_words(card))
-    metrics = evaluation_metrics(predictions, stored)
-    card["metrics"] = {
-        side: {key: value for key, value in figures.items() if key != "groups"} for side, figures in metrics.items()
-    }
+    card["metrics"] = card_metrics(predictions, stored)
     earlier_seconds = 0.0 if state is None else float(state.facts["seconds"])
     card["seconds"] = round(earlier_seconds + time.perf_counter() - started, 1)
     return Trained(predictor, learner, result.history, predictions)

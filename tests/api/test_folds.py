@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from photo_scenes import noisy_photos
 from safetensors.torch import load_file
 
 import agegender as ag
@@ -27,12 +27,9 @@ TINY |= {"precision": "fp32", "heads": ["age", "gender"]}
 def faces(tmp_path_factory: pytest.TempPathFactory) -> ag.Faces:
     """96 photos of 48 persons, light for the old."""
     root = tmp_path_factory.mktemp("coded")
-    generator = np.random.default_rng(3)
     rows = []
-    for number in range(96):
-        pixels = np.clip(number * 2 + generator.normal(0, 20, (32, 32, 3)), 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(root / f"{number}.png")
-        row = {"path": f"{number}.png", "source": "coded", "age_years": number // 2, "subject_id": f"p{number // 2}"}
+    for number, name in enumerate(noisy_photos(root, 96, brighter=2)):
+        row = {"path": name, "source": "coded", "age_years": number // 2, "subject_id": f"p{number // 2}"}
         row |= {"gender": ("male", "female")[number // 4 % 2], "ethnicity": ("Asian", "Black")[number % 2]}
         rows.append(row | {"split": "train"})
     return ag.Faces.from_frame(make_table(rows), root=root)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
+from photo_scenes import noisy_photos
 from safetensors.torch import load_file
 
 import agegender as ag
@@ -48,12 +48,9 @@ ag.Model.train(faces, name="first", models_dir=sys.argv[2], **eval(sys.argv[3]))
 def faces(tmp_path_factory: pytest.TempPathFactory) -> ag.Faces:
     """96 photos, light for the old."""
     root = tmp_path_factory.mktemp("coded")
-    generator = np.random.default_rng(3)
     rows = []
-    for number in range(96):
-        pixels = np.clip(number * 2 + generator.normal(0, 20, (32, 32, 3)), 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(root / f"{number}.png")
-        row = {"path": f"{number}.png", "source": "coded", "age_years": number // 2}
+    for number, name in enumerate(noisy_photos(root, 96, brighter=2)):
+        row = {"path": name, "source": "coded", "age_years": number // 2}
         row |= {"gender": ("male", "female")[number // 4 % 2], "ethnicity": ("Asian", "Black")[number % 2]}
         rows.append(row | {"split": ("train", "train", "valid", "test")[number % 4]})
     return ag.Faces.from_frame(make_table(rows), root=root)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from coded_faces import CPU, ETHNICITY, HEIGHT, TINY, coded_faces, small_learner
+from photo_scenes import noisy_photos
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -38,13 +39,10 @@ SMALL |= {"precision": "fp32", "heads": ["age", "gender"]}
 def faces(tmp_path_factory: pytest.TempPathFactory) -> ag.Faces:
     """48 noisy photos, light for the old, far from ImageNet's colours."""
     root = tmp_path_factory.mktemp("coded")
-    generator = np.random.default_rng(3)
     rows = []
-    for number in range(48):
-        pixels = np.clip(number * 3 + generator.normal(0, 20, (48, 48, 3)), 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(root / f"{number}.png")
+    for number, name in enumerate(noisy_photos(root, 48, brighter=3, side=48)):
         row = {
-            "path": f"{number}.png",
+            "path": name,
             "source": "coded",
             "age_years": number,
             "gender": ("male", "female")[number % 2],
