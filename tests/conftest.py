@@ -44,7 +44,7 @@ def pytest_runtest_protocol(item):
 
 def pytest_terminal_summary(terminalreporter):
     """Print the table of CONTRIBUTING.md with AGEGENDER_SECONDS=1; -n 0, since each process counts for itself."""
-    if not os.environ.get("AGEGENDER_SECONDS"):
+    if not (os.environ.get("AGEGENDER_SECONDS") and SECONDS):
         return
     terminalreporter.write_line("| suite | tests | seconds | of the processor |\n|---|---:|---:|---:|")
     everything = [sum(column) for column in zip(*SECONDS.values(), strict=True)]
