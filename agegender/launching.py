@@ -36,10 +36,11 @@ def launched() -> Launched:
     """Return which of its processes this is."""
     if _taken is not None:
         return _taken
-    if not all(name in os.environ for name in _NAMES) or int(os.environ["WORLD_SIZE"]) < 2:
+    said = [os.environ.get(name, "") for name in _NAMES]
+    if not all(text.isdecimal() for text in said):  # no launcher of torch's writes anything else
         return Launched()
-    rank, count, local_rank, local_count = (int(os.environ[name]) for name in _NAMES)
-    return Launched(rank, count, local_rank, local_count)
+    here = Launched(*map(int, said))
+    return here if here.count > 1 else Launched()
 
 
 def take_launch() -> None:

@@ -365,7 +365,6 @@ def _check_network(options: argparse.Namespace, keywords: dict[str, Any], defaul
     from agegender.model.tracking import check_tracking
 
     check_tracking(options.track)
-
     choose_precision(options.precision, choose_device(options.device))
     check_optimiser(options.optimiser)
     if options.body:

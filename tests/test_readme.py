@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
+import runpy
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
 
 def test_commands_and_tree_in_the_readme_are_those_of_the_code() -> None:
-    spec = importlib.util.spec_from_file_location("update_readme", ROOT / "docs" / "update_readme.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = runpy.run_path(str(ROOT / "docs" / "update_readme.py"))
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert module.updated(text) == text, "run `python docs/update_readme.py`"
+    assert module["updated"](text) == text, "run `python docs/update_readme.py`"
 
 
 def test_every_link_of_the_readme_leads_somewhere() -> None:

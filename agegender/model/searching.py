@@ -181,6 +181,8 @@ def _study(folder: Path, objective: Objective, began: dict[str, Any], plan: Plan
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
+    if "?" in str(folder.absolute()):  # the rest would be read as options, and another file be written
+        raise UsageError(f"a search cannot be kept in {folder.absolute()}: its address may hold no question mark.")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

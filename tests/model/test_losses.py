@@ -153,8 +153,6 @@ def test_smoothing_spreads_a_share_of_the_label() -> None:
 def test_balanced_classes_weigh_as_their_inverse_frequency_and_one_on_average() -> None:
     assert class_weights(MOOD, [60, 30, 10], 0.0) is None
     full, half = (class_weights(MOOD, [60, 30, 10], exponent) for exponent in (1.0, 0.5))
-    assert full is not None
-    assert half is not None
     assert full.tolist() == pytest.approx([100 / 180, 100 / 90, 100 / 30])
     assert (half[2] / half[0]).item() == pytest.approx(6**0.5)
     for weights in (full, half):

@@ -224,6 +224,12 @@ def test_a_damaged_study_is_named(faces: ag.Faces, tmp_path: Path) -> None:
         ag.Model.search(faces, RATES, trials=1, folder=tmp_path / "a.search", **SMALL)
 
 
+def test_a_search_is_written_nowhere_but_into_its_folder(faces: ag.Faces, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no question mark"):
+        ag.Model.search(faces, RATES, trials=1, folder=tmp_path / "what?" / "a.search", **SMALL)
+    assert not any(tmp_path.iterdir())
+
+
 def test_the_command_says_what_mattered_and_how_to_train_the_best(
     faces: ag.Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -223,6 +223,17 @@ def test_the_parts_of_a_batch_are_the_photos_of_the_whole_one(tmp_path: Path) ->
                     assert torch.equal(torch.as_tensor(one), torch.as_tensor(other)[number::3])
 
 
+@pytest.mark.parametrize("said", ["", "two", "-1", "2.5"])
+def test_what_no_launcher_writes_into_the_environment_starts_one_process(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(1, 2, 29500).items():
+        monkeypatch.setenv(name, value)
+    assert launched() == Launched(1, 2, 1, 2)
+    monkeypatch.setenv("WORLD_SIZE", said)
+    assert launched() == Launched()
+
+
 def test_a_run_in_other_numbers_than_asked_for_is_refused_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

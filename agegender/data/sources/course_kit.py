@@ -109,8 +109,8 @@ def read_array(path: Path) -> NDArray[Any]:
         if "pickle" in str(error) or "object" in str(error).lower():
             raise TableError(
                 f"{path} holds Python objects, which only a pickle can carry; a pickle can run anything, so it is not "
-                f"opened. If you trust it, store it as plain text once: python -c \"import numpy as np; f = '{path}'; "
-                f'np.save(f, np.load(f, allow_pickle=True).astype(str))"'
+                "opened. If you trust it, store it as plain text once, in Python: numpy.save(FILE, numpy.load(FILE, "
+                "allow_pickle=True).astype(str))"
             ) from error
         raise TableError(f"{path} cannot be read as a NumPy array: {error}. Restore it from the kit.") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biufUS":
