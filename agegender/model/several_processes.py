@@ -42,9 +42,13 @@ def joined() -> Iterator[Launched]:
             dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=GATHERING)
         take_launch()
         yield here
+    except BaseException:
+        _end_in_peace()
+        raise
+    else:
+        signal.signal(signal.SIGTERM, before)
     finally:
         part()
-        signal.signal(signal.SIGTERM, before)
 
 
 def part() -> None:
@@ -114,12 +118,18 @@ def _ends_with_others() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch has no narrower class for a peer that is gone
+        _end_in_peace()
         raise ProcessEndedError from error
 
 
 def _end(*_: Any) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun repeats itself; what is kept is to be closed in peace
+    _end_in_peace()
     raise ProcessEndedError
+
+
+def _end_in_peace() -> None:
+    """Take no more notice of torchrun's SIGTERM: what is kept is to be closed, and the reason said."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class SharedSteps(Callback):
