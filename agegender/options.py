@@ -16,6 +16,7 @@ from agegender.settings import (
     DRAWN_DEFAULTS,
     LARGEST_IMAGE_SIZE,
     LEAST_TRAINED_SIZE,
+    NARROW,
     OWN_DEFAULTS,
     PRECISIONS,
     SIZES,
@@ -358,7 +359,8 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--body",
         metavar="NAME",
-        help=f"instead of --size: a torchvision ResNet (with {SMALL_STEM} for photos below 96 px) or any timm name",
+        help=f"instead of --size: a torchvision ResNet (18 and 34 with {NARROW} have half the channels, with "
+        f"{SMALL_STEM} they are for photos below 96 px) or any timm name",
     )
     group.add_argument(
         "--weights",

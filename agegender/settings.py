@@ -20,7 +20,8 @@ SIZES = {
 }
 # ResNets come from torchvision, so that its ImageNet weights and cache are the ones that fastai users have.
 TORCHVISION_BODIES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-SMALL_STEM = "-small-stem"  # after the name of one of these
+# After the name of one of these, in this order; narrow ones are 18 and 34.
+NARROW, SMALL_STEM = "-narrow", "-small-stem"
 SPLITS = ("train", "valid", "test")
 SPLIT_CHOICES = (*SPLITS, "all")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
@@ -97,6 +98,7 @@ class AugmentationSettings:
     hue_degrees: float = 0.0  # by how much colours turn, either way
     grey: float = 0.0  # share of the photos that lose their colours
     erasing: float = 0.0  # share of the photos in which a rectangle is painted over
+    wider: float = 0.0  # a third of the photos get up to this share of their side added on each, as if cut wider
 
     def __post_init__(self) -> None:
         """Take the flip of older cards; refuse what no photo can be changed by."""
@@ -104,7 +106,7 @@ class AugmentationSettings:
             object.__setattr__(self, "flip", "random" if self.flip else "none")
         if self.flip not in FLIPS:
             raise UsageError(f"flip={self.flip!r}: choose of {', '.join(FLIPS)}.")
-        shares = ("shift", "lighting", "saturation", "grey", "erasing")
+        shares = ("shift", "lighting", "saturation", "grey", "erasing", "wider")
         limits = {"rotation_degrees": (0, 180), "zoom": (1, 4), "hue_degrees": (0, 180)} | dict.fromkeys(shares, (0, 1))
         for name, (least, most) in limits.items():
             value = getattr(self, name)

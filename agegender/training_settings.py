@@ -128,6 +128,10 @@ class TrainingSettings:
         "augmentation",
         choices=("auto", *FLIPS),
     )
+    wider: float = setting(
+        0.0, "a third of the training photos shrink as if cut with up to this share of their side more on each side, "
+        "so that photos cut otherwise are known too", "augmentation", metavar="SHARE", least=0.0, most=1.0,
+    )  # fmt: skip
     mixup: float = setting(
         0.0, "blend photos in pairs, shares drawn from Beta(A, A); 0 for none", "augmentation", metavar="A", least=0.0
     )
@@ -214,7 +218,8 @@ class TrainingSettings:
     def changes(self, own: AugmentationSettings | None = None) -> AugmentationSettings:
         """Return the ranges of the random changes: those of the strength, or somebody's own."""
         ranges = AugmentationSettings.of_strength(strength_of(self.augmentation)) if own is None else own
-        return ranges if self.flip == "auto" else replace(ranges, flip=self.flip)
+        told = {"flip": self.flip} if self.flip != "auto" else {}
+        return replace(ranges, **told | ({"wider": self.wider} if self.wider else {}))
 
     def sizes(self, image_size: int) -> list[int]:
         """Return the side of the training photos in each epoch, which ends with `image_size` pixels.

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from agegender.errors import UsageError, WeightsError, did_you_mean
-from agegender.model.resnet import make_resnet
-from agegender.settings import SIZES, SMALL_STEM, TORCHVISION_BODIES
+from agegender.model.resnet import is_resnet, make_resnet
+from agegender.settings import NARROW, SIZES, SMALL_STEM, TORCHVISION_BODIES
 
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
 _LARGEST_PROBED = 256  # pixels; what a body does to a photo is seen at this size as well as at a larger one
@@ -49,7 +49,7 @@ class TimmFeatures(nn.Module):
 
 def make_body(name: str, *, weights: str = "none", image_size: int = 128) -> tuple[nn.Module, int]:
     """Return a body and the number of its feature channels."""
-    if name.removesuffix(SMALL_STEM) in TORCHVISION_BODIES:
+    if is_resnet(name):
         return _torchvision_body(name, weights)
     return _timm_body(name, weights, image_size)
 
@@ -79,10 +79,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def _torchvision_body(name: str, weights: str) -> tuple[nn.Module, int]:
     model, channels = make_resnet(name)
     if weights == "imagenet":
-        if name.endswith(SMALL_STEM):
+        if name not in TORCHVISION_BODIES:
+            usual = name.removesuffix(SMALL_STEM).removesuffix(NARROW)
             raise WeightsError(
-                f"there are no ImageNet weights for {name}: they were made for the usual stem. Say --weights none, or "
-                f"--body {name.removesuffix(SMALL_STEM)}."
+                f"there are no ImageNet weights for {name}: they were made for the usual stem and width. Say --weights "
+                f"none, or --body {usual}."
             )
         import torchvision
 
@@ -98,7 +99,7 @@ def _torchvision_body(name: str, weights: str) -> tuple[nn.Module, int]:
 
 def check_body(name: str) -> None:
     """Refuse a name that is no body's."""
-    if name.removesuffix(SMALL_STEM) in TORCHVISION_BODIES:
+    if is_resnet(name):
         return
     timm = _timm()
 
@@ -108,14 +109,14 @@ def check_body(name: str) -> None:
         alike = ", ".join(one for one in names if name[:6].lower() in one)[:80].rpartition(",")[0]
         listed = f" Others like it: {alike}." if alike else ""
         raise UsageError(
-            f"there is no body called {name[:60]!r}.{near} Names are torchvision's ResNets, those with "
+            f"there is no body called {name[:60]!r}.{near} Names are torchvision's ResNets, with {NARROW} (18, 34) or "
             f"{SMALL_STEM} behind, and timm's.{listed}"
         )
 
 
 def check_sizes(name: str, sizes: Sequence[int]) -> None:
     """Refuse photos of several sizes for a body that is built for one, as most transformers are."""
-    if len(set(sizes)) == 1 or name.removesuffix(SMALL_STEM) in TORCHVISION_BODIES:
+    if len(set(sizes)) == 1 or is_resnet(name):
         return
     timm = _timm()
     if getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False):

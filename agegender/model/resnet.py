@@ -5,7 +5,8 @@ ImageNet weights fit. He, Zhang, Ren, Sun: Deep Residual Learning for Image Reco
 a bottleneck strides in its second convolution.
 
 A small stem is for photos below some 96 px: torchvision's leaves a quarter of a photo's height before the first block,
-this one half of it, for four times the work.
+this one half of it, for four times the work. A narrow network has half the channels, and at its end a little less, so
+that its weights and two heads take less than 6 MB as half floats (docs/decisions/0150-the-shipped-model.md).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from agegender.settings import SMALL_STEM
+from agegender.settings import NARROW, SMALL_STEM, TORCHVISION_BODIES
 
 BOTTLENECK_EXPANSION = 4
 # Blocks in each of the four stages, and whether they are bottlenecks.
@@ -25,6 +26,8 @@ _STAGES = {
     "resnet101": ((3, 4, 23, 3), True),
     "resnet152": ((3, 8, 36, 3), True),
 }
+_CHANNELS = (64, 128, 256, 512)
+_NARROW_CHANNELS = (32, 64, 128, 224)
 _IMAGENET_CLASSES = 1000
 
 
@@ -73,17 +76,27 @@ class Bottleneck(nn.Module):
         return self.relu(out)
 
 
+def is_resnet(name: str) -> bool:
+    """Return whether a body is made here."""
+    base = name.removesuffix(SMALL_STEM)
+    narrow = base.removesuffix(NARROW)
+    return narrow in TORCHVISION_BODIES and (narrow == base or not _STAGES[narrow][1])
+
+
 def make_resnet(name: str) -> tuple[nn.Sequential, int]:
     """Return a ResNet's stem and stages under torchvision's names, and the number of its feature channels."""
-    has_small_stem = name.endswith(SMALL_STEM)
-    counts, is_bottleneck = _STAGES[name.removesuffix(SMALL_STEM)]
-    stem = nn.Conv2d(3, 64, 3, 2, padding=1, bias=False) if has_small_stem else nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-    layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=stem, bn1=nn.BatchNorm2d(64), relu=nn.ReLU(inplace=True))
+    base, has_small_stem = name.removesuffix(SMALL_STEM), name.endswith(SMALL_STEM)
+    counts, is_bottleneck = _STAGES[base.removesuffix(NARROW)]
+    widths = _NARROW_CHANNELS if base.endswith(NARROW) else _CHANNELS
+    channels = widths[0]
+    kernel = 3 if has_small_stem else 7
+    stem = nn.Conv2d(3, channels, kernel, 2, padding=kernel // 2, bias=False)
+    relu = nn.ReLU(inplace=True)
+    layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=stem, bn1=nn.BatchNorm2d(channels), relu=relu)
     if not has_small_stem:
         layers["maxpool"] = nn.MaxPool2d(3, stride=2, padding=1)
-    channels = 64
-    for number, count in enumerate(counts):
-        stage, channels = _stage(channels, 64 * 2**number, count, 1 if number == 0 else 2, is_bottleneck=is_bottleneck)
+    for number, (width, count) in enumerate(zip(widths, counts, strict=True)):
+        stage, channels = _stage(channels, width, count, 1 if number == 0 else 2, is_bottleneck=is_bottleneck)
         layers[f"layer{number + 1}"] = stage
     nn.Linear(channels, _IMAGENET_CLASSES)  # torchvision draws its classifier before the convolutions below
     network = nn.Sequential(layers)

@@ -20,6 +20,7 @@ Turn = tuple[tuple[float, float], tuple[float, float]]
 _UNTURNED: Turn = ((1.0, 0.0), (0.0, 1.0))
 # Bilinear sampling skips pixels when it shrinks; above this ratio they are averaged first.
 _SMOOTHED_FROM = 1.2
+_WIDER_SHARE = 1 / 3  # of the photos, where some are to seem cut wider
 _HIDDEN_PIXELS = 6  # a face of 6 × 6 pixels shows its light and nothing else
 # What is painted over: shares of the photo's area, and of the longer side to the shorter.
 _LEAST_ERASED, _MOST_ERASED, _LONGEST_ERASED = 0.02, 0.2, 2.0
@@ -47,6 +48,8 @@ class Changes:
     erased : ndarray, shape (N, 7), or None
         Top, left, bottom and right of the rectangle that is painted over, shares of the side, and its colour; all
         zeros where there is none.
+    widened : ndarray, shape (N,), bool, or None
+        Whether what lies around the photo is seen: its edge goes on there, as a mirrored face would be a second one.
     """
 
     turns: NDArray[np.float64]
@@ -54,12 +57,16 @@ class Changes:
     tables: NDArray[np.uint8]
     colours: NDArray[np.float32] | None = None
     erased: NDArray[np.float64] | None = None
+    widened: NDArray[np.bool_] | None = None
 
     def apply(self, photo: NDArray[np.uint8], number: int, out: NDArray[np.uint8]) -> None:
         """Write the photo, changed as that `number` of the N is, into `out`, uint8 (S, S, 3)."""
         (a, b), (c, d) = self.turns[number].tolist()
         across, down = self.shifts[number].tolist()
-        warp_square(photo, len(out), turn=((a, b), (c, d)), shift=(across, down), out=out)
+        is_widened = self.widened is not None and bool(self.widened[number])
+        warp_square(
+            photo, len(out), turn=((a, b), (c, d)), shift=(across, down), is_mirrored_around=not is_widened, out=out
+        )
         cv2.LUT(out, self.tables[number], dst=out)
         if self.colours is not None:
             cv2.transform(out, self.colours[number], dst=out)
@@ -83,9 +90,10 @@ def warp_square(
     *,
     turn: Turn = _UNTURNED,
     shift: tuple[float, float] = (0.0, 0.0),
+    is_mirrored_around: bool = True,
     out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """Return a square of a photo: crop, zoom, rotation, flip and shift in one warp, edges reflected.
+    """Return a square of a photo: crop, zoom, rotation, flip and shift in one warp.
 
     Parameters
     ----------
@@ -96,6 +104,8 @@ def warp_square(
         From offsets in the result to offsets in the photo's central square, both as shares of their side.
     shift : (across, down)
         Where in the photo the result's centre lies, from the photo's centre, as shares of the central square's side.
+    is_mirrored_around : bool
+        Whether the photo is mirrored at its edges, or goes on as they are.
     out : ndarray, shape (size, size, 3), uint8, optional
         Where to write, for instance one photo of a batch.
 
@@ -124,7 +134,8 @@ def warp_square(
         turn, ratio, size, (width / 2 + shift[0] * side) / reduction, (height / 2 + shift[1] * side) / reduction
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    cv2.warpAffine(photo, matrix, (size, size), dst=out, flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+    border = cv2.BORDER_REFLECT_101 if is_mirrored_around else cv2.BORDER_REPLICATE
+    cv2.warpAffine(photo, matrix, (size, size), dst=out, flags=flags, borderMode=border)
     return out
 
 
@@ -146,17 +157,27 @@ def draw_changes(
     if mirrored is None:
         mirrored = np.asarray((settings.flip == "random") & (drawn[:, 4] < 0))
     mirrors = np.where(mirrored, -1.0, 1.0)
+    tables = lighting_tables(settings.lighting * drawn[:, 5], -math.log(1 - settings.lighting) * drawn[:, 6])
+    more = generator.uniform(size=(count, 11))  # after the others, which stay what they were without these
+    widened, widths = _drawn_widths(generator.uniform(size=(count, 2)), settings.wider)
+    scales *= widths
     turns = np.empty((count, 2, 2))
     turns[:, 0, 0] = mirrors * scales * np.cos(angles)
     turns[:, 0, 1] = -scales * np.sin(angles)
     turns[:, 1, 0] = mirrors * scales * np.sin(angles)
     turns[:, 1, 1] = scales * np.cos(angles)
-    tables = lighting_tables(settings.lighting * drawn[:, 5], -math.log(1 - settings.lighting) * drawn[:, 6])
-    more = generator.uniform(size=(count, 11))  # after the others, which stay what they were without these
     return Changes(
         turns, settings.shift * drawn[:, 2:4], tables, _drawn_colours(more[:, :3], settings),
-        _drawn_rectangles(more[:, 3:], settings.erasing),
+        _drawn_rectangles(more[:, 3:], settings.erasing), widened,
     )  # fmt: skip
+
+
+def _drawn_widths(drawn: NDArray[np.float64], wider: float) -> tuple[NDArray[np.bool_] | None, NDArray[np.float64]]:
+    """Return which photos seem cut wider, and how many of their sides each shows."""
+    if not wider:
+        return None, np.ones(len(drawn))
+    widened = drawn[:, 0] < _WIDER_SHARE
+    return widened, np.where(widened, 1 + 2 * wider * drawn[:, 1], 1.0)
 
 
 def _drawn_colours(drawn: NDArray[np.float64], settings: AugmentationSettings) -> NDArray[np.float32] | None:
@@ -214,6 +235,7 @@ def stronger(settings: AugmentationSettings, factor: float) -> AugmentationSetti
         saturation=min(settings.saturation * factor, 1.0),
         grey=min(settings.grey * factor, 1.0),
         erasing=min(settings.erasing * factor, 1.0),
+        wider=min(settings.wider * factor, 1.0),
     )
 
 

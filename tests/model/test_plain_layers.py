@@ -7,10 +7,10 @@ import torch
 from fastai.vision.learner import create_body, create_head
 from torch import nn
 
-from agegender.errors import WeightsError
-from agegender.heads import GENDER
+from agegender.errors import UsageError, WeightsError
+from agegender.heads import AGE, GENDER
 from agegender.model.bodies import make_body
-from agegender.model.network import FaceNetwork, make_network
+from agegender.model.network import FaceNetwork, Statistics, make_network
 from agegender.model.resnet import make_resnet
 from agegender.settings import TORCHVISION_BODIES
 
@@ -56,6 +56,19 @@ def test_a_small_stem_keeps_twice_the_height_and_all_stages() -> None:
     assert [type(layer) for layer in small] == [type(layer) for layer in usual if not isinstance(layer, nn.MaxPool2d)]
     with pytest.raises(WeightsError, match="made for the usual stem"):
         make_body("resnet18-small-stem", weights="imagenet")
+
+
+def test_a_narrow_network_with_its_heads_fits_in_six_megabytes_of_half_floats() -> None:
+    network = make_network("resnet18-narrow-small-stem", (AGE, GENDER), {"age": Statistics(33.0, 20.0)}).eval()
+    assert 2 * sum(value.numel() for value in network.state_dict().values()) < 5.8e6
+    assert network.body(torch.randn(1, 3, 96, 96)).shape == (1, 224, 6, 6)
+    with pytest.raises(WeightsError, match="usual stem and width"):
+        make_body("resnet18-narrow", weights="imagenet")
+
+
+def test_a_bottleneck_network_has_no_narrow_form() -> None:
+    with pytest.raises(UsageError, match="no body called 'resnet50-narrow'"):
+        make_body("resnet50-narrow")
 
 
 @pytest.mark.parametrize("is_pooled", [False, True])

@@ -152,3 +152,30 @@ def test_what_is_erased_has_one_colour_and_the_rest_is_as_it_was() -> None:
     inside = out[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     assert len(np.unique(inside.reshape(-1, 3), axis=0)) == 1
     assert is_changed.mean() == pytest.approx(len(rows) * len(columns) / 1600)
+
+
+def test_a_third_of_the_photos_seem_cut_wider_and_the_others_stay_as_they_were() -> None:
+    usual, wider = (
+        draw_changes(np.random.default_rng(4), 3000, ranges)
+        for ranges in (AugmentationSettings(), AugmentationSettings(wider=0.5))
+    )
+    assert wider.widened is not None
+    assert 0.3 < wider.widened.mean() < 0.37
+    scales = [np.sqrt(np.abs(np.linalg.det(one.turns))) for one in (usual, wider)]
+    ratios = scales[1] / scales[0]
+    np.testing.assert_allclose(ratios[~wider.widened], 1)
+    assert 1 <= ratios[wider.widened].min() < 1.02
+    assert 1.98 < ratios[wider.widened].max() <= 2
+    for name in ("shifts", "tables"):
+        assert np.array_equal(getattr(usual, name), getattr(wider, name))
+
+
+def test_around_a_photo_that_is_cut_wider_its_edge_goes_on() -> None:
+    photo = np.zeros((64, 64, 3), np.uint8)
+    photo[:, :2] = 200
+    mirrored, widened = (
+        warp_square(photo, 64, turn=((2.0, 0.0), (0.0, 2.0)), is_mirrored_around=mirrors) for mirrors in (True, False)
+    )
+    assert mirrored[32, 2].max() == 0
+    assert widened[32, :12].min() > 100
+    assert np.array_equal(mirrored[20:44, 20:44], widened[20:44, 20:44])
