@@ -19,6 +19,7 @@ from agegender.settings import (
     NARROW,
     OWN_DEFAULTS,
     PRECISIONS,
+    RUNTIMES,
     SIZES,
     SMALL_STEM,
     SPLIT_CHOICES,
@@ -56,6 +57,17 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
     """Add --device and --precision."""
     parser.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="(default: auto)")
+
+
+def add_runtime_option(parser: argparse._ActionsContainer) -> None:
+    """Add --runtime."""
+    parser.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        default="auto",
+        help="what runs the network; onnx: onnxruntime, a folder's model.onnx, which is exported first where it is "
+        "missing (default: torch for a folder, onnx for an .onnx file)",
+    )
 
 
 def add_faces_options(parser: argparse._ActionsContainer, *, faces: str, data: str, source: str) -> None:

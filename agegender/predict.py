@@ -9,7 +9,14 @@ from typing import Any
 
 from agegender.console import Result, command_parser, execute
 from agegender.errors import PhotoError, UsageError
-from agegender.options import add_device_options, add_model_option, check_device, check_photos, pairs_of
+from agegender.options import (
+    add_device_options,
+    add_model_option,
+    add_runtime_option,
+    check_device,
+    check_photos,
+    pairs_of,
+)
 
 EPILOG = """\
 examples:
@@ -31,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("photos", metavar="PHOTO", nargs="+", type=Path, help="a photo, or a folder of photos")
     add_model_option(parser, takes_exported=True)
     add_device_options(parser)
+    add_runtime_option(parser)
     parser.add_argument(
         "--cropped",
         action="store_true",
@@ -78,7 +86,10 @@ def run(options: argparse.Namespace) -> Result:
     from agegender.audit.predictions_table import write_predictions
     from agegender.heads import limits_to_check
 
-    model = Model.load(folder, device=options.device, precision=options.precision, detector_file=options.crop_model)
+    model = Model.load(
+        folder, device=options.device, precision=options.precision, runtime=options.runtime,
+        detector_file=options.crop_model,
+    )  # fmt: skip
     table = model.predict(options.photos, is_cropped=options.cropped, checks=checks)
     is_read = table["problem"].isna()
     if not is_read.any():

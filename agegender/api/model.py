@@ -26,6 +26,7 @@ from agegender.explanation import EXPLANATIONS_FOLDER
 from agegender.heads import Head, limits_to_check
 from agegender.model.model_folder import (
     FACES_FILE,
+    ONNX_FILE,
     PREDICTIONS_FILE,
     ensemble_words,
     is_exported,
@@ -38,9 +39,7 @@ from agegender.model.unfinished import UnfinishedRun, begin_run, open_run, unfin
 from agegender.photos.finding import named_photos, printable
 from agegender.photos.reading import as_photo
 from agegender.progress import say
-from agegender.settings import (
-    VOTES,
-)
+from agegender.settings import RUNTIMES, VOTES
 from agegender.swapping import Swap, finish_swaps, replaced_set
 from agegender.training_settings import Plan, check_folds_asked
 
@@ -354,6 +353,7 @@ class Model(Predictor):
         models_dir: Place = "models",
         device: str = "auto",
         precision: str = "auto",
+        runtime: str = "auto",
         detector_file: Place | None = None,
         images: Place | None = None,
     ) -> Self:
@@ -363,6 +363,9 @@ class Model(Predictor):
         ----------
         folder : str or Path, optional
             Or the .onnx file that `export` wrote: it predicts and evaluates without torch, on the processor.
+        runtime : {"auto", "torch", "onnx"}
+            "auto" takes torch for a folder and onnxruntime for an .onnx file. "onnx" takes the `model.onnx` in the
+            folder, and exports it there first where it is missing or of other weights.
         images : str or Path, optional
             Where the photos that it was trained on are now, if they have moved.
 
@@ -375,9 +378,28 @@ class Model(Predictor):
         """
         place = newest_model(Path(models_dir)) if folder is None else Path(folder)
         detector = None if detector_file is None else Path(detector_file)
-        model = super().load(place, device=device, precision=precision, detector_file=detector)
+        file = cls._named_for(place, runtime)
+        model = super().load(file, device=device, precision=precision, detector_file=detector)
         model._folder, model._images = None if is_exported(place) else place, images
         return model
+
+    @classmethod
+    def _named_for(cls, place: Path, runtime: str) -> Path:
+        """Return what a runtime loads of a model: its folder, or its .onnx file, which is made where it is missing."""
+        if runtime not in RUNTIMES:
+            raise UsageError(f"runtime {runtime!r}: there are {', '.join(RUNTIMES)}.")
+        if is_exported(place) and runtime == "torch":
+            raise UsageError(f"{place} is an exported model, which torch does not run. Name its model folder.")
+        if is_exported(place) or runtime != "onnx":
+            return place
+        from agegender.model.onnx_runtime import fresh_export
+
+        file = fresh_export(place)
+        if file is None:
+            file = place / ONNX_FILE
+            say(f"exporting {place} to {file}, once")
+            cls.load(place, device="cpu", precision="fp32").export(file)
+        return file
 
     @classmethod
     def from_learner(
@@ -673,7 +695,9 @@ class Model(Predictor):
             self._run = None
         return place
 
-    def export(self, path: Place, *, photos: Any = None) -> dict[str, float]:
+    def export(
+        self, path: Place, *, photos: Any = None, int8: bool = False, int8_limits: Mapping[str, float] | None = None
+    ) -> dict[str, float]:
         """Write the model as one ONNX file: from photos as bytes to answers, with the card in its metadata.
 
         It takes any number of photos as `fit_photo` returns them, `photos`: uint8 (N, S, S, 3), and gives an output for
@@ -687,6 +711,13 @@ class Model(Predictor):
             An older file is replaced.
         photos : str, Path, ndarray uint8 (H, W, 3) RGB, PIL image, or a sequence of these, optional
             To compare on, besides random pixels; by default some of its own test photos, where these can be read.
+        int8 : bool
+            Compute between the first and the last convolution in whole numbers of eight bits: smaller, quicker, and
+            worse. The loss is measured on the validation photos and stands in the file's card, `card["int8"]`.
+        int8_limits : mapping of str to float, optional
+            Head name -> how much of its main figure may be lost: of a number's mean absolute error so much in its unit
+            (by default 2 % of the error), of a class's accuracy so many points (by default 0.5, or one photo). The
+            coverage of an interval may fall by one point.
 
         Returns
         -------
@@ -696,9 +727,9 @@ class Model(Predictor):
         Raises
         ------
         UsageError
-            A head may not be exported, or the path does not end in .onnx.
+            A head may not be exported, the path does not end in .onnx, or int8 lacks training or validation photos.
         ModelError
-            torch cannot export the network, or the answers differ by more than 1e-4.
+            torch cannot export the network, the answers differ by more than 1e-4, or int8 loses too much.
         PhotoError
             A photo to compare on cannot be read.
         OutputError
@@ -716,9 +747,12 @@ class Model(Predictor):
         from agegender.model.onnx_export import export_model, tested_photos
 
         if photos is None:
-            return export_model(self, place, tested_photos(self, self.faces))
-        items = named_photos(photos if isinstance(photos, (list, tuple)) else [photos])
-        return export_model(self, place, [self.fit_photo(as_photo(item)) for item in items])
+            compared = tested_photos(self, self.faces)
+        else:
+            items = named_photos(photos if isinstance(photos, (list, tuple)) else [photos])
+            compared = [self.fit_photo(as_photo(item)) for item in items]
+        limits = dict(int8_limits or {}) if int8 else None
+        return export_model(self, place, compared, faces=self.faces, int8_limits=limits)
 
     def _repr_html_(self) -> str:
         lines = []

@@ -9,6 +9,7 @@ models/<name>/
   metrics.json          first metrics per split
   learner.pkl           the fastai export; the program itself never loads it, and it fits this version alone
   model.onnx            where `agegender export` was called: all that a prediction needs, without torch
+  model-int8.onnx       where `agegender export --int8` was called
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ PREDICTIONS_FILE = "predictions.parquet"
 METRICS_FILE = "metrics.json"
 LEARNER_FILE = "learner.pkl"
 ONNX_FILE = "model.onnx"
+INT8_FILE = "model-int8.onnx"
 UNFINISHED = ".unfinished"  # how the folder of a run that is not done yet ends
 
 LIBRARIES = ("torch", "torchvision", "fastai", "timm", "lime", "numpy", "pandas", "opencv-python-headless")

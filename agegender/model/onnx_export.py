@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from copy import deepcopy
 from importlib.metadata import version
@@ -25,6 +25,7 @@ from agegender.data.faces_table import FacesTable
 from agegender.errors import ModelError, PhotoError, UsageError
 from agegender.heads import Classification, Head
 from agegender.model.onnx_file import CARD_KEY, INPUT_NAME
+from agegender.model.onnx_int8 import as_int8, check_limits
 from agegender.model.onnx_runtime import OnnxRuntime
 from agegender.model.predictor import Predictor
 from agegender.model.torch_runtime import TorchRuntime, answer
@@ -56,31 +57,48 @@ class ExportedNetwork(nn.Module):
         return tuple(answer(head, values) for head, values in zip(self.heads, raw, strict=True))
 
 
-def export_model(predictor: Predictor, path: Path, photos: Sequence[NDArray[np.uint8]] = ()) -> dict[str, float]:
+def export_model(
+    predictor: Predictor,
+    path: Path,
+    photos: Sequence[NDArray[np.uint8]] = (),
+    *,
+    faces: FacesTable | None = None,
+    int8_limits: Mapping[str, float] | None = None,
+) -> dict[str, float]:
     """Write a model as one .onnx file, and return by how much each head's answers differ between both runtimes.
 
     Parameters
     ----------
     photos : sequence of ndarray, uint8 (S, S, 3)
         Fitted photos to compare on, besides random ones.
+    faces : FacesTable, optional
+        What the model was trained on, for int8.
+    int8_limits : mapping of str to float, optional
+        Where given, the file computes in eight bits, and may lose so much; see `onnx_int8`. What is compared with torch
+        is the same network in fp32.
 
     Raises
     ------
     UsageError
-        A head may not be exported.
+        A head may not be exported, or there are no photos to quantise with.
     ModelError
-        torch cannot export the network, or the answers differ.
+        torch cannot export the network, the answers differ, or eight bits lose too much.
     OutputError
         The file cannot be written.
     """
     _check_heads(predictor.heads)
+    check_limits(int8_limits or {}, predictor.heads)
     network = deepcopy(predictor.network).cpu().eval()
     model = _as_onnx(ExportedNetwork(network, predictor.heads, predictor.image), predictor)
     with replaced_file(path) as temporary:
         temporary.write_bytes(model)
-        exported, _ = OnnxRuntime.load(temporary)
+        exported, card = OnnxRuntime.load(temporary)
         plain = TorchRuntime(network, predictor.heads, predictor.image, device="cpu", precision="fp32")
-        return _compared(predictor, plain, exported, photos)
+        differences = _compared(predictor, plain, exported, photos)
+        if int8_limits is not None:
+            with _quiet():
+                temporary.write_bytes(as_int8(model, Predictor(exported, card), faces, path, int8_limits))
+        return differences
 
 
 def tested_photos(predictor: Predictor, faces: FacesTable | None) -> list[NDArray[np.uint8]]:

@@ -11,10 +11,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.errors import UsageError, WeightsError
+from agegender.errors import CardError, UsageError, WeightsError
 from agegender.heads import Head, Regression
 from agegender.model.card_schema import card_of
-from agegender.model.model_folder import check_calibration, heads_of, image_of
+from agegender.model.model_folder import ONNX_FILE, check_calibration, heads_of, image_of, read_card
 from agegender.model.onnx_file import INPUT_NAME, read_exported
 from agegender.settings import ImageSettings
 
@@ -54,8 +54,8 @@ class OnnxRuntime:
         if device not in ("auto", "cpu") or precision not in ("auto", "fp32"):
             asked = f"--device {device}" if device not in ("auto", "cpu") else f"--precision {precision}"
             raise UsageError(
-                f"{asked}: the exported model {path.name} runs on the processor in fp32. Leave it out, or name the "
-                f"model folder."
+                f"{asked}: the exported model {path.name} runs on the processor, as it was exported. Leave it out, or "
+                f"name the model folder."
             )
         model, text = read_exported(path)
         card = card_of(text, f"the card in {path}")
@@ -107,6 +107,19 @@ class OnnxRuntime:
                 f"{self.place} does not fit its card: it takes {_short(inputs)} and gives {_short(sorted(outputs))}; "
                 f"expected {wanted} and {', '.join(head.name for head in self._heads)}. Export it again."
             )
+
+
+def fresh_export(folder: Path) -> Path | None:
+    """Return the .onnx file in a model folder; None where there is none, or it is not of the model that lies there."""
+    path, card = folder / ONNX_FILE, read_card(folder)
+    if not path.is_file():
+        return None
+    try:
+        exported = card_of(read_exported(path)[1], f"the card in {path}")
+    except (CardError, WeightsError):
+        return None
+    exported.pop("exported_with", None)
+    return path if exported == card else None
 
 
 @cache  # once per process: onnxruntime keeps one allocator for all sessions
