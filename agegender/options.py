@@ -38,13 +38,19 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add_device_options(parser)
 
 
-def add_model_option(parser: argparse.ArgumentParser, *, takes_exported: bool = False) -> None:
-    """Add --model and --models-dir."""
+def add_model_option(
+    parser: argparse.ArgumentParser, *, takes_exported: bool = False, is_shipped_usual: bool = False
+) -> None:
+    """Add --model and --models-dir; where the shipped model is usual, the latter is None unless it is given."""
     what = "a model folder, or the .onnx file that a model was exported to" if takes_exported else "a model folder"
     metavar = "MODEL" if takes_exported else "FOLDER"
-    help_text = f"{what} (default: the newest in --models-dir)"
-    parser.add_argument("--model", metavar=metavar, type=Path, help=help_text)
-    add_folder_option(parser, "models")
+    usual = "the model that comes with agegender" if is_shipped_usual else "the newest in --models-dir"
+    parser.add_argument("--model", metavar=metavar, type=Path, help=f"{what} (default: {usual})")
+    if is_shipped_usual:
+        said = "take the newest model in this folder"
+        parser.add_argument("--models-dir", metavar="FOLDER", type=Path, help=said)
+    else:
+        add_folder_option(parser, "models")
 
 
 def add_folder_option(parser: argparse._ActionsContainer, kind: str, help_text: str = "") -> None:

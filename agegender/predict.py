@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = command_parser("predict", "Predict what a model's heads say of one photo, or of many.", epilog=EPILOG)
     parser.add_argument("photos", metavar="PHOTO", nargs="+", type=Path, help="a photo, or a folder of photos")
-    add_model_option(parser, takes_exported=True)
+    add_model_option(parser, takes_exported=True, is_shipped_usual=True)
     add_device_options(parser)
     add_runtime_option(parser)
     parser.add_argument(
@@ -85,11 +85,13 @@ def run(options: argparse.Namespace) -> Result:
     from agegender.api.model import Model
     from agegender.audit.predictions_table import write_predictions
     from agegender.heads import limits_to_check
+    from agegender.model.shipped import warn_of_drawn
 
     model = Model.load(
         folder, device=options.device, precision=options.precision, runtime=options.runtime,
         detector_file=options.crop_model,
     )  # fmt: skip
+    warn_of_drawn(model.card, folder)
     table = model.predict(options.photos, is_cropped=options.cropped, checks=checks)
     is_read = table["problem"].isna()
     if not is_read.any():

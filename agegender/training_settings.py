@@ -218,7 +218,7 @@ class TrainingSettings:
     def changes(self, own: AugmentationSettings | None = None) -> AugmentationSettings:
         """Return the ranges of the random changes: those of the strength, or somebody's own."""
         ranges = AugmentationSettings.of_strength(strength_of(self.augmentation)) if own is None else own
-        told = {"flip": self.flip} if self.flip != "auto" else {}
+        told: dict[str, Any] = {"flip": self.flip} if self.flip != "auto" else {}
         return replace(ranges, **told | ({"wider": self.wider} if self.wider else {}))
 
     def sizes(self, image_size: int) -> list[int]:

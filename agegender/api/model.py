@@ -35,6 +35,7 @@ from agegender.model.model_folder import (
     resume_words,
 )
 from agegender.model.predictor import Predictor
+from agegender.model.shipped import is_shipped, say_terms, shipped_folder
 from agegender.model.unfinished import UnfinishedRun, begin_run, open_run, unfinished_folder
 from agegender.photos.finding import named_photos, printable
 from agegender.photos.reading import as_photo
@@ -350,14 +351,17 @@ class Model(Predictor):
         cls,
         folder: Place | None = None,
         *,
-        models_dir: Place = "models",
+        models_dir: Place | None = None,
         device: str = "auto",
         precision: str = "auto",
         runtime: str = "auto",
         detector_file: Place | None = None,
         images: Place | None = None,
     ) -> Self:
-        """Load a model folder, the newest one of `models_dir` where none is named; no pickle is opened.
+        """Load a model folder, or the model that comes with the package where none is named; no pickle is opened.
+
+        The shipped model predicts without torch unless a device or a precision is asked for, and is for non-commercial
+        research only, which is said on stderr.
 
         Parameters
         ----------
@@ -366,6 +370,8 @@ class Model(Predictor):
         runtime : {"auto", "torch", "onnx"}
             "auto" takes torch for a folder and onnxruntime for an .onnx file. "onnx" takes the `model.onnx` in the
             folder, and exports it there first where it is missing or of other weights.
+        models_dir : str or Path, optional
+            Load the newest model folder in it, where no folder is named.
         images : str or Path, optional
             Where the photos that it was trained on are now, if they have moved.
 
@@ -376,11 +382,19 @@ class Model(Predictor):
         UsageError
             There is no such device.
         """
-        place = newest_model(Path(models_dir)) if folder is None else Path(folder)
+        if folder is None:
+            place = shipped_folder() if models_dir is None else newest_model(Path(models_dir))
+        else:
+            place = Path(folder)
         detector = None if detector_file is None else Path(detector_file)
+        if is_shipped(place) and runtime == "auto" and device in ("auto", "cpu") and precision in ("auto", "fp32"):
+            runtime = "onnx"
         file = cls._named_for(place, runtime)
         model = super().load(file, device=device, precision=precision, detector_file=detector)
+        if is_shipped(file):
+            place = model.torch_folder = shipped_folder()
         model._folder, model._images = None if is_exported(place) else place, images
+        say_terms(model.card)
         return model
 
     @classmethod

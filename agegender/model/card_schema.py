@@ -124,6 +124,7 @@ _SCHEMA: dict[str, tuple[Check, str]] = {
     "precision": _TEXT,
     "device": _TEXT,
     "faces_fingerprint": _TEXT,
+    "licence": _TEXT,
     "seed": _COUNT,
     "best_epoch": _COUNT,
     "seconds": (_is_number, "a number"),

@@ -29,6 +29,7 @@ from agegender.data.faces_table import FacesTable
 from agegender.errors import CardError, TableError
 from agegender.heads import Head, Regression, head_from_dict, head_to_dict
 from agegender.model.card_schema import parse_card
+from agegender.model.shipped import shipped_folder
 from agegender.progress import say
 from agegender.settings import (
     CROPS,
@@ -78,10 +79,12 @@ def chosen_model(model: Path | None, models: Path) -> Path:
     return model
 
 
-def chosen_model_or_export(model: Path | None, models: Path) -> Path:
-    """Return a model folder as `chosen_model` does, or the .onnx file that is named."""
+def chosen_model_or_export(model: Path | None, models: Path | None) -> Path:
+    """Return a model folder as `chosen_model` does, the .onnx file that is named, or where nothing is named ours."""
+    if model is None and models is None:
+        return shipped_folder()
     if model is None or not is_exported(model):
-        return chosen_model(model, models)
+        return chosen_model(model, models or Path("models"))
     if not model.exists():
         raise CardError(f"there is no file {model}. `agegender export --out {model}` would make one.")
     return model

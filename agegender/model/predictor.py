@@ -59,7 +59,11 @@ class Predictor:
     heads : tuple of Head
     image : ImageSettings
         How photos are brought to the network.
+    torch_folder : Path or None
+        Where torch finds the network that onnxruntime runs, for what onnxruntime cannot do.
     """
+
+    torch_folder: Path | None = None
 
     def __init__(
         self, runtime: TorchRuntime | OnnxRuntime, card: dict[str, Any], *, detector_file: Path | None = None
@@ -116,12 +120,22 @@ class Predictor:
         UsageError
             The model was loaded from an .onnx file.
         """
-        if isinstance(self.runtime, OnnxRuntime):
+        if not isinstance(self.runtime, OnnxRuntime):
+            return self.runtime
+        if not self.torch_folder:
             raise UsageError(
                 f"{self.runtime.place} is an exported model, which predicts and evaluates and nothing else. Load the "
                 f"model folder that it was exported from."
             )
-        return self.runtime
+        return self._beside_onnx
+
+    @cached_property
+    def _beside_onnx(self) -> TorchRuntime:
+        from agegender.model.ensembles import load_any
+        from agegender.model.torch_runtime import TorchRuntime
+
+        network, _ = load_any(Path(self.torch_folder or ""))
+        return TorchRuntime(network, self.heads, self.image, device="cpu")
 
     @property
     def network(self) -> torch.nn.Module:
