@@ -21,6 +21,7 @@ README = ROOT / "README.md"
 NOTES = {
     "benchmarks": "claims about speed and about truth, measured side by side with what people use today",
     "docs": "a notebook, decisions, experiments (failures included), and the script that keeps this page true",
+    "licenses": "of the weights in agegender/shipped/, which are for non-commercial research only",
     "models": "what training writes (ignored by git)",
     "reports": "what reports write (ignored by git), and one example from drawn faces",
     "tests": "mirrors agegender/, plus end_to_end/ and browser/",
@@ -30,7 +31,7 @@ NOTES = {
     "README.md": "this page",
     "CHANGELOG.md": "what changed",
     "CONTRIBUTING.md": "how to work here",
-    "LICENSE": "MIT",
+    "LICENSE": "MIT, of everything but those weights",
     ".gitignore": "what runs write",
 }
 

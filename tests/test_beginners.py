@@ -145,7 +145,7 @@ raise SystemExit(code)
         ("explain --random 3 --group ethnicity", "expected COLUMN=VALUE"),
         ("predict potrait.jpg", "Did you mean portrait.jpg?"),
         ("predict portrait.jpg --device gpu", "Did you mean cuda?"),
-        ("predict portrait.jpg", "there is no model in models. `agegender train` makes one"),
+        ("predict portrait.jpg --models-dir models", "there is no model in models. `agegender train` makes one"),
         ("prepare --source utkfaces --data faces --out o.parquet", "Did you mean utkface?"),
         ("prepare --data facs --out o.parquet", "Did you mean faces?"),
         ("prepare --data faces.zip --out o.parquet", "unpack it first"),
