@@ -39,13 +39,19 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model_option(
-    parser: argparse.ArgumentParser, *, takes_exported: bool = False, is_shipped_usual: bool = False
+    parser: argparse.ArgumentParser,
+    *,
+    takes_exported: bool = False,
+    is_shipped_usual: bool = False,
+    takes_several: bool = False,
 ) -> None:
-    """Add --model and --models-dir; where the shipped model is usual, the latter is None unless it is given."""
+    """Add --model, again and again where it `takes_several`, and --models-dir, None where the shipped one is usual."""
     what = "a model folder, or the .onnx file that a model was exported to" if takes_exported else "a model folder"
     metavar = "MODEL" if takes_exported else "FOLDER"
     usual = "the model that comes with agegender" if is_shipped_usual else "the newest in --models-dir"
-    parser.add_argument("--model", metavar=metavar, type=Path, help=f"{what} (default: {usual})")
+    more = "; given several times, models answer side by side" if takes_several else ""
+    action = "append" if takes_several else "store"
+    parser.add_argument("--model", metavar=metavar, type=Path, action=action, help=f"{what} (default: {usual}){more}")
     if is_shipped_usual:
         said = "take the newest model in this folder"
         parser.add_argument("--models-dir", metavar="FOLDER", type=Path, help=said)

@@ -17,8 +17,10 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def track(items: Iterable[Item], label: str, *, total: int | None = None, unit: str = "photo") -> Iterator[Item]:
-    """Yield `items`, showing on stderr how many have gone by and how many are left.
+def track(
+    items: Iterable[Item], label: str, *, total: int | None = None, unit: str = "photo", done: int = 0
+) -> Iterator[Item]:
+    """Yield `items`, showing on stderr how many have gone by and how many are left; `done` of `total` went by before.
 
     >>> list(track([1, 2], "counting"))
     [1, 2]
@@ -30,6 +32,7 @@ def track(items: Iterable[Item], label: str, *, total: int | None = None, unit: 
         items,
         desc=label,
         total=total,
+        initial=done,
         unit=f" {unit}s",
         file=sys.stderr,
         mininterval=0.2 if watched else 10.0,

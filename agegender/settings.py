@@ -59,6 +59,7 @@ LARGEST_MARGIN = 3.0  # of a face's longer side
 LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth_corner", "left_mouth_corner")
 WHEN_NO_FACE = ("centre", "skip")
 WHEN_SEVERAL_FACES = ("largest", "skip")
+FACES_IN_PHOTO = ("largest", "all")  # which of them are predicted
 
 # Strengths of augmentation by their names; any number between is one too.
 STRENGTHS = {"none": 0.0, "light": 0.5, "usual": 1.0, "strong": 2.0}

@@ -127,13 +127,19 @@ def without_apostrophes(texts: pd.Series) -> pd.Series:
     return texts.where(~texts.str.match(_ESCAPED).fillna(False).astype(bool), texts.str.slice(1))
 
 
-def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a CSV file in which no cell and no heading is one that a spreadsheet would run."""
+def write_csv(table: pd.DataFrame, path: Path, *, adds: bool = False) -> None:
+    """Write a CSV file in which no cell and no heading is one that a spreadsheet would run, or add rows to one."""
     made = harmless_table(table)
     texts = [column for _, column in made.items() if not pd.api.types.is_numeric_dtype(column.dtype)]
     # Python's writer forgets that a lone carriage return ends a line for many a reader.
     has_returns = any("\r" in cell for column in texts for cell in column if isinstance(cell, str))
-    made.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL)
+    made.to_csv(
+        path,
+        mode="a" if adds else "w",
+        header=not adds,
+        index=False,
+        quoting=csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL,
+    )
 
 
 def harmless_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -40,7 +40,7 @@ from agegender.photos.finding import named_photos
         ("train faces", "faces belongs to no option. Write the option before it, such as --data faces."),
         ("evaluate --split tets", "Did you mean test?"),
         ("explain --segments slick", "Did you mean slic?"),
-        ("predict", "PHOTO (a photo, or a folder of photos) is missing"),
+        ("predict", "PHOTO (a photo, a folder of photos, a pattern in quotes, or - for a list on stdin) is missing"),
         ("predict --photo a.jpg", "Photos are named without an option: agegender predict PHOTO"),
         ("prepare --source utkface --data x", "--out (the faces table to write (Parquet)) is missing"),
         ("report --model a --predictions b", "exclude each other"),

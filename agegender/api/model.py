@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, Self
 import pandas as pd
 
 from agegender.api.faces import Faces
+from agegender.api.predicting import PredictingModel
 from agegender.api.training_plan import plan_of
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import FacesTable
 from agegender.errors import TableError, UsageError
 from agegender.explanation import EXPLANATIONS_FOLDER
-from agegender.heads import Head, limits_to_check
+from agegender.heads import Head
 from agegender.model.model_folder import (
     FACES_FILE,
     ONNX_FILE,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 Place = str | Path
 
 
-class Model(Predictor):
+class Model(PredictingModel):
     """A trained network, its heads, and what is known about it.
 
     Attributes
@@ -483,55 +484,6 @@ class Model(Predictor):
     _images: Place | None = None
     _run: UnfinishedRun | None = None
     _home: object = None  # what keeps the members of an ensemble that is not saved yet
-
-    def predict(
-        self,
-        photos: Any,
-        *,
-        split: str = "all",
-        is_cropped: bool = False,
-        checks: Mapping[str, float] | None = None,
-    ) -> pd.DataFrame:
-        """Predict faces, a photo, a folder, or a sequence of photos.
-
-        Parameters
-        ----------
-        photos : Faces, str, Path, ndarray uint8 (H, W, 3) RGB, PIL image, or a sequence of these
-        split : str
-            Of faces: "train", "valid", "test" or "all".
-        is_cropped : bool
-            Photos are faces already cut out; matters to models that were trained on crops.
-        checks : mapping of str to float, optional
-            Limits to check numbers against, such as {"age": 25}: the column `age_check_25` is "under" where the upper
-            end of the 90 % interval lies below 25, "not under" where the lower end doesn't, and else "unsure". Each end
-            is a bound of 95 % on its own.
-
-        Returns
-        -------
-        DataFrame
-            Of faces: the columns of the faces table and each head's `prediction_columns`; rows that cannot be read are
-            left out and counted on stderr. Of photos: `path`, `problem` (why a photo could not be read, else missing)
-            and the prediction columns, one row per photo in their order.
-
-        Raises
-        ------
-        FolderError
-            A folder holds no photo, or no photo of the split is there.
-        UsageError
-            A check is of no number that the model predicts.
-        """
-        limits = limits_to_check(checks or {}, self.heads)
-        table = self._predicted(photos, split=split, is_cropped=is_cropped)
-        return table.assign(**{head.check_column(limit): head.checked(table, limit) for head, limit in limits})
-
-    def _predicted(self, photos: Any, *, split: str, is_cropped: bool) -> pd.DataFrame:
-        if isinstance(photos, FacesTable):
-            return self.predict_faces(photos, split=split)
-        items = named_photos(photos if isinstance(photos, (list, tuple)) else [photos])
-        columns, problems = self.predict_photos(items, crops=not is_cropped)
-        names = [printable(item) if isinstance(item, Path) else f"photo {place}" for place, item in enumerate(items)]
-        why = pd.Series([problems.get(place) for place in range(len(items))], dtype=object)
-        return pd.concat([pd.DataFrame({"path": names, "problem": why}), columns], axis=1)
 
     def evaluate(self, faces: FacesTable | None = None, *, split: str = "test") -> dict[str, Any]:
         """Predict labelled faces, its own by default, and return the metrics document: split -> head -> scores."""

@@ -6,16 +6,15 @@ are needed, never stored. `complete_predictions` is the one check of a table tha
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from agegender.audit.dependence import TIES, dependence_words
+from agegender.audit.predictions_files import with_facts
 from agegender.errors import TableError, UsageError, did_you_mean
 from agegender.heads import (
     FORMER_COLUMNS,
@@ -24,13 +23,12 @@ from agegender.heads import (
     Head,
     Regression,
     head_from_dict,
-    head_to_dict,
     heads_of_predictions,
 )
 from agegender.heads.age_bands import with_age_group
-from agegender.reading_tables import METADATA_KEY, read_table
+from agegender.reading_tables import read_table
 from agegender.table_cells import nested_columns, numbers_of, plain_name, with_known_names, write_csv
-from agegender.writing import plain, replaced_file
+from agegender.writing import replaced_file
 
 TEXTS = ("path", "source", "ethnicity", "expression", "mask", "split")
 # What a foreign column can be mapped to: `report --columns OURS=THEIRS`.
@@ -78,22 +76,11 @@ def write_predictions(predictions: pd.DataFrame, path: str | Path, heads: Sequen
             write_csv(predictions, temporary)  # `read_predictions` takes the apostrophes off again
             return
         known = _own_heads(predictions) if heads is None else tuple(heads)
-        facts: dict[str, Any] = {
-            _ATTRIBUTE: plain([head_to_dict(head) for head in known]),
-            # A column's name has only part of a class's name; here is the whole of it.
-            "classes": {
-                head.name: {column: name for name, column in head.probability_columns.items()}
-                for head in known
-                if isinstance(head, Classification)
-            },
-        }
-        if predictions.attrs.get(_RUN):
-            facts[_RUN] = str(predictions.attrs[_RUN])
+        run_id = predictions.attrs.get(_RUN)
         bare = predictions.copy(deep=False)
         bare.attrs = {name: value for name, value in predictions.attrs.items() if name not in _OF_THE_FILE}
-        arrow = pa.Table.from_pandas(bare, preserve_index=False)
-        metadata = {**(arrow.schema.metadata or {}), METADATA_KEY: json.dumps(facts).encode()}
-        pq.write_table(arrow.replace_schema_metadata(metadata), temporary)
+        arrow = with_facts(pa.Table.from_pandas(bare, preserve_index=False), known, run_id and str(run_id))
+        pq.write_table(arrow, temporary)
 
 
 def complete_predictions(

@@ -32,6 +32,8 @@ class OnnxRuntime:
         For messages.
     """
 
+    precision = "fp32"
+
     def __init__(self, model: bytes, place: Path, heads: Sequence[Head], image: ImageSettings) -> None:
         self.place, self._heads = place, tuple(heads)
         self._session = self._opened(model)

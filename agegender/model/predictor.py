@@ -24,7 +24,7 @@ from agegender.heads.label_intervals import LABELLED_GROUPS
 from agegender.memory import kept_memory
 from agegender.model.model_folder import heads_of, image_of, is_exported
 from agegender.model.onnx_runtime import OnnxRuntime
-from agegender.photos.face_crops import crop_largest_face, margins_of
+from agegender.photos.face_crops import Margins, crop_largest_face, margins_of
 from agegender.photos.face_detection import FaceDetector, make_detectors
 from agegender.photos.reading import as_photo
 from agegender.photos.reading_ahead import read_ahead
@@ -170,6 +170,17 @@ class Predictor:
             return None
         return make_detectors(image.crop, image.crop_then, smallest=image.crop_smallest, model_file=self._detector_file)
 
+    def detector_for(self, faces: str | None, *, is_cropped: bool) -> FaceDetector | None:
+        """Return what finds the faces that are to be predicted, see `Looking`; None where photos are taken whole."""
+        if is_cropped:
+            return None
+        return self.detector or (None if faces is None else make_detectors("haar"))
+
+    @property
+    def margins(self) -> Margins:
+        """What was left around the faces of training photos."""
+        return margins_of(self.image)
+
     def fit_photo(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a photo, uint8 (H, W, 3) RGB, as the network sees it: uint8 (S, S, 3)."""
         return fit_square(photo, self.image.size)
@@ -181,33 +192,11 @@ class Predictor:
         """
         if self.detector is None:
             return photo
-        return crop_largest_face(photo, self.detector, margins_of(self.image), aligns=self.image.crop_aligned)
+        return crop_largest_face(photo, self.detector, self.margins, aligns=self.image.crop_aligned)
 
     def predict_images(self, images: NDArray[np.uint8]) -> pd.DataFrame:
         """Predict fitted photos, uint8 (N, S, S, 3) as `fit_photo` returns them; see `columns`."""
-        return self.columns(self._answers(images))
-
-    def predict_photos(
-        self, photos: Sequence[Any], *, crops: bool = False, label: str = "predicting"
-    ) -> tuple[pd.DataFrame, dict[int, str]]:
-        """Predict photos of any kind and size, showing progress.
-
-        Parameters
-        ----------
-        photos : sequence
-            Paths, the bytes of files, arrays uint8 (H, W, 3) RGB, Pillow images.
-        crops : bool
-            Cut the faces out first, as training did.
-
-        Returns
-        -------
-        predictions : DataFrame
-            One row per photo, in their order; see `columns`. Missing values where the photo could not be read.
-        problems : dict of int to str
-            The row numbers of those photos, and why.
-        """
-        answers, problems = self._answers_of_photos(photos, crops=crops, label=label)
-        return self._placed(answers, problems, len(photos)), problems
+        return self.columns(self.answers(images))
 
     def predict_faces(self, faces: FacesTable, *, split: str = "all", calibrates: bool = False) -> pd.DataFrame:
         """Return the predictions table of the kept faces.
@@ -240,6 +229,7 @@ class Predictor:
         paths = [faces.photo_path(path) for path in rows["path"]]
         # A table of crops holds faces as the model knows them; any other's photos are cut as training cut them.
         answers, problems = self._answers_of_photos(paths, crops=faces.notes.get("crop", "none") == "none")
+        read = [place for place in range(len(rows)) if place not in problems]
         first_problem = next(iter(problems.values()), "")
         if not answers:
             raise FolderError(f"none of the {len(paths)} photos in {faces.root} can be read: {first_problem}")
@@ -247,9 +237,9 @@ class Predictor:
             say(f"left out {len(problems)} unreadable photos, first: {first_problem}")
         if calibrates:
             self.card["calibration"] = {}
-            uncalibrated = pd.concat([rows, self._placed(answers, problems, len(rows))], axis=1)
+            uncalibrated = pd.concat([rows, self.placed(answers, read, len(rows))], axis=1)
             self.card["calibration"] = self._calibration(uncalibrated[uncalibrated["split"] == "valid"])
-        predictions = self._with_label_intervals(pd.concat([rows, self._placed(answers, problems, len(rows))], axis=1))
+        predictions = self._with_label_intervals(pd.concat([rows, self.placed(answers, read, len(rows))], axis=1))
         return self.as_ours(predictions.drop(index=list(problems)))
 
     def as_ours(self, predictions: pd.DataFrame) -> pd.DataFrame:
@@ -336,20 +326,20 @@ class Predictor:
 
     @kept_memory()
     def _answers_of_photos(
-        self, photos: Sequence[Any], *, crops: bool, label: str = "predicting"
+        self, photos: Sequence[Any], *, crops: bool
     ) -> tuple[tuple[NDArray[np.float32], ...], dict[int, str]]:
         """Return answers to the photos that can be read, and why each other one cannot."""
         answers: list[tuple[NDArray[np.float32], ...]] = []
         problems: dict[int, str] = {}
         images: list[NDArray[np.uint8]] = []
         fitted = read_ahead(partial(self._fitted, crops=crops), photos, threads=READING_THREADS)
-        for place, image in enumerate(track(fitted, label, total=len(photos))):
+        for place, image in enumerate(track(fitted, "predicting", total=len(photos))):
             if isinstance(image, PhotoError):
                 problems[place] = str(image)
             else:
                 images.append(image)
             if len(images) == BATCH_SIZE or (images and place == len(photos) - 1):
-                answers.append(self._answers(np.stack(images)))
+                answers.append(self.answers(np.stack(images)))
                 images = []
         return tuple(np.concatenate(parts) for parts in zip(*answers, strict=True)), problems
 
@@ -360,18 +350,16 @@ class Predictor:
         except PhotoError as error:
             return error
 
-    def _answers(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+    def answers(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         """Return answers, one array per head, to any number of fitted photos, uint8 (N, S, S, 3)."""
         # Large photos in small batches: 64 of 2048 pixels would take gigabytes.
         size = max(1, round(BATCH_SIZE * min(1.0, (LARGEST_FULL_BATCH_PIXELS / self.image.size) ** 2)))
         batches = [self.runtime.answers(images[start : start + size]) for start in range(0, len(images), size)]
         return tuple(np.concatenate(parts) for parts in zip(*batches, strict=True))
 
-    def _placed(self, answers: Sequence[NDArray[np.float32]], problems: dict[int, str], row_count: int) -> pd.DataFrame:
-        """Return the columns with `row_count` rows, those of unread photos missing."""
-        if not answers:
-            names = [name for head in self.heads for name in head.prediction_columns]
-            return pd.DataFrame(np.nan, index=range(row_count), columns=names)
-        columns = self.columns(answers)
-        columns.index = pd.Index([place for place in range(row_count) if place not in problems])
+    def placed(self, answers: Sequence[NDArray[np.float32]], places: Sequence[int], row_count: int) -> pd.DataFrame:
+        """Return the columns with `row_count` rows, filled at these places; the others are missing."""
+        given = answers or [np.zeros((0, *head.answer_shape), np.float32) for head in self.heads]
+        columns = self.columns(given)
+        columns.index = pd.Index(places)
         return columns.reindex(range(row_count))

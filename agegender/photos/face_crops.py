@@ -7,6 +7,7 @@ where that is wanted and known. What lies beyond the photo repeats its edge, so 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -140,10 +141,12 @@ def crop_largest_face(
     -------
     ndarray, shape (side, side, 3), uint8 RGB
     """
-    faces = detector.detect(photo)
-    if not faces:
-        return crop_square(photo, centre_square(photo))
-    return cut_out(photo, face_cut(faces[0], margins, aligns=aligns))
+    return cut_out(photo, cuts_of(photo, detector.detect(photo)[:1], margins, aligns=aligns)[0])
+
+
+def cuts_of(photo: NDArray[np.uint8], faces: Sequence[FaceBox], margins: Margins, *, aligns: bool = False) -> list[Cut]:
+    """Return a cut for each face of a photo, or the one of its middle where there is none."""
+    return [face_cut(face, margins, aligns=aligns) for face in faces] or [Cut(centre_square(photo))]
 
 
 def margins_of(image: ImageSettings) -> Margins:

@@ -7,18 +7,21 @@ folder are treated alike everywhere, so that nobody's photo is read by accident.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
-from agegender.errors import FolderError, did_you_mean
+from agegender.errors import FolderError, UsageError, did_you_mean
 from agegender.progress import say
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"})
 # Archives from macOS and notebooks leave look-alikes behind: `._25_0_1.jpg` is no photo.
 JUNK_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|data:")
 ESCAPES = "escapes the folder"
 MALFORMED = "malformed name"
 _UNLISTED = "cannot be listed"
@@ -63,10 +66,15 @@ def list_photos(root: Path, *, is_photo: Callable[[str], bool] = has_photo_suffi
 
 
 def named_photos(given: Sequence[Any]) -> list[Any]:
-    """Return the photos of a command line or a call, folders replaced by their photos, and each file once.
+    """Return the photos of a command line or a call: folders and patterns replaced by their photos, each file once.
 
     What is passed over is said: files that stand there twice, links that leave a folder, names that are no UTF-8.
     """
+    return [Path(item) if isinstance(item, str) else item for item in photo_names(given)]
+
+
+def photo_names(given: Sequence[Any]) -> list[Any]:
+    """Return what `named_photos` does, files as texts: of a million, a `Path` each would take most of the memory."""
     items: list[Any] = []
     seen: set[str] = set()
     twice = 0
@@ -74,18 +82,40 @@ def named_photos(given: Sequence[Any]) -> list[Any]:
         if not isinstance(item, (str, Path)):
             items.append(item)
             continue
-        place = Path(item)
-        for photo in _photos_below(place) if place.is_dir() else [place]:
-            twice += str(photo.absolute()) in seen
-            if str(photo.absolute()) not in seen:
-                seen.add(str(photo.absolute()))
-                items.append(photo)
+        for name in _files_of(str(item)):
+            place = os.path.abspath(name)  # noqa: PTH100 (strings: asked for every photo)
+            twice += place in seen
+            if place not in seen:
+                seen.add(place)
+                items.append(name)
     if twice:
         say(f"{twice} of the photos {'is' if twice == 1 else 'are'} named twice, and taken once")
     return items
 
 
-def _photos_below(root: Path) -> list[Path]:
+def refuse_address(name: str) -> None:
+    """Raise a UsageError for what stands for something on a network."""
+    if ADDRESS.match(name):
+        raise UsageError(
+            f"{printable(name)[:200]} is a network address, and agegender opens none: fetch it, and name the file."
+        )
+
+
+def _files_of(name: str) -> list[str]:
+    """Return the files that a name stands for: itself, a folder's photos, or the photos that a pattern matches."""
+    refuse_address(name)
+    if os.path.isdir(name):  # noqa: PTH112
+        return _photos_below(Path(name))
+    if not has_magic(name) or os.path.lexists(name):
+        return [str(Path(name))]
+    # Path.glob knows no absolute patterns; hidden files are passed over by either.
+    files = [one for one in sorted(glob(name, recursive=True)) if has_photo_suffix(one) and os.path.isfile(one)]  # noqa: PTH113, PTH207
+    if not files:
+        raise FolderError(f"no photo matches {printable(name)}.")
+    return files
+
+
+def _photos_below(root: Path) -> list[str]:
     require_folder(root)
     found = sorted(_walk(root.resolve(), "", has_photo_suffix), key=lambda file: file.path)
     passed_over = [file for file in found if file.dropped_because is not None]
@@ -95,7 +125,8 @@ def _photos_below(root: Path) -> list[Path]:
         say(f"passed over {len(passed_over)} in {printable(root)} ({counts}), first {passed_over[0].path}")
     if len(passed_over) == len(found):
         raise FolderError(f"there is no photo in {printable(root)}" + (" that can be used." if found else "."))
-    return [root / file.path for file in found if file.dropped_because is None]
+    folder = str(root)
+    return [os.path.join(folder, file.path) for file in found if file.dropped_because is None]  # noqa: PTH118
 
 
 class PhotosFolder:

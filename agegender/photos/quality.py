@@ -84,6 +84,13 @@ def quality_scores(photo: NDArray[np.uint8]) -> dict[str, float]:
     }
 
 
+def light_and_blur(photo: NDArray[np.uint8]) -> dict[str, float]:
+    """Return "blurry", "dark" and "bright" as `quality_scores` does, in a third of the time."""
+    grey = _judged_grey(photo)
+    low, high = np.percentile(grey, [5, 95])
+    return {"blurry": _sharpness(grey), "dark": float(high) / 255, "bright": 1 - float(low) / 255}
+
+
 def has_face(photo: NDArray[np.uint8], detector: FaceDetector) -> bool:
     """Return whether the detector finds a face in a photo of shape (height, width, 3), uint8 RGB."""
     # Most photos show one large face, which a small copy shows as well and in a fraction of the time.

@@ -80,7 +80,7 @@ def test_a_folder_is_predicted_photo_by_photo_and_a_broken_one_is_named(model, f
         shutil.copy(faces.photo_path(path), tmp_path)
     (tmp_path / "zz-broken.jpg").write_bytes(b"no photo")
     predicted = model.predict(tmp_path)
-    assert predicted["problem"].isna().tolist() == [True, True, False]
+    assert predicted["error"].isna().tolist() == [True, True, False]
     assert predicted["predicted_age_years"].notna().tolist() == [True, True, False]
 
 

@@ -26,6 +26,7 @@ from torch import nn
 from agegender.data.faces_table import FacesTable
 from agegender.errors import ModelError, UsageError
 from agegender.heads import AGE, GENDER
+from agegender.model.face_rows import Looking, face_rows
 from agegender.model.learner import (
     FaceLearner,
     HeadMetric,
@@ -257,7 +258,7 @@ def test_without_its_photos_a_rebuilt_learner_only_predicts(
 def test_a_learner_of_ours_becomes_a_predictor(model_folder: Path, faces: FacesTable) -> None:
     learner = learner_of(model_folder)
     predictor = predictor_from_learner(learner, heads=learner.heads, device="cpu")
-    table, _ = predictor.predict_photos([faces.photo_path("3.png")])
+    (table,) = face_rows(predictor, [faces.photo_path("3.png")], Looking())
     with learner.no_bar():
         (age, gender), *_ = learner.predict(faces.photo_path("3.png"))
     assert table["predicted_age_years"][0] == pytest.approx(max(0.0, float(age)), abs=1e-3)
@@ -294,14 +295,13 @@ def test_a_learner_of_one_s_own_becomes_a_predictor(faces: FacesTable) -> None:
     predictor = predictor_from_learner(learner, heads=HEADS, device="cpu")
     assert predictor.image.size == 32
     assert predictor.image.mean == pytest.approx(imagenet_stats[0])
-    table, problems = predictor.predict_photos([faces.photo_path("3.png"), b"no photo"])
+    (table,) = face_rows(predictor, [faces.photo_path("3.png"), b"no photo"], Looking())
     photo = learner.dls.test_dl([faces.kept().iloc[3]]).one_batch()[0]
     with torch.no_grad():
         age, _ = learner.model(photo)
     assert table["predicted_age_years"][0] == pytest.approx(float(age), abs=1e-3)
     assert table["gender_probability_female"][0] == pytest.approx(1.0)
-    assert table.iloc[1].isna().all()
-    assert list(problems) == [1]
+    assert table["predicted_age_years"].isna().tolist() == table["error"].notna().tolist() == [False, True]
 
 
 def test_without_normalize_the_range_of_a_float_is_taken(faces: FacesTable) -> None:

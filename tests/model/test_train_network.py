@@ -16,6 +16,7 @@ from agegender.data.faces_table import FacesTable, make_table
 from agegender.data.splitting import calibration_rows
 from agegender.errors import DataError, UsageError
 from agegender.heads import AGE, GENDER
+from agegender.model.face_rows import Looking, face_rows
 from agegender.model.model_folder import heads_of
 from agegender.model.predictor import Predictor
 from agegender.model.training import heads_to_train, train_network
@@ -113,8 +114,8 @@ def test_data_without_ages_train_a_classification_alone(faces: FacesTable, tmp_p
     assert trained.predictor.heads == (GENDER,)
     store(trained, faces, tmp_path / "gender")
     again = Predictor.load(tmp_path / "gender", device="cpu")
-    table, _ = again.predict_photos([faces.photo_path("3.png")])
-    assert list(table.columns) == list(GENDER.prediction_columns)
+    table = next(face_rows(again, [faces.photo_path("3.png")], Looking()))
+    assert list(table.columns)[-len(GENDER.prediction_columns) :] == list(GENDER.prediction_columns)
 
 
 def test_a_class_that_no_training_photo_shows_is_no_obstacle_and_counts_as_a_mistake(
@@ -184,12 +185,10 @@ def test_one_row_per_photo_whatever_its_kind(faces: FacesTable) -> None:
     path = faces.photo_path("64.png")
     with Image.open(path) as image:
         kinds = [path, str(path), path.read_bytes(), np.asarray(image), image.copy(), faces.root / "absent.png", 3]
-    table, problems = predictor.predict_photos(kinds)
+    (table,) = face_rows(predictor, kinds, Looking())
     assert np.ptp(table["predicted_age_years"][:5]) < 1e-3
-    assert table.iloc[5:].isna().all().all()
-    assert {number: reason.split(":")[0] for number, reason in problems.items()} == {
-        5: "absent.png",
-        6: "a value of the type int is no photo",
-    }
-    nothing, all_problems = predictor.predict_photos([3])
-    assert (list(nothing.columns), len(nothing)) == (list(table.columns), len(all_problems))
+    assert table.drop(columns=["path", "error"]).iloc[5:].isna().all().all()
+    reasons = table["error"].dropna().str.partition(":")[0]
+    assert reasons.to_dict() == {5: "absent.png", 6: "a value of the type int is no photo"}
+    (nothing,) = face_rows(predictor, [3], Looking())
+    assert (list(nothing.columns), len(nothing)) == (list(table.columns), 1)

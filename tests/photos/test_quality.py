@@ -7,7 +7,7 @@ from PIL import Image
 
 from agegender.errors import MissingExtraError
 from agegender.photos import quality
-from agegender.photos.quality import THRESHOLDS, quality_scores
+from agegender.photos.quality import THRESHOLDS, light_and_blur, quality_scores
 
 PIXEL_CHECKS = ("blurry", "blurry_fft", "dark", "bright", "low_contrast", "tiny", "odd_aspect")
 
@@ -36,6 +36,7 @@ def test_scores_are_uniform():
     ]:
         scores = quality_scores(photo)
         assert tuple(scores) == PIXEL_CHECKS
+        assert light_and_blur(photo).items() <= scores.items()
         assert all(0 <= score <= 1 for score in scores.values())
 
 
