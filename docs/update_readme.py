@@ -21,6 +21,7 @@ README = ROOT / "README.md"
 NOTES = {
     "benchmarks": "claims about speed and about truth, measured side by side with what people use today",
     "docs": "a notebook, decisions, experiments (failures included), and the script that keeps this page true",
+    "shipped": "the model that answers where none is named; written by docs/ship_model.py, no code",
     "licenses": "of the weights in agegender/shipped/, which are for non-commercial research only",
     "models": "what training writes (ignored by git)",
     "reports": "what reports write (ignored by git), and one example from drawn faces",
@@ -87,7 +88,10 @@ def _option_row(action: argparse.Action, parser: argparse.ArgumentParser) -> str
 def _package_lines(paths: list[Path]) -> list[str]:
     lines = [_line("agegender/", "the package")]
     folders = sorted({path.parts[1] for path in paths if len(path.parts) > 2})
-    lines += [_line(f"  {name}/", _first_line(ROOT / "agegender" / name / "__init__.py")) for name in folders]
+    lines += [
+        _line(f"  {name}/", NOTES.get(name) or _first_line(ROOT / "agegender" / name / "__init__.py"))
+        for name in folders
+    ]
     files = sorted(path for path in paths if len(path.parts) == 2 and path.suffix == ".py")
     return lines + [_line(f"  {path.name}", _first_line(ROOT / path)) for path in files]
 
