@@ -43,7 +43,7 @@ from agegender.writing import to_json, write_json
 
 RESULTS = Path(__file__).parent / "results"
 RESAMPLE_COUNT = 2000
-FULL = {"size": "small", "weights": "none", "image_size": 64, "epochs": 6, "batch_size": 32}
+FULL = {"body": "resnet18-narrow", "weights": "none", "image_size": 96, "epochs": 12, "batch_size": 32}
 QUICK = {"body": "resnet18", "weights": "none", "image_size": 32, "epochs": 1, "batch_size": 16}
 SEEDS = {f"plain-seed-{seed}": {"seed": seed} for seed in (2, 3)}
 ONE_EPOCH = {"epochs": 1, "progressive": None, "image_size": 32}
@@ -51,10 +51,11 @@ ONE_EPOCH = {"epochs": 1, "progressive": None, "image_size": 32}
 ERRORS: Mapping[str, Mapping[str, Any]] = {
     "plain": {},
     **SEEDS,
-    "small-stem": {"body": "resnet34-small-stem", "epochs": 2},
+    "resnet34": {"body": "resnet34", "image_size": 64, "epochs": 4},
+    "small-stem": {"body": "resnet18-narrow-small-stem", "image_size": 64, "epochs": 10},
     "ema": {"ema": 0.998},
-    "alternating-flip": {"flip": "alternating", "learning_rate": 4e-3, "warmup": 0.2},
-    "progressive": {"image_size": 96, "progressive": "64:4", "epochs": 5},
+    "alternating-flip": {"flip": "alternating"},
+    "progressive": {"image_size": 128, "progressive": "96:7", "epochs": 10},
     "mixup": {"mixup": 0.2},
     "stronger": {"augmentation": "strong", "auxiliary": ("age_class",)},
 }
