@@ -113,6 +113,8 @@ _SCHEMA: dict[str, tuple[Check, str]] = {
     "image": _OBJECT,
     "statistics": (_each(_is_object), "a mean and a std of each head"),
     "training_ages": _OBJECT,
+    "training_photos": _OBJECT,
+    "training_photos.edges": _OBJECT,
     "calibration": (_each(_is_object), "an object for each head"),
     "validation": (_each(_is_count), "a count for each half"),
     "metrics": (_each(_is_split_metrics), "an object for each split"),

@@ -29,6 +29,7 @@ from agegender.errors import CardError, UsageError, WeightsError
 from agegender.heads import Classification, Head, Regression, head_to_dict
 from agegender.heads.calibration import temperature_of
 from agegender.model.checkpoint import digest_of, load_network, save_weights
+from agegender.model.familiarity import ENTRY
 from agegender.model.model_folder import (
     CARD_FILE,
     FACES_FILE,
@@ -191,6 +192,7 @@ def ensemble_entries(network: EnsembleNetwork, names: Sequence[str]) -> dict[str
         "members": [{"folder": name} for name in names],
         "heads": [head_to_dict(head) for head in network.heads],
         "image": asdict(network.image),
+        ENTRY: network.cards[0].get(ENTRY) or {},  # coarse: the same for every image size
     }
 
 

@@ -22,9 +22,9 @@ from agegender.errors import PhotoError, UsageError, did_you_mean
 from agegender.memory import kept_memory
 from agegender.model.predictor import BATCH_SIZE, READING_THREADS, Predictor
 from agegender.photos.face_crops import Cut, cut_out, cuts_of
-from agegender.photos.face_detection import FaceBox, FaceDetector
+from agegender.photos.face_detection import FaceBox, FaceDetector, HaarDetector
 from agegender.photos.finding import printable
-from agegender.photos.problems import face_count_problems, pixel_problems
+from agegender.photos.problems import UNLIKE, face_count_problems, pixel_problems
 from agegender.photos.reading import as_photo
 from agegender.photos.reading_ahead import read_ahead
 from agegender.progress import track
@@ -33,6 +33,9 @@ from agegender.settings import FACES_IN_PHOTO
 PART = 512  # photos; an interrupted run loses no more
 _BOX = ("face_left", "face_top", "face_width", "face_height")
 _CUT = ("crop_left", "crop_top", "crop_side")
+
+
+_LOOK_AGAIN = HaarDetector(longest_side=400)
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Looking:
     is_cropped : bool
         Photos are faces already cut out.
     finds_problems : bool
-        Whether blur, light and size are judged.
+        Whether blur, light, size and likeness to the training photos are judged.
     """
 
     faces: str | None = None
@@ -136,7 +139,7 @@ def _seen(predictor: Predictor, detector: FaceDetector | None, looking: Looking,
     try:
         photo = as_photo(item)
         if detector is None:
-            return [_face(predictor, photo, {}, looking, [])]
+            return [_face(predictor, photo, {}, looking, [], explains=not looking.is_cropped)]
         found = detector.detect(photo)
         taken = found if looking.faces == "all" else found[:1]
         cuts = cuts_of(photo, taken, predictor.margins, aligns=predictor.image.crop_aligned)
@@ -154,11 +157,21 @@ def _seen(predictor: Predictor, detector: FaceDetector | None, looking: Looking,
 
 
 def _face(
-    predictor: Predictor, face: NDArray[np.uint8], facts: dict[str, Any], looking: Looking, problems: list[str]
+    predictor: Predictor,
+    face: NDArray[np.uint8],
+    facts: dict[str, Any],
+    looking: Looking,
+    problems: list[str],
+    *,
+    explains: bool = False,
 ) -> _Face:
     image = predictor.fit_photo(face)
     if looking.finds_problems:
         problems = [*problems, *pixel_problems(face, predictor.image.size)]
+        if predictor.familiarity is not None and predictor.familiarity.is_unlike(image):
+            # Looking for faces takes as long as many a network, so it is done where there is a reason.
+            why = face_count_problems(len(_LOOK_AGAIN.detect(face))) if explains else []
+            problems = [*why, *problems, UNLIKE]
     return _Face(image, {"face": 0, **facts, "problems": PROBLEMS_JOINT.join(problems) or None})
 
 

@@ -22,6 +22,7 @@ from agegender.errors import FolderError, PhotoError, TableError, UsageError
 from agegender.heads import Classification, Regression, head_to_dict
 from agegender.heads.label_intervals import LABELLED_GROUPS
 from agegender.memory import kept_memory
+from agegender.model.familiarity import Familiarity, familiarity_of, margins_in
 from agegender.model.model_folder import heads_of, image_of, is_exported
 from agegender.model.onnx_runtime import OnnxRuntime
 from agegender.photos.face_crops import Margins, crop_largest_face, margins_of
@@ -108,7 +109,8 @@ class Predictor:
 
             network, card = load_any(folder)
             predictor = cls.of_network(network, card, device=device, precision=precision, detector_file=detector_file)
-        _ = predictor.detector  # that its file is missing is said now, and not at the first photo
+        # What is missing or wrong is said now, and not at the first photo.
+        _ = predictor.detector, predictor.familiarity, predictor.margins
         return predictor
 
     @property
@@ -176,10 +178,15 @@ class Predictor:
             return None
         return self.detector or (None if faces is None else make_detectors("haar"))
 
-    @property
+    @cached_property
     def margins(self) -> Margins:
-        """What was left around the faces of training photos."""
-        return margins_of(self.image)
+        """What was left around the faces of training photos, or lay around them where they were taken as they came."""
+        return (self.image.crop == "none" and margins_in(self.card)) or margins_of(self.image)
+
+    @cached_property
+    def familiarity(self) -> Familiarity | None:
+        """What tells photos from those of the training, where the card knows it."""
+        return familiarity_of(self.card)
 
     def fit_photo(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a photo, uint8 (H, W, 3) RGB, as the network sees it: uint8 (S, S, 3)."""

@@ -33,6 +33,7 @@ from agegender.memory import kept_memory
 from agegender.model.checkpoint import continue_from, digest_of, save_weights
 from agegender.model.ensembles import EnsembleNetwork, write_members
 from agegender.model.epochs import EpochRecorder, KeepBest, TrainingBar
+from agegender.model.familiarity import ENTRY, training_photos_entry
 from agegender.model.learner import FaceLearner, check_storable, export_learner, make_learner
 from agegender.model.losses import CombinedLoss, class_counts, loss_settings
 from agegender.model.memory_room import fitting_batch, is_out_of_memory, room_words
@@ -155,6 +156,7 @@ def train_network(  # noqa: PLR0915 (a run is read from top to bottom)
     card |= {"run_id": new_run_id()} if run is None else {"run_id": run.run_id, "changed": run.changed}
     card |= {"precision": precision, "memory_layout": layout, "device": device.type} | result.facts()
     card["processes"] = process_number
+    card[ENTRY] = training_photos_entry(faces, plan.image.size)
     predictor = Predictor.of_network(network, card, device=device)
     card["validation"] = validation_halves(faces)
     predictions = predictor.predict_faces(faces, calibrates=True)

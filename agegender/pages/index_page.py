@@ -120,7 +120,7 @@ def settings_table(card: Mapping[str, Any] | None) -> Table | None:
     """Return every setting of the card as a table, nested names joined by dots."""
     if not card:
         return None
-    left_out = {"metrics", "name"}
+    left_out = {"metrics", "name", "training_photos"}
     pairs = flattened({key: value for key, value in card.items() if key not in left_out})
     rows = [Row({"setting": name, "value": value}) for name, value in pairs]
     columns = (Column("setting", "Setting"), Column("value", "Value"))

@@ -149,6 +149,21 @@ def cuts_of(photo: NDArray[np.uint8], faces: Sequence[FaceBox], margins: Margins
     return [face_cut(face, margins, aligns=aligns) for face in faces] or [Cut(centre_square(photo))]
 
 
+def usual_margins(face: FaceBox, photo: NDArray[np.uint8]) -> tuple[float, float, float]:
+    """Return the margins above, below and beside a face with which `face_square` gives the middle of its photo.
+
+    >>> photo = np.zeros((200, 200, 3), np.uint8)
+    >>> face_square(FaceBox(50, 60, 100, 100, 1.0), Margins(*usual_margins(FaceBox(50, 60, 100, 100, 1.0), photo)))
+    Square(left=0, top=0, side=200)
+    """
+    longer, square = max(face.width, face.height), centre_square(photo)
+    room = square.side / longer - 1
+    higher = 2 * (square.top + square.side / 2 - face.y - face.height / 2) / longer  # below more than above
+    return tuple(
+        min(max(margin, 0.0), LARGEST_MARGIN) for margin in ((room - higher) / 2, (room + higher) / 2, room / 2)
+    )  # type: ignore[return-value]
+
+
 def margins_of(image: ImageSettings) -> Margins:
     """Return the margins that a model's photos were cropped with."""
     return Margins.of(image.crop_margin, image.crop_margins)

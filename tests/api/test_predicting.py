@@ -303,6 +303,32 @@ def test_blur_darkness_and_size_are_problems_and_can_be_left_alone(model: ag.Mod
     assert model.predict(list(given.values()), finds_problems=False)["problems"].isna().all()
 
 
+class NothingFamiliar:
+    def is_unlike(self, _: np.ndarray) -> bool:
+        return True
+
+
+def test_a_photo_unlike_the_training_is_looked_at_again(model: ag.Model) -> None:
+    """Faces are looked for only where there is a reason: it takes longer than many a network."""
+    flat = np.full((64, 64, 3), 120, np.uint8)
+    model.__dict__["familiarity"] = NothingFamiliar()
+    assert model.predict(flat)["problems"].tolist() == ["no face found, unlike the training photos"]
+    assert model.predict(flat, is_cropped=True)["problems"].tolist() == ["unlike the training photos"]
+
+
+def test_a_model_of_whole_photos_cuts_faces_out_as_they_lay_in_its_photos(
+    model: ag.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agegender.model.predictor.make_detectors", lambda *_, **__: Boxes((50, 60, 20, 20)))
+    scene = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    usual = model.predict(scene, faces_in_photo="largest")
+    assert usual[["crop_left", "crop_top", "crop_side"]].to_numpy().tolist() == [[42, 52, 36]]  # a margin of 0.4
+    del model.margins
+    model.card["training_photos"] = {"margins": [0.0, 0.5, 0.25]}
+    framed = model.predict(scene, faces_in_photo="largest")
+    assert framed[["crop_left", "crop_top", "crop_side"]].to_numpy().tolist() == [[45, 60, 30]]
+
+
 def test_two_models_answer_side_by_side(folder: Path, photos: Path, tmp_path: Path, capsys) -> None:
     from agegender import predict
 
