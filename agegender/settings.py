@@ -31,6 +31,7 @@ TRAINABLE = ("all", "last-block", "heads")
 # Where the heads' shares in the loss come from: they stay as they are, or are learned.
 WEIGHTINGS = ("fixed", "uncertainty")
 WEIGH_CAP = 10.0  # photos
+TEACHER_WEIGHT, TEACHER_TEMPERATURE = 0.5, 2.0
 VOTES = ("soft", "hard")  # how the members of an ensemble answer as one
 LEAST_FOLDS, MOST_FOLDS = 3, 20
 OUT_OF_FOLD = "out-of-fold"  # the kind of split in which each photo tests the one member that has never seen it

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from numbers import Real
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
@@ -25,6 +26,8 @@ from agegender.settings import (
     SCHEDULES,
     STRENGTHS,
     STRONGEST,
+    TEACHER_TEMPERATURE,
+    TEACHER_WEIGHT,
     TRAINABLE,
     VOTES,
     WEIGH_CAP,
@@ -58,6 +61,11 @@ def parse_phases(text: str) -> list[tuple[int, int]]:
             raise UsageError(f"--progressive {text}: give {LEAST_TRAINED_SIZE} to {LARGEST_IMAGE_SIZE} pixels.")
         phases.append((int(size), int(epochs)))
     return phases
+
+
+def _check_teacher(place: str) -> None:
+    if not Path(place).exists():
+        raise UsageError(f"--teacher {place}: there is no such model or table.")
 
 
 def setting(default: Any, help_text: str, group: str, **limits: Any) -> Any:
@@ -140,6 +148,18 @@ class TrainingSettings:
         choices=NORMALISATIONS,
     )  # fmt: skip
 
+    teacher: str | None = setting(
+        None, "also learn what this model (folder, ensemble or .onnx file) or predictions table says of the training "
+        "photos, of each head that it has", "teacher", metavar="MODEL", check=_check_teacher,
+    )  # fmt: skip
+    teacher_weight: float = setting(
+        TEACHER_WEIGHT, "share of the teacher's answers where a photo has a label too", "teacher", metavar="SHARE",
+        above=0.0, most=1.0,
+    )  # fmt: skip
+    teacher_temperature: float = setting(
+        TEACHER_TEMPERATURE, "of classes: above 1, what the teacher holds for unlikely counts more", "teacher",
+        metavar="T", above=0.0, most=20.0,
+    )  # fmt: skip
     weighting: str = setting(
         "fixed", "the heads' shares in the loss stay, or are learned with the network as its uncertainty",
         "losses and balance", choices=WEIGHTINGS,
@@ -293,6 +313,9 @@ class TrainingSettings:
                     f"--{name.replace('_', '-')} says something of the schedule {' and '.join(schedules)}, and this is "
                     f"{self.schedule}. Leave it out, or give --schedule {schedules[0]}."
                 )
+        told = (self.teacher_weight, self.teacher_temperature)
+        if self.teacher is None and told != (TEACHER_WEIGHT, TEACHER_TEMPERATURE):
+            raise UsageError("--teacher-weight and --teacher-temperature say how --teacher is followed: name one.")
         if self.layer_rates != 1 and {stage.trainable for stage in self.parts()} == {"heads"}:
             raise UsageError("--layer-rates compares the body's rates with the heads', and only the heads are trained.")
         if self.weigh_cap != WEIGH_CAP and not self.weigh:

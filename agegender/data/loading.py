@@ -110,6 +110,10 @@ class PhotoWeights(MeaningfulTensor):
     """What each photo of a training batch counts for, shape (N,), float32; it follows the labels."""
 
 
+class TeacherAnswers(MeaningfulTensor):
+    """What a teacher says of each photo of a training batch, shape (N, K), float32; NaN where it says nothing."""
+
+
 class ReadPhoto(Transform):
     """Item -> photo. An item is a `FaceItem`, a path, the bytes of a file, an array or a Pillow image."""
 
@@ -174,6 +178,8 @@ class PhotoLoader(TfmdDL):
         Whether an item that an epoch draws again is changed more strongly.
     photo_weights : ndarray, shape (items,), or None
         When set, a training batch has one more tensor behind its labels, what each photo counts for in the loss.
+    teacher_answers : ndarray, shape (items, K), float32, or None
+        When set, a training batch has the rows of its photos behind its labels.
     part : (int, int)
         (r, n): of each batch make every n-th photo from the r-th on, as they are in the whole batch.
 
@@ -208,6 +214,7 @@ class PhotoLoader(TfmdDL):
         self._first_flips: NDArray[np.int64] | None = None
         self.strengthens_repeats = False
         self.photo_weights: NDArray[np.float64] | None = None
+        self.teacher_answers: NDArray[np.float32] | None = None
         super().__init__(dataset, bs=bs, num_workers=0, **kwargs)
 
     def new(self, dataset: Any = None, cls: type | None = None, **kwargs: Any) -> PhotoLoader:
@@ -259,7 +266,8 @@ class PhotoLoader(TfmdDL):
     def do_batch(self, b: Sequence[int], repeats: Sequence[int] | None = None) -> tuple[Any, ...]:
         """Return photos, uint8 (N, 3, S, S), and one tensor (N,) per head, of the items with these numbers.
 
-        `repeats` are how often the epoch has had each before. Where photos are weighed, their weights come last.
+        `repeats` are how often the epoch has had each before. Where photos are weighed or taught, their weights and
+        the teacher's answers come last.
         """
         mine = b[self.part[0] :: self.part[1]]
         items = [self.dataset.items[number] for number in mine]
@@ -267,11 +275,13 @@ class PhotoLoader(TfmdDL):
         if self.photo_weights is not None and self._is_training():
             weights = torch.from_numpy(self.photo_weights[list(mine)].astype(np.float32))
             targets.append(weights.as_subclass(PhotoWeights))
+        if self.teacher_answers is not None and self._is_training():
+            targets.append(torch.from_numpy(self.teacher_answers[list(mine)]).as_subclass(TeacherAnswers))
         return (self._photos(items, b, repeats), *targets)
 
     def decode(self, b: Sequence[Any]) -> Any:
         """Return a batch as it is shown: photos and labels."""
-        return super().decode(tuple(part for part in b if not isinstance(part, PhotoWeights)))
+        return super().decode(tuple(part for part in b if not isinstance(part, (PhotoWeights, TeacherAnswers))))
 
     def _is_training(self) -> bool:
         return bool(self.shuffle) and getattr(self.dataset, "split_idx", None) == 0

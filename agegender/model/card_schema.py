@@ -127,6 +127,7 @@ _SCHEMA: dict[str, tuple[Check, str]] = {
     "device": _TEXT,
     "faces_fingerprint": _TEXT,
     "licence": _TEXT,
+    "teacher": _OBJECT,
     "seed": _COUNT,
     "best_epoch": _COUNT,
     "seconds": (_is_number, "a number"),

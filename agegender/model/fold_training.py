@@ -137,6 +137,11 @@ def with_folds(faces: FacesTable, folds: int, *, seed: int) -> FacesTable:
 
 def check_folds(faces: FacesTable, plan: Plan, folds: int) -> None:
     """Refuse folds of which one would be empty, or leaves something that its network could not learn."""
+    if plan.training.teacher is not None:
+        raise UsageError(
+            "--folds and --teacher: every photo is judged by the network that never saw it, and the teacher of that "
+            "network has. Teach a network on a split, or leave one of them out."
+        )
     kept = faces.kept()
     sizes = np.bincount(kept["fold"].to_numpy(dtype=np.int64), minlength=folds)
     if sizes.min() == 0 or len(kept) - np.sort(sizes)[-2:].sum() < LEAST_TRAINING_PHOTOS:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -32,8 +33,29 @@ from agegender.model.network import decode, grid_values
 from agegender.settings import WEIGHTINGS
 
 _LEAST_DOUBT = 1e-7  # a power of 0 has no slope
+_LEAST_CHANCE = 1e-6  # of a class, as a teacher sees it: one that is sure says nothing of the others
+_LEAST_SPREAD, _TAUGHT_SIGMA = 0.5, 2.0  # whole units
 _NEARNESS_BETA = 0.2  # of the unit: quadratic below some four years, so that soft labels mind small errors too
 _FIXED, _UNCERTAINTY = WEIGHTINGS
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """How a teacher's answers are used.
+
+    Attributes
+    ----------
+    places : mapping of str to slice
+        Head name -> its columns of the answers: the number and its spread, or the probability of each class.
+    weight : float
+        Share of the teacher in the loss of a photo that has a label as well.
+    temperature : float
+        Of classes.
+    """
+
+    places: Mapping[str, slice]
+    weight: float
+    temperature: float
 
 
 class CombinedLoss(nn.Module):
@@ -55,6 +77,8 @@ class CombinedLoss(nn.Module):
         Names of the heads that only help to train.
     weighting : str
         "fixed", or "uncertainty" for learned weights: `log_variances`, one per head, are then parameters.
+    teaching : Teaching, optional
+        How the answers of a teacher are used, which a training batch then has.
 
     Attributes
     ----------
@@ -74,8 +98,10 @@ class CombinedLoss(nn.Module):
         class_counts: Mapping[str, Sequence[int]] | None = None,
         auxiliary: Sequence[str] = (),
         weighting: str = _FIXED,
+        teaching: Teaching | None = None,
     ) -> None:
         super().__init__()
+        self.teaching = teaching
         self.heads, self.units, self.auxiliary = tuple(heads), dict(units), tuple(auxiliary)
         self.settings = {head.name: loss_settings(head) for head in self.heads}
         for head in self.heads:
@@ -102,12 +128,14 @@ class CombinedLoss(nn.Module):
             Raw outputs of the network, one per head.
         targets : Tensor
             One per head, each of shape (N,): numbers as float, NaN where unknown; classes as int, -1 where unknown. A
-            photo without a label for a head does not count in that head's mean. One more is a weight for each photo,
-            of the mean 1 over all training photos.
+            photo without a label for a head does not count in that head's mean. Two more may follow: a weight for each
+            photo, of the mean 1 over all training photos, and a teacher's answers, shape (N, K).
         """
-        targets, photo_weights = targets[: len(self.heads)], targets[len(self.heads) :]
+        targets, others = targets[: len(self.heads)], targets[len(self.heads) :]
         losses = [self._per_photo(*parts) for parts in zip(self.heads, predictions, targets, strict=True)]
-        for weights in photo_weights:
+        for answers in (one for one in others if one.ndim == 2):
+            losses = self._taught(losses, predictions, torch.as_tensor(answers))
+        for weights in (one for one in others if one.ndim == 1):
             losses = [(loss * torch.as_tensor(weights), known) for loss, known in losses]
         means = [loss.sum() / known.sum().clamp(min=1) for loss, known in losses]
         self.parts = {head.name: mean.detach() for head, mean in zip(self.heads, means, strict=True)}
@@ -155,6 +183,27 @@ class CombinedLoss(nn.Module):
             for head, values in zip(self.heads, activations, strict=True)
         )
 
+    def _taught(
+        self, losses: Sequence[tuple[Tensor, Tensor]], predictions: Sequence[Tensor], answers: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Return the losses mixed with those to a teacher's answers; a photo without a label has the latter alone."""
+        if self.teaching is None:
+            raise UsageError("a batch has a teacher's answers, and the loss was not told what they mean.")
+        mixed = []
+        for head, (loss, has_label), raw in zip(self.heads, losses, predictions, strict=True):
+            if head.name not in self.teaching.places:
+                mixed.append((loss, has_label))
+                continue
+            mine = answers[:, self.teaching.places[head.name]]
+            is_taught = ~mine[:, 0].isnan()
+            known = torch.where(is_taught[:, None], mine, 0.0)
+            to_teacher = teacher_loss(
+                head, raw, known, unit=self.units.get(head.name, 1.0), temperature=self.teaching.temperature
+            )
+            share = torch.where(has_label, self.teaching.weight, 1.0) * is_taught
+            mixed.append(((1 - share) * loss + share * to_teacher, has_label | is_taught))
+        return mixed
+
     def _per_photo(self, head: Head, raw: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         target = torch.as_tensor(target).reshape(-1)
         if isinstance(head, Regression):
@@ -172,6 +221,36 @@ def loss_settings(head: Head) -> dict[str, float]:
     if head.loss not in losses:
         raise UsageError(f"the head {head.name!r} cannot be trained with {head.loss!r}; there are {', '.join(losses)}.")
     return all_settings(losses[head.loss], head.loss_settings)
+
+
+def teacher_loss(head: Head, raw: Tensor, answers: Tensor, *, unit: float, temperature: float = 1.0) -> Tensor:
+    """Return how far outputs are from a teacher's answers, shape (N,).
+
+    Classes: the divergence from the teacher's probabilities, both softened by the temperature, times its square, so
+    that slopes keep their size (Hinton et al. 2015). Numbers with a grid: the divergence from a normal distribution
+    with the teacher's mean and spread, of the width of the head's own soft labels where it gives no spread. Other
+    numbers: the squared error in units of `unit`.
+
+    Parameters
+    ----------
+    answers : Tensor, shape (N, 2) or (N, classes)
+        A number and its spread (NaN where there is none), or probabilities.
+
+    Examples
+    --------
+    >>> height = Regression("height", "height_cm", "cm", loss="l1")
+    >>> teacher_loss(height, torch.tensor([170.0]), torch.tensor([[180.0, float("nan")]]), unit=20.0).tolist()
+    [0.25]
+    """
+    if isinstance(head, Classification):
+        wanted = (answers.clamp(min=_LEAST_CHANCE).log() / temperature).log_softmax(dim=1)
+        said = (raw.float() / temperature).log_softmax(dim=1)
+        return temperature**2 * F.kl_div(said, wanted, reduction="none", log_target=True).sum(dim=1)
+    number, spread = answers.unbind(dim=1)
+    if raw.ndim == 1 or head.grid is None:
+        return ((decode(head, raw) - number) / unit) ** 2
+    width = torch.where(spread > 0, spread, loss_settings(head).get("sigma", _TAUGHT_SIGMA)).clamp(min=_LEAST_SPREAD)
+    return soft_label_loss(raw, number, head.grid, sigma=width[:, None])
 
 
 def class_counts(heads: Sequence[Head], training_rows: pd.DataFrame) -> dict[str, list[int]]:
@@ -269,8 +348,11 @@ def _distribution_loss(
             return entropy + settings["mean"] * mean_loss + settings["variance"] * variance
 
 
-def soft_label_loss(scores: Tensor, target: Tensor, grid: tuple[int, int], *, sigma: float = 2.0) -> Tensor:
-    """Return the divergence of the predicted from a normal distribution over the grid around the label, (N,), nats."""
+def soft_label_loss(scores: Tensor, target: Tensor, grid: tuple[int, int], *, sigma: float | Tensor = 2.0) -> Tensor:
+    """Return the divergence of the predicted from a normal distribution over the grid around the label, (N,), nats.
+
+    `sigma` may differ from photo to photo, shape (N, 1).
+    """
     distance = (grid_values(grid, scores.device)[None] - target.float()[:, None]) / sigma
     wanted = (-0.5 * distance**2).softmax(dim=1)
     return F.kl_div(scores.float().log_softmax(dim=1), wanted, reduction="none").sum(dim=1)

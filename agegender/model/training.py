@@ -65,6 +65,7 @@ from agegender.model.several_processes import (
     own_device,
     process_count,
 )
+from agegender.model.teaching import Lessons, lessons_for
 from agegender.model.tensorboard import TensorBoardRun
 from agegender.model.tracking import WandbRun, check_tracking
 from agegender.model.training_speed import CHANNELS_LAST, choose_layout, speed_callbacks
@@ -118,13 +119,15 @@ def train_network(  # noqa: PLR0915 (a run is read from top to bottom)
     precision = agreed(choose_precision(plan.training.precision, device))
     state = read_state(run.state_file) if run is not None and run.state_file.is_file() else None
     _check_same_state(run, state)
+    place = None if run is None else run.folder
+    lessons = agreed(lessons_for(learnt, heads, plan.training, place) if leads() else None)
     network = _first_network(plan, heads, statistics, is_begun=state is not None)
     if run is not None:
         _check_space(run.folder, network, len(faces.table), plan.training)
     where = _place_words(device, precision, plan.training)
     say(f"training {plan.body} ({plan.size}) at {plan.image.size} px in {precision} on {where}")
     fitted = without_calibration_rows(learnt)  # what calibrates chooses no epoch
-    learner = _learner_on(_with_known_classes(fitted, heads), plan, heads, network, device)
+    learner = _learner_on(_with_known_classes(fitted, heads), plan, heads, network, device, lessons=lessons)
     also: list[Callback] = []
     if run_folder:
         settings = _hyper_parameters(plan, heads) | {"precision": precision}
@@ -148,11 +151,13 @@ def train_network(  # noqa: PLR0915 (a run is read from top to bottom)
     result = fit(learner, plan.training, precision=precision, layout=layout, device=device, callbacks=also)
     process_number = process_count()
     go_on_alone()
+    learner.dls.train.teacher_answers = None  # whoever trains the Learner on does so by the labels
     if learner.combined_loss.auxiliary or learner.combined_loss.has_learned_weights:
         learner.keep_heads(_loss_of(stored, network, learnt))
     card = training_entries(faces, plan) | network_entries(stored, plan.image, network.statistics, plan.body)
     card |= {"auxiliary_heads": [head_to_dict(head) for head in heads[len(stored) :]], "relabelled": counts}
     card |= {"log_variances": result.log_variances, "class_counts": class_counts(stored, _rows_of(learnt, "train"))}
+    card |= {} if lessons is None else {"teacher": dict(lessons.facts)}
     card |= {"run_id": new_run_id()} if run is None else {"run_id": run.run_id, "changed": run.changed}
     card |= {"precision": precision, "memory_layout": layout, "device": device.type} | result.facts()
     card["processes"] = process_number
@@ -308,11 +313,18 @@ def first_learner(faces: FacesTable, plan: Plan, device: torch.device) -> FaceLe
     plan = replace(plan, image=_image_of(faces, plan))
     network = _first_network(plan, heads, statistics_of(heads, _rows_of(learnt, "train")))
     fitted = without_calibration_rows(learnt)
-    return _learner_on(_with_known_classes(fitted, heads), plan, heads, network, device)
+    lessons = lessons_for(learnt, heads, plan.training)
+    return _learner_on(_with_known_classes(fitted, heads), plan, heads, network, device, lessons=lessons)
 
 
 def _learner_on(
-    faces: FacesTable, plan: Plan, heads: Sequence[Head], network: FaceNetwork, device: torch.device
+    faces: FacesTable,
+    plan: Plan,
+    heads: Sequence[Head],
+    network: FaceNetwork,
+    device: torch.device,
+    *,
+    lessons: Lessons | None = None,
 ) -> FaceLearner:
     settings = plan.training
     sizes = {"batch_size": settings.batch_size, "seed": settings.seed}
@@ -320,7 +332,12 @@ def _learner_on(
     check_photo_count(len(dataloaders.train.dataset), settings.batch_size)
     apply_balance(dataloaders.train, _rows_of(faces, "train"), settings, plan.balance)
     helping = [head.name for head in heads[len(heads) - len(settings.auxiliary) :]]
-    loss = _loss_of(heads, network, faces, auxiliary=helping, weighting=settings.weighting)
+    teaching = None
+    if lessons is not None:
+        teaching, dataloaders.train.teacher_answers = lessons.teaching(heads, settings), lessons.answers
+    loss = _loss_of(
+        heads, network, faces, auxiliary=helping, weighting=settings.weighting, teaching=teaching
+    )  # fmt: skip
     return make_learner(dataloaders, network, loss, optimiser=settings.optimiser)
 
 
