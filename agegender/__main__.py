@@ -19,6 +19,7 @@ COMMANDS = {
     "suspects": "find labels that are probably wrong, on a page to mark them",
     "ensemble": "have several models answer as one",
     "predict": "predict what a model's heads say of photos",
+    "serve": "serve a model over HTTP, with a page to drop photos on",
     "export": "write a model as one ONNX file, which predicts without torch",
 }
 

@@ -28,7 +28,7 @@ from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE
 from agegender.model.predictor import Predictor
 from agegender.model.torch_runtime import TorchRuntime, head_scores
 from agegender.photos.face_detection import HaarDetector
-from agegender.photos.reading import read_photo
+from agegender.photos.reading import as_photo
 from agegender.progress import say, track
 from agegender.swapping import finish_swaps, replaced_set
 
@@ -43,7 +43,7 @@ class PhotoToExplain:
     network of an ensemble speaks of it, since the others have learnt from it.
     """
 
-    photo: Path
+    photo: Path | None  # None: its pixels are at hand
     name: str
     labels: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
@@ -238,23 +238,30 @@ def _explained(
             judges[one.member] = judge, explainer_of(judge, settings), opinions
         judge, explainer, ask_others = judges[one.member]
         try:
-            photo = read_photo(one.photo)
+            photo = as_photo(one.photo)
         except PhotoError as error:
             yield one, str(error)
             continue
-        face = _explain_photo(judge, explainer, photo, one)
+        face = explain_photo(judge, explainer, photo, one)
         yield one, face if ask_others is None else ask_others(face)
 
 
-def _explain_photo(
-    model: Predictor, explainer: LimeExplainer, photo: NDArray[np.uint8], one: PhotoToExplain
+def explain_photo(
+    model: Predictor,
+    explainer: LimeExplainer,
+    photo: NDArray[np.uint8],
+    one: PhotoToExplain,
+    *,
+    cut: NDArray[np.uint8] | None = None,
 ) -> FaceExplanation:
+    """Explain a photo, or the face that was cut out of it; by default it is cut as the model's training cut its own."""
     height, width = photo.shape[:2]
     problems = [small_photo(width, height)] if min(height, width) < SMALLEST_SIDE_PIXELS else []
     # Faces of a table were looked for when it was prepared; the detector misses about one in forty real faces.
     if not one.is_from_table and not problems and not HaarDetector().detect(photo):
         problems.append("no face was found in the photo: what the model says of it means nothing")
-    cut = photo if one.is_from_table else model.crop_photo(photo)
+    if cut is None:
+        cut = photo if one.is_from_table else model.crop_photo(photo)
     fitted = model.fit_photo(cut)
     parts = find_parts(cut, len(fitted), is_aligned=one.is_aligned, file=one.photo if cut is photo else None)
     face = explainer.explain(fitted, one.name, parts=parts, known_problems=problems, reason=one.reason)

@@ -82,6 +82,18 @@ class OnnxRuntime:
                 )
         return tuple(found)
 
+    def score_images(self, images: Any) -> NDArray[np.float64]:
+        """Return each head's scores, shape (N, K), a column for each of its targets, as `Predictor.score_images` does.
+
+        Parameters
+        ----------
+        images : tensor, uint8 (N, 3, S, S)
+        """
+        answers = self.answers(images.permute(0, 2, 3, 1).cpu().numpy())
+        return np.concatenate(
+            [_scores(head, values) for head, values in zip(self._heads, answers, strict=True)], axis=1
+        )
+
     def _opened(self, model: bytes) -> Any:
         import onnxruntime
 
@@ -122,6 +134,18 @@ def fresh_export(folder: Path) -> Path | None:
         return None
     exported.pop("exported_with", None)
     return path if exported == card else None
+
+
+def _scores(head: Head, answers: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return what an explanation explains of one head's answers, shape (N, k)."""
+    values = answers.astype(np.float64)
+    if isinstance(head, Regression):
+        return values[:, :1] if values.ndim == 2 else values[:, None]
+    if head.is_binary:
+        return values[:, 1:2] - values[:, 0:1]
+    values -= values.max(axis=1, keepdims=True)
+    logs = values - np.log(np.exp(values).sum(axis=1, keepdims=True))
+    return logs - np.log1p(-np.minimum(np.exp(logs), 1 - 1e-6))
 
 
 @cache  # once per process: onnxruntime keeps one allocator for all sessions

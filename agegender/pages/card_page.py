@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agegender.heads import Head, Regression
+from agegender.heads import Classification, Head, Regression
 from agegender.pages.bias_tables import group_tables
 from agegender.pages.coverage_tables import coverage_table
 from agegender.pages.index_page import model_facts
@@ -61,7 +61,7 @@ def card_parts(content: ReportContent) -> list[Part]:
             "Model details", facts=model_facts(content.card), ask="Who made it, who answers for it, licence, contact."
         ),
         _part("Intended uses", ask="What it is for, and who is to use it."),
-        _part("Out-of-scope uses", list(_out_of_scope(content)), ask="Further uses that its makers warn against."),
+        _part("Out-of-scope uses", list(out_of_scope(content.heads)), ask="Further uses that its makers warn against."),
         _part("Factors", [_factor_words(groupings)], ask="Groups and conditions that matter and aren't labelled."),
         _part("Metrics", list(_metric_words(content.heads)), tables=[split_table(content), *coverage]),
         _part("Results by group", claimed or ["No gap could be told from chance."], tables=tables),
@@ -96,13 +96,14 @@ def _part(
     return {"title": title, "lines": lines, "facts": facts, "tables": tables, "ask": ask}
 
 
-def _out_of_scope(content: ReportContent) -> Iterator[str]:
+def out_of_scope(heads: Sequence[Head]) -> Iterator[str]:
+    """Yield what a model with these heads must not be used for, as sentences."""
     yield "Deciding anything about a person: access, price, hiring, policing, medical care."
-    for head in content.classifications:
-        if head.caution:
+    for head in heads:
+        if isinstance(head, Classification) and head.caution:
             what = head.title if head.is_sensitive else f"{head.title} identity"
             yield f"Telling anybody's {what}, or sorting people by it."
-    for number in content.regressions:
+    for number in (head for head in heads if isinstance(head, Regression)):
         what = f"{'an' if number.title[0] in 'aeiou' else 'a'} {number.title}"
         many = f" of many {number.unit}" if number.unit else ""
         yield f"Proving {what}. An estimate has an interval{many}, wider for some groups than for others."
