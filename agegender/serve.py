@@ -91,11 +91,10 @@ def run(options: argparse.Namespace) -> Result:
     token = _token(options)
     _check_place(options, token)
     limits = _limits(options)
-    from agegender.serving.running import listening
+    from agegender.serving.running import listening, make_server
 
     place = listening(options.host, options.port)
     from agegender.serving.application import make_application
-    from agegender.serving.running import run as run_server
 
     with place:
         service = _service(options, limits)
@@ -103,7 +102,7 @@ def run(options: argparse.Namespace) -> Result:
         name = f"[{options.host}]" if ":" in options.host else options.host
         address = f"http://{name}:{place.getsockname()[1]}/"
         say(f"serving {service.model.name} on {address} (Ctrl-C stops)")
-        run_server(application, place, limits)
+        make_server(application, limits).run(sockets=[place])
     document = {"model": service.model.name, "address": address}
     return Result(document, f"stopped serving {service.model.name} on {address}")
 

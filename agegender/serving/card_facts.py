@@ -42,15 +42,10 @@ def _facts(card: dict[str, Any], heads: tuple[Head, ...]) -> list[tuple[str, str
 
 
 def _figures(card: dict[str, Any], heads: tuple[Head, ...]) -> list[str]:
-    """Return how well it does, a sentence per split and head, of photos that it was not trained on."""
-    metrics = card.get("metrics") or {}
-    return [
-        f"{capitalised(head.summary(metrics[side][head.name]))} ({side}, {count(metrics[side].get('n', 0))} photos)."
-        for side in ("test", "valid")
-        if side in metrics
-        for head in heads
-        if metrics[side].get(head.name)
-    ]
+    """Return how well it does on photos kept aside, a sentence for each head."""
+    test = (card.get("metrics") or {}).get("test") or {}
+    photos = f"{count(test.get('n', 0))} photos kept aside"
+    return [f"{capitalised(head.summary(test[head.name]))} ({photos})." for head in heads if test.get(head.name)]
 
 
 def _head(head: Head) -> dict[str, Any]:

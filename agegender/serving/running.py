@@ -7,6 +7,7 @@ import logging
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -62,6 +63,9 @@ class PoliteServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop at SIGINT and SIGTERM; at a second SIGINT at once."""
+        if threading.current_thread() is not threading.main_thread():  # where no signal can be listened to
+            yield
+            return
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -91,12 +95,12 @@ def listening(host: str, port: int) -> socket.socket:
     return place
 
 
-def run(application: Guard, place: socket.socket, limits: Limits) -> None:
-    """Serve until SIGINT or SIGTERM; requests in flight are answered first."""
-    ImpatientProtocol.head_seconds = limits.header_seconds
+def make_server(application: Guard, limits: Limits) -> PoliteServer:
+    """Return what serves until SIGINT or SIGTERM; requests in flight are answered first."""
+    protocol = type("Protocol", (ImpatientProtocol,), {"head_seconds": limits.header_seconds})
     config = uvicorn.Config(
         application,
-        http=ImpatientProtocol,
+        http=protocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -114,4 +118,4 @@ def run(application: Guard, place: socket.socket, limits: Limits) -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.ERROR)
-    PoliteServer(config).run(sockets=[place])
+    return PoliteServer(config)
