@@ -8,7 +8,7 @@ The photos are those of the table's test split. Each is measured
 - cut wider by 10, 25 and 50 % of its side on each side, what lies around being a scene of scraps of other photos: the
   margins are exact, and no detector is asked;
 - found in that scene, three times as wide as the photo, by OpenCV's cascade, and cut out with margins of 0, 0.2
-  and 0.4 of the box; where none is found the middle is taken, as `predict` does;
+  and 0.4 of the box and with the model's own; where none is found the middle is taken, as `predict` does;
 - turned by 15 and by 30 degrees, either way by chance, what lies around repeating the edge;
 - written as a JPEG that lies on its side or head, with the EXIF entry that says so: read as `predict` reads files, its
   answers must be those of the upright one; `largest` is the largest difference of an age, in years.
@@ -142,15 +142,16 @@ def figures(model: ag.Model, photos: Sequence[Any], tested: Tested) -> tuple[dic
     return scores, columns
 
 
-def found_and_cut(scenes: Sequence[Photo]) -> tuple[dict[float, list[Photo]], int]:
+def found_and_cut(scenes: Sequence[Photo], own: Margins) -> tuple[dict[str, list[Photo]], int]:
     """Return each scene's largest face cut out with each margin, and how many of these are the right one."""
-    detector, cuts, right = HaarDetector(), {margin: [] for margin in MARGINS}, 0
+    ways = {"cut as predict does": own} | {f"margin {margin:g}": Margins.of(margin) for margin in MARGINS}
+    detector, cuts, right = HaarDetector(), {way: [] for way in ways}, 0
     for scene in scenes:
         finds = detector.detect(scene)
         side = len(scene) // SCENE_SIDES
         right += bool(finds) and overlap(finds[0], FaceBox(side, side, side, side, 1.0)) >= LEAST_OVERLAP
-        for margin, photos in cuts.items():
-            cut = cut_out(scene, face_cut(finds[0], Margins.of(margin))) if finds else None
+        for way, photos in cuts.items():
+            cut = cut_out(scene, face_cut(finds[0], ways[way])) if finds else None
             photos.append(crop_square(scene, centre_square(scene)) if cut is None else cut)
     return cuts, right
 
@@ -166,9 +167,9 @@ def measure(model: ag.Model, faces: ag.Faces, count: int | None) -> dict[str, An
     for share in WIDER:
         cut = [wider(scene, share) for scene in scenes]
         rows[f"cut wider by {share:.0%} on each side"] = figures(model, cut, tested)[0]
-    cuts, right = found_and_cut(scenes)
-    for margin, found in cuts.items():
-        rows[f"found, margin {margin:g}"] = figures(model, found, tested)[0] | {"found": right / len(scenes)}
+    cuts, right = found_and_cut(scenes, model.margins)
+    for way, found in cuts.items():
+        rows[f"found, {way}"] = figures(model, found, tested)[0] | {"found": right / len(scenes)}
     for degrees in DEGREES:
         signs = generator.choice([-1, 1], len(photos))
         leaning = [turned(photo, sign * degrees) for photo, sign in zip(photos, signs, strict=True)]

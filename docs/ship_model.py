@@ -29,6 +29,7 @@ import agegender as ag
 from agegender.audit.metrics_document import card_metrics
 from agegender.heads import Classification
 from agegender.model.checkpoint import digest_of, write_tensors
+from agegender.model.familiarity import ENTRY, training_photos_entry
 from agegender.model.half_floats import as_half_floats, half_state, with_half_initializers
 from agegender.model.model_folder import CARD_FILE, ONNX_FILE, WEIGHTS_FILE
 from agegender.model.onnx_export import export_model, tested_photos
@@ -49,9 +50,8 @@ HASH_DIGITS = 16
 KEPT = (
     "body", "heads", "statistics", "augmentation", "training", "seed", "agegender_version", "faces_fingerprint",
     "run_id", "versions", "precision", "best_epoch", "seconds", "class_counts", "validation",
+    ENTRY,
 )  # fmt: skip
-# Faces are cut out as tightly as the cascade draws its box, about a fifth wider than a photo of UTKFace.
-CROP = {"crop": "haar", "crop_margin": 0.0}
 
 
 def ship(folder: Path, name: str, images: Path | None) -> dict[str, Any]:
@@ -61,6 +61,8 @@ def ship(folder: Path, name: str, images: Path | None) -> dict[str, Any]:
         raise SystemExit(f"{folder} was not trained on real faces whose table lies in it.")
     network = as_half_floats(trained.network)
     card = _card(trained.card, name)
+    if not card.get(ENTRY):
+        card[ENTRY] = training_photos_entry(trained.faces, trained.image.size)
     judged = Predictor.of_network(network, card, device="cpu", precision="fp32")
     seen = replace(trained.faces, table=trained.faces.kept().query("split != 'train'").reset_index(drop=True))
     predictions = judged.predict_faces(seen, calibrates=True)
@@ -70,7 +72,8 @@ def ship(folder: Path, name: str, images: Path | None) -> dict[str, Any]:
         new = Path(temporary)
         write_tensors(half_state(network), new / WEIGHTS_FILE)
         card["weights_sha256"] = digest_of(new / WEIGHTS_FILE)
-        card["image"] |= CROP
+        # A face is cut out with what lay around the faces of UTKFace, as the cascade boxes them.
+        card["image"] |= {"crop": "haar", "crop_margins": card[ENTRY].get("margins", (0.0, 0.0, 0.0))}
         export_model(judged, new / ONNX_FILE, tested_photos(judged, seen))
         (new / ONNX_FILE).write_bytes(with_half_initializers((new / ONNX_FILE).read_bytes()))
         write_json(new / CARD_FILE, card)
@@ -168,7 +171,7 @@ def main() -> None:
     """Read the command line, write, print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="the folder of a model trained on UTKFace")
-    parser.add_argument("--name", default="utkface-narrow-1", help="what the shipped model is called")
+    parser.add_argument("--name", default="agegender-tiny", help="what the shipped model is called")
     parser.add_argument("--images", type=Path, help="where its photos are now, if they have moved")
     options = parser.parse_args()
     figures = ship(options.model, options.name, options.images)
