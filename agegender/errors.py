@@ -13,6 +13,7 @@
     │   └── CardError         a model folder that is incomplete or contradicts itself
     ├── OutputError           a result that cannot be written
     ├── ProcessEndedError     another process of a training in several is gone
+    ├── ShardError            a part of a large prediction that no worker could compute
     ├── TrainingStopped       no error: a training that was to stop here, and can go on
     └── MissingExtraError     an optional package that is not installed
 
@@ -72,6 +73,10 @@ class CardError(ModelError):
 
 class OutputError(AgeGenderError):
     """A result that cannot be written."""
+
+
+class ShardError(AgeGenderError):
+    """A part of a large prediction that no worker could compute."""
 
 
 class ProcessEndedError(AgeGenderError):

@@ -13,10 +13,12 @@ from agegender.console import Result, command_parser, execute
 from agegender.errors import UsageError
 from agegender.options import (
     add_device_options,
+    add_engine_options,
     add_model_option,
     add_no_faces_option,
     add_runtime_option,
     check_device,
+    check_engine_options,
     check_photos,
     pairs_of,
 )
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from agegender.api.model import Model
     from agegender.api.predicting import Counts
+    from agegender.model.face_rows import Looking
     from agegender.pages.contact_sheet import ContactSheet
 
 EPILOG = """\
@@ -38,6 +41,8 @@ examples:
   agegender predict --model models/first --model models/second holidays/ --report both.html
   agegender predict photo.jpg --check age=25
       whether it is somebody under 25 years, where 95 % can be had for the answer
+  agegender predict --engine dask --workers 8 archive/ --out archive-faces
+      a folder of Parquet files, by eight processes; docs/scale.md has more, and other machines
   agegender predict --model models/masks eval/images --answers answers.csv=eval/info.csv
 
 A list on stdin has one file a line, or ends each with NUL. Photos are taken as the model's training took them: as
@@ -88,6 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--report", metavar="FILE", type=Path, help="also write a page of the faces with the answers")
     add_no_faces_option(parser)
+    add_engine_options(parser)
     parser.add_argument(
         "--check",
         metavar="HEAD=LIMIT",
@@ -110,6 +116,7 @@ def run(options: argparse.Namespace) -> Result:
     answers, _, info = (options.answers or "").partition("=")
     if options.answers and not (answers and info):
         raise UsageError(f"--answers {options.answers!r} is no OUT=INFO, such as answers.csv=eval/info.csv.")
+    check_engine_options(options)
     _check_outputs(options)
     photos = _photos(options.photos)
     models = _models(options)
@@ -117,6 +124,8 @@ def run(options: argparse.Namespace) -> Result:
     from agegender.model.face_rows import Looking
 
     looking = Looking(options.faces_in_photo, is_cropped=options.cropped, finds_problems=not options.no_problems)
+    if options.engine == "dask":
+        return _in_shards(options, models, photos, looking, checks)
     sheet = _sheet(options, models)
     sinks: list[Callable[[pd.DataFrame], None]] = [] if sheet is None else [sheet.add]
     kept: list[pd.DataFrame] = []  # only where all rows are wanted at once
@@ -153,7 +162,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
         raise UsageError(f"--report {options.report}: the page is an HTML file. Write --report {options.report}.html.")
     if options.hide_faces is not None and not options.report:
         raise UsageError("--no-faces and --show-faces are about the page that --report writes.")
-    if options.out:
+    if options.out and options.engine == "local":
         from agegender.audit.predictions_files import check_ending
 
         check_ending(options.out)
@@ -216,13 +225,32 @@ def _sheet(options: argparse.Namespace, models: Mapping[str, Model]) -> ContactS
     return ContactSheet(list(models), heads_of_all(models.values()), hide_faces=hides, is_drawn=is_drawn)
 
 
-def _summary(options: argparse.Namespace, counts: Counts) -> Result:
-    document = {**counts.document(), "out": str(options.out), "report": options.report and str(options.report)}
-    lines = [f"{options.out}: {counts.photos:,} photos, {counts.faces:,} faces, {counts.unreadable:,} unreadable"]
+def _summary(
+    options: argparse.Namespace, counts: Counts, facts: Mapping[str, Any] | None = None, more: str = ""
+) -> Result:
+    document = {
+        **(facts or counts.document()),
+        "out": str(options.out),
+        "report": options.report and str(options.report),
+    }
+    lines = [f"{options.out}: {more}{counts.photos:,} photos, {counts.faces:,} faces, {counts.unreadable:,} unreadable"]
     if counts.unreadable:
         lines.append(f"first of these: {counts.first_error}")
     lines += [f"{count:>7,} {problem}" for problem, count in counts.problems.most_common()]
     return Result(document, "\n".join([*lines, *([f"page {options.report}"] if options.report else [])]))
+
+
+def _in_shards(
+    options: argparse.Namespace, models: Mapping[str, Model], photos: Sequence[str], looking: Looking,
+    checks: Mapping[str, float],
+) -> Result:  # fmt: skip
+    from agegender.api.dask_engine import Cluster, predict_in_shards
+
+    done = predict_in_shards(
+        models, photos, options.out, looking, checks, cluster=Cluster(options.scheduler, options.workers),
+        **({} if options.shard_photos is None else {"shard_photos": options.shard_photos}),
+    )  # fmt: skip
+    return _summary(options, done.counts, done.document(), f"{done.shards:,} shards, {done.skipped:,} there before; ")
 
 
 def _rows(table: pd.DataFrame, models: Mapping[str, Model], checks: Mapping[str, float]) -> Result:

@@ -25,6 +25,7 @@ from agegender.data.faces_table import FacesTable
 from agegender.errors import TableError, UsageError
 from agegender.explanation import EXPLANATIONS_FOLDER
 from agegender.heads import Head
+from agegender.model.face_rows import Looking
 from agegender.model.model_folder import (
     FACES_FILE,
     ONNX_FILE,
@@ -493,6 +494,73 @@ class Model(PredictingModel):
         if chosen is None:
             raise TableError("this model knows no faces of its own: give it some to be judged on.")
         return evaluation_metrics(self.predict_faces(chosen, split=split), self.heads)
+
+    def predict_shards(  # noqa: PLR0913 (the options of the command, each by its name)
+        self,
+        folder: Place,
+        photos: Any,
+        *,
+        scheduler: str | None = None,
+        workers: int | None = None,
+        shard_photos: int | None = None,
+        is_cropped: bool = False,
+        faces_in_photo: str | None = None,
+        finds_problems: bool = True,
+        checks: Mapping[str, float] | None = None,
+    ) -> dict[str, Any]:
+        """Predict more photos than one process can, into a folder of Parquet files, by the workers of Dask.
+
+        Rows are those of `predict`; `pandas.read_parquet(folder)` reads them all, in the photos' order. A shard that
+        is there already is not computed again, so the same call goes on after a stop, and a shard whose worker dies is
+        handed to another. Each worker loads the model once, and computes in one thread unless it is told otherwise.
+
+        Parameters
+        ----------
+        folder : str or Path
+            New, or of an earlier call with the same model, photos and options. `_manifest.json` in it has the digest
+            of the model's weights.
+        photos : str, Path, or a sequence of these
+            Photos, folders and patterns, which are dealt to shards in their order; or Parquet files whose column
+            `path` lists photos, or folders of such: each is one shard.
+        scheduler : str, optional
+            Address of a Dask scheduler, "tcp://HOST:8786". Its workers must see the photos, the model's folder and
+            `folder` at the same paths as this process.
+        workers : int, optional
+            Without a scheduler: so many processes here; by default one for each core.
+        shard_photos : int, optional
+            How many photos of those that are dealt make a shard, by default 2048.
+        is_cropped, faces_in_photo, finds_problems, checks
+            As for `predict`.
+
+        Returns
+        -------
+        dict
+            How many `shards` there are, `skipped_shards` of which were there before, and of the others as `predict_to`:
+            `photos`, `faces`, `unreadable`, `problems`.
+
+        Raises
+        ------
+        MissingExtraError
+            Dask is not installed.
+        ShardError
+            A shard failed three times; the others are kept.
+        UsageError
+            The folder has shards of another model, of other photos or of other options; the model has no folder that
+            workers could load it from; no scheduler or no worker answers.
+        FolderError, TableError, OutputError
+
+        Examples
+        --------
+        >>> Model.load("models/mine").predict_shards("faces", "archive", workers=8)  # doctest: +SKIP
+        {'photos': 204800, 'faces': 204790, 'unreadable': 10, 'problems': {'blurred': 310}, 'shards': 100, …}
+        """
+        from agegender.api.dask_engine import SHARD_PHOTOS, Cluster, predict_in_shards
+
+        looking = Looking(faces_in_photo, is_cropped=is_cropped, finds_problems=finds_problems)
+        return predict_in_shards(
+            {self.name: self}, photos, Path(folder), looking, checks or {}, cluster=Cluster(scheduler, workers),
+            shard_photos=SHARD_PHOTOS if shard_photos is None else shard_photos,
+        ).document()  # fmt: skip
 
     def explain(
         self,

@@ -149,6 +149,14 @@ class Counts:
         self.photos += int(table["path"].nunique())
         self.problems.update(word for words in table["problems"].dropna() for word in words.split(PROBLEMS_JOINT))
 
+    def merge(self, other: Counts) -> None:
+        """Add what other photos came to."""
+        self.first_error = self.first_error or other.first_error
+        self.unreadable += other.unreadable
+        self.faces += other.faces
+        self.photos += other.photos
+        self.problems.update(other.problems)
+
     def document(self) -> dict[str, Any]:
         """Return the counts, JSON-able."""
         return {
@@ -171,7 +179,7 @@ def predict_table(
     items = photo_names(photos if isinstance(photos, (list, tuple)) else [photos])
     if not items:
         raise UsageError("there is no photo to predict: the list is empty.")
-    return pd.concat(list(_parts(models, items, looking, checks)), ignore_index=True)
+    return pd.concat(list(predicted_parts(models, items, looking, checks, label="predicting")), ignore_index=True)
 
 
 def predict_file(
@@ -204,7 +212,7 @@ def predict_file(
         if parts.done:
             say(f"going on behind the {parts.done:,} photos that {parts.folder} keeps")
         try:
-            for table in _parts(models, files, looking, checks, first=parts.done):
+            for table in predicted_parts(models, files, looking, checks, first=parts.done, label="predicting"):
                 parts.add(table)
         except BaseException:
             if parts.done:
@@ -240,17 +248,19 @@ def heads_of_all(models: Iterable[Predictor]) -> tuple[Head, ...]:
     return tuple(heads.values())
 
 
-def _parts(
+def predicted_parts(
     models: Mapping[str, Predictor],
     items: Sequence[Any],
     looking: Looking,
     checks: Mapping[str, float],
     *,
     first: int = 0,
+    label: str | None = None,
 ) -> Iterator[pd.DataFrame]:
+    """Yield the predictions of photos part by part, of several models a row for each; with a label, progress."""
     limits = [limits_to_check(checks, model.heads) for model in models.values()]
     streams = [
-        face_rows(model, items, looking, first=first, label="predicting" if number == 0 else None)
+        face_rows(model, items, looking, first=first, label=label if number == 0 else None)
         for number, model in enumerate(models.values())
     ]
     for tables in zip(*streams, strict=True):

@@ -91,7 +91,7 @@ def opened_parts(out: Path, photos: Sequence[Any], plan: Mapping[str, Any]) -> I
         raise UsageError(f"another process is predicting into {folder}: wait for it, or name another --out.")
     try:
         if (folder / _PLAN).is_file() or any(folder.iterdir()):
-            _check_plan(folder, plan)
+            check_plan(folder / _PLAN, plan)
         write_json(folder / _PLAN, plan)
         yield PredictionParts(folder, photos)
     finally:
@@ -108,15 +108,19 @@ def model_digest(card: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(card, sort_keys=True, default=str).encode()).hexdigest()[:_DIGITS]
 
 
-def _check_plan(folder: Path, plan: Mapping[str, Any]) -> None:
+def check_plan(file: Path, plan: Mapping[str, Any]) -> None:
+    """Refuse to go on with what another model, or other options, have begun."""
+    folder = file.parent
     remedy = f"Remove {folder} to begin anew, or name another --out."
     try:
-        kept = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
+        kept = json.loads(file.read_text(encoding="utf-8"))
         models = dict(kept[_MODELS])
     except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{folder} is no prediction that can go on: its {_PLAN} cannot be read. {remedy}") from None
+        raise UsageError(
+            f"{folder} is no prediction that can go on: its {file.name} cannot be read. {remedy}"
+        ) from None
     if models != plan[_MODELS]:
         names = " and ".join(map(str, models)) or "no model"
         raise UsageError(f"{folder} keeps what another model has predicted ({names[:100]}). {remedy}")
-    if kept != json.loads(json.dumps(plan)):
+    if any(kept.get(name) != value for name, value in json.loads(json.dumps(plan)).items()):
         raise UsageError(f"{folder} keeps what was predicted with other options. {remedy}")

@@ -60,16 +60,20 @@ class Predictor:
     heads : tuple of Head
     image : ImageSettings
         How photos are brought to the network.
+    place : Path or None
+        What it was loaded from: a folder, or an .onnx file.
+    detector_file : Path or None
     torch_folder : Path or None
         Where torch finds the network that onnxruntime runs, for what onnxruntime cannot do.
     """
 
     torch_folder: Path | None = None
+    place: Path | None = None
 
     def __init__(
         self, runtime: TorchRuntime | OnnxRuntime, card: dict[str, Any], *, detector_file: Path | None = None
     ) -> None:
-        self.runtime, self.card, self._detector_file = runtime, card, detector_file
+        self.runtime, self.card, self.detector_file = runtime, card, detector_file
         self.image, self.heads = image_of(card), heads_of(card)
 
     @classmethod
@@ -109,6 +113,7 @@ class Predictor:
 
             network, card = load_any(folder)
             predictor = cls.of_network(network, card, device=device, precision=precision, detector_file=detector_file)
+        predictor.place = folder
         # What is missing or wrong is said now, and not at the first photo.
         _ = predictor.detector, predictor.familiarity, predictor.margins
         return predictor
@@ -170,7 +175,7 @@ class Predictor:
         image = self.image
         if image.crop == "none":
             return None
-        return make_detectors(image.crop, image.crop_then, smallest=image.crop_smallest, model_file=self._detector_file)
+        return make_detectors(image.crop, image.crop_then, smallest=image.crop_smallest, model_file=self.detector_file)
 
     def detector_for(self, faces: str | None, *, is_cropped: bool) -> FaceDetector | None:
         """Return what finds the faces that are to be predicted, see `Looking`; None where photos are taken whole."""
