@@ -86,6 +86,7 @@ class ImageSettings:
     crop_aligned: bool = False  # whether faces were turned until their eyes lay level
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    mirrored: bool = False  # whether the network answers by the mean over a photo and its mirror image
 
 
 @dataclass(frozen=True)

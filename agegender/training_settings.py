@@ -143,6 +143,10 @@ class TrainingSettings:
     mixup: float = setting(
         0.0, "blend photos in pairs, shares drawn from Beta(A, A); 0 for none", "augmentation", metavar="A", least=0.0
     )
+    mirrored: bool = setting(
+        False, "answer by the mean over a photo and its mirror image, for twice the time; training stays as it is",
+        "augmentation",
+    )  # fmt: skip
     normalise: str = setting(
         "imagenet", "colours by ImageNet's mean and std, or by the training photos' own", "augmentation",
         choices=NORMALISATIONS,
@@ -359,6 +363,8 @@ def as_kind(what: str, value: Any, kind: Any) -> Any:
     kinds = get_args(kind) if get_origin(kind) is UnionType else (kind,)
     if value is None and NoneType in kinds:
         return None
+    if bool in kinds and isinstance(value, bool):
+        return value
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if int in kinds and is_number and value == value and float(value).is_integer():  # noqa: PLR0124
         return int(value)
@@ -371,6 +377,7 @@ def as_kind(what: str, value: Any, kind: Any) -> Any:
         if all(isinstance(one, str) for one in texts):
             return tuple(map(str, texts))  # numpy has texts of its own
     wanted = "a whole number" if int in kinds else "a number" if float in kinds else "text" if str in kinds else "names"
+    wanted = "True or False" if bool in kinds else wanted
     raise UsageError(f"{what} {value!r}: expected {wanted}.")
 
 

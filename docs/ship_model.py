@@ -54,13 +54,14 @@ KEPT = (
 )  # fmt: skip
 
 
-def ship(folder: Path, name: str, images: Path | None) -> dict[str, Any]:
+def ship(folder: Path, name: str, images: Path | None, *, mirrored: bool) -> dict[str, Any]:
     """Write everything; return the figures."""
     trained = ag.Model.load(folder, device="cpu", precision="fp32", images=images)
     if trained.faces is None or trained.faces.is_drawn():
         raise SystemExit(f"{folder} was not trained on real faces whose table lies in it.")
     network = as_half_floats(trained.network)
-    card = _card(trained.card, name)
+    network.mirrored = mirrored
+    card = _card(trained.card, name, mirrored=mirrored)
     if not card.get(ENTRY):
         card[ENTRY] = training_photos_entry(trained.faces, trained.image.size)
     judged = Predictor.of_network(network, card, device="cpu", precision="fp32")
@@ -91,11 +92,11 @@ def ship(folder: Path, name: str, images: Path | None) -> dict[str, Any]:
     return figures
 
 
-def _card(card: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _card(card: Mapping[str, Any], name: str, *, mirrored: bool) -> dict[str, Any]:
     kept = {entry: card[entry] for entry in KEPT if entry in card}
     data = {entry: card["data"][entry] for entry in ("sources", "is_drawn", "photos", "dropped")}
     licence = f"for non-commercial research and teaching only ({LICENCE}), not for decisions about people"
-    image = {**card["image"], "crop": "none"}  # the photos that it is measured on are faces already
+    image = {**card["image"], "crop": "none", "mirrored": mirrored}  # it is measured on faces
     return {
         "name": name, "created": card["created"], "licence": licence, **kept, "data": data, "image": image,
         "size": "custom", "weights": card["weights"], "calibration": {},
@@ -173,8 +174,9 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="the folder of a model trained on UTKFace")
     parser.add_argument("--name", default="agegender-tiny", help="what the shipped model is called")
     parser.add_argument("--images", type=Path, help="where its photos are now, if they have moved")
+    parser.add_argument("--mirrored", action="store_true", help="answer by the mean over a photo and its mirror image")
     options = parser.parse_args()
-    figures = ship(options.model, options.name, options.images)
+    figures = ship(options.model, options.name, options.images, mirrored=options.mirrored)
     print(json.dumps(figures, indent=1))
     digest = hashlib.sha256((SHIPPED_FOLDER / ONNX_FILE).read_bytes()).hexdigest()
     say(f"{SHIPPED_FOLDER / ONNX_FILE}: SHA-256 {digest}")

@@ -217,9 +217,11 @@ def opinions_of(model: Predictor) -> AskOthers:
             f"{len(model.card['members'])}: name the model folder of a member."
         )
     device = str(model.device)
+    # Grad-CAM looks into the layers of one look at a photo, also where the mirror image is looked at besides.
+    outputs = getattr(model.network, "plain_outputs", model.network)
     return SecondOpinions(
         model.score_images,
-        lambda images: [head_scores(h, raw) for h, raw in zip(model.heads, model.network(images), strict=True)],
+        lambda images: [head_scores(h, raw) for h, raw in zip(model.heads, outputs(images), strict=True)],
         last_spatial_layer(model.network, model.image.size, device),
         model.image.mean,
         model.image.std,

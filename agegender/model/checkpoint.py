@@ -83,6 +83,7 @@ def load_network(folder: Path) -> tuple[FaceNetwork, dict[str, Any]]:
     with Undrawn():
         network = make_network(card["body"], heads, statistics, image_size=image.size)
     network.load_state_dict(_read(folder / WEIGHTS_FILE))
+    network.mirrored = image.mirrored
     return network.eval(), card
 
 

@@ -187,6 +187,7 @@ def image_of(card: Mapping[str, Any]) -> ImageSettings:
         margins = image.crop_margins or (image.crop_margin,) * 3
         fits &= len(margins) == 3 and all(0 <= margin <= LARGEST_MARGIN for margin in margins)
         fits &= image.crop in CROPS and image.crop_then in CROPS and isinstance(image.crop_aligned, bool)
+        fits &= isinstance(image.mirrored, bool)
         fits &= 0 <= image.crop_smallest <= 1e6
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CardError(f"image in {CARD_FILE} of {card.get('name')} cannot be understood: {error}.") from error

@@ -82,7 +82,11 @@ class FaceNetwork(nn.Module):
     body_name : str
     statistics : dict of str to Statistics
         From these two and the heads the same layers are built again.
+    mirrored : bool
+        Whether it answers, when it is not being trained, by the mean over photos and their mirror images.
     """
+
+    mirrored = False
 
     def __init__(
         self,
@@ -111,6 +115,13 @@ class FaceNetwork(nn.Module):
         A regression gives numbers in its unit, shape (N,), or with soft labels scores of the grid, shape (N, G); a
         classification gives logits, shape (N, classes).
         """
+        outputs = self.plain_outputs(images)
+        if self.training or not self.mirrored:
+            return outputs
+        return tuple((one + other) / 2 for one, other in zip(outputs, self.plain_outputs(images.flip(3)), strict=True))
+
+    def plain_outputs(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the raw tensors of images as they are."""
         features = self.body(images)
         # The heads stay out of autocast: a bf16 number near 40 years moves in steps of a quarter of a year.
         with torch.autocast(features.device.type, enabled=False):

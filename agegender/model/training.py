@@ -301,6 +301,7 @@ def _first_network(
     weights = "none" if goes_on or is_begun else plan.weights
     network = make_network(plan.body, heads, statistics, weights=weights, image_size=plan.image.size)
     set_dropout(network, plan.training.dropout)
+    network.mirrored = plan.training.mirrored
     if goes_on:
         continue_from(network, model_folder)
     return network
@@ -368,7 +369,8 @@ def _rows_of(faces: FacesTable, split: str) -> pd.DataFrame:
 
 def _image_of(faces: FacesTable, plan: Plan) -> ImageSettings:
     names = ("crop", "crop_margin", "crop_margins", "crop_then", "crop_smallest", "crop_aligned")
-    image = replace(plan.image, **{name: as_field(faces.notes[name]) for name in names if name in faces.notes})
+    image = replace(plan.image, mirrored=plan.training.mirrored)
+    image = replace(image, **{name: as_field(faces.notes[name]) for name in names if name in faces.notes})
     if plan.training.normalise != "own":
         return image
     mean, std = _own_colours(faces, image.size)

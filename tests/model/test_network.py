@@ -219,3 +219,27 @@ def test_a_stored_number_keeps_its_own_unit(tmp_path: Path) -> None:
     images = torch.randn(2, 3, 32, 32)
     for before, after in zip(network(images), again(images), strict=True):
         torch.testing.assert_close(before, after)
+
+
+def test_a_mirrored_network_answers_alike_for_a_photo_and_its_mirror_image_and_trains_as_any_other(
+    tmp_path: Path,
+) -> None:
+    folder = store(tmp_path / "model", tiny_network())
+    card = json.loads((folder / CARD_FILE).read_text())
+    write_json(folder / CARD_FILE, card | {"image": card["image"] | {"mirrored": True}})
+    plain, (mirrored, _) = tiny_network(), load_network(folder)
+    photos = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        answers, turned = mirrored(photos), mirrored(photos.flip(3))
+        both = plain(photos), plain(photos.flip(3))
+        for one, other, first, second in zip(answers, turned, *both, strict=True):
+            torch.testing.assert_close(one, other)
+            torch.testing.assert_close(one, (first + second) / 2)
+            assert not torch.equal(first, second)
+        torch.manual_seed(1)
+        in_training = mirrored.train()(photos)
+        torch.manual_seed(1)
+        assert all(torch.equal(one, other) for one, other in zip(in_training, plain.train()(photos), strict=True))
+    write_json(folder / CARD_FILE, card | {"image": card["image"] | {"mirrored": "yes"}})
+    with pytest.raises(CardError, match="makes no sense"):
+        load_network(folder)

@@ -150,7 +150,7 @@ def test_half_floats_are_stored_and_computed_with_alike_by_both_runtimes(tmp_pat
             assert float((ours - whole).abs().max()) < 0.02
     stored = half_state(rounded)
     assert all(torch.equal(value.float(), rounded.state_dict()[name].float()) for name, value in stored.items())
-    image = ImageSettings(size=48)
+    image = ImageSettings(size=48, mirrored=True)
     card = {"name": "half", **network_entries((AGE, GENDER), image, network.statistics, network.body_name)}
     (tmp_path / "half").mkdir()
     write_tensors(stored, tmp_path / "half" / WEIGHTS_FILE)
