@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +26,7 @@ UNFINISHED_FOLDER = ".unfinished"  # behind the file's name
 _PLAN = "plan.json"
 _MODELS = "models"
 _DIGITS = 16
+_NAME = re.compile(r"\d{6}-[0-9a-f]{16}\.parquet")
 
 
 class PredictionParts:
@@ -34,16 +35,16 @@ class PredictionParts:
     def __init__(self, folder: Path, photos: Sequence[Any]) -> None:
         self.folder, self._photos = folder, photos
         self._files: list[Path] = []
-        there = {file.name for file in folder.glob("*.parquet")}
-        for number in range(0, -(-len(photos) // PART)):
+        there = {file.name for file in _parts_in(folder)} if (folder / _PLAN).is_file() else set()
+        for number in range(-(-len(photos) // PART)):
             if not any(name.startswith(f"{number:06d}-") for name in there):
                 break
             file = self._file(number)
             if file.name not in there:
                 break
             self._files.append(file)
-        for name in there - {file.name for file in self._files}:
-            (folder / name).unlink(missing_ok=True)
+        for file in set(_parts_in(folder)) - set(self._files):
+            file.unlink(missing_ok=True)
 
     @property
     def done(self) -> int:
@@ -90,17 +91,25 @@ def opened_parts(out: Path, photos: Sequence[Any], plan: Mapping[str, Any]) -> I
     if handle is None:
         raise UsageError(f"another process is predicting into {folder}: wait for it, or name another --out.")
     try:
-        if (folder / _PLAN).is_file() or any(folder.iterdir()):
+        if (folder / _PLAN).is_file():
             check_plan(folder / _PLAN, plan)
+        parts = PredictionParts(folder, photos)
         write_json(folder / _PLAN, plan)
-        yield PredictionParts(folder, photos)
+        yield parts
     finally:
         os.close(handle)
 
 
 def remove_parts(parts: PredictionParts) -> None:
-    """Remove the folder, once the file is in its place."""
-    shutil.rmtree(parts.folder, ignore_errors=True)
+    """Remove the folder once the file is in its place; whoever is killed meanwhile leaves parts that still fit."""
+    for file in [*sorted(_parts_in(parts.folder), reverse=True), parts.folder / _PLAN]:
+        file.unlink(missing_ok=True)
+    with suppress(OSError):
+        parts.folder.rmdir()  # not where somebody has put something else into it
+
+
+def _parts_in(folder: Path) -> list[Path]:
+    return [file for file in folder.iterdir() if _NAME.fullmatch(file.name)]
 
 
 def model_digest(card: Mapping[str, Any]) -> str:
