@@ -6,9 +6,10 @@ import csv
 import json
 
 import pytest
-from pages.report_inputs import make_explanations, make_photos, make_predictions
+from pages.report_inputs import make_explanations, make_photos, make_predictions, predicted_rows
 
 from agegender.audit.assessment import assess
+from agegender.pages.contact_sheet import ContactSheet
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.report_set import write_report_set
 
@@ -22,7 +23,9 @@ def pages(tmp_path_factory):
     predictions = make_predictions(700).assign(split="test")
     photos = make_photos(folder / "photos", predictions, photo_count=700)
     content = ReportContent(assess(predictions, title="made-up"), photos.root, explanations=make_explanations(4))
-    return write_report_set(folder, content).pages
+    sheet = ContactSheet(["one", "two"], content.heads)
+    sheet.add(predicted_rows(predictions.head(60), photos.root))
+    return {**write_report_set(folder, content).pages, "contact": sheet.write(folder / "contact.html")}
 
 
 def column(page, table: str, place: int) -> list[str]:
@@ -96,7 +99,7 @@ def test_tables_can_be_saved_without_any_network(pages, open_page, tmp_path, kin
     assert {row["group"] for row in rows} == {"White", "Black", "Asian", "Indian", "Others"}
 
 
-@pytest.mark.parametrize("name", ["index", "bias", "lime", "card"])
+@pytest.mark.parametrize("name", ["index", "bias", "lime", "card", "contact"])
 def test_page_never_scrolls_sideways_on_a_phone(pages, open_page, name):
     page = open_page(pages[name], width=400, color_scheme="dark")
     page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from agegender.audit.predictions_files import FACT_TYPES
 from agegender.data.faces_table import FacesTable, make_table
 from agegender.explanation.face_explanation import Curve, FaceExplanation, RegionWeight, TargetMap, Trust
 from agegender.explanation.face_parts import aligned_parts
@@ -127,3 +128,21 @@ def with_more_heads(predictions: pd.DataFrame, *, seed: int = 3) -> pd.DataFrame
         columns = {name: np.array(classes, dtype=object)[label], head.predicted: guessed}
         table = table.assign(**columns, **dict(zip(head.number_columns, chance.T, strict=True)))
     return table
+
+
+def predicted_rows(predictions, root):
+    """Rows as `predict` has them: the first photo with two faces, every seventh doubtful, every tenth unreadable."""
+    rows = predictions.drop(columns=[name for name in predictions if "predicted" not in name and name[:4] != "age_"])
+    rows = rows.drop(columns="age_years", errors="ignore").reset_index(drop=True)
+    rows = rows.assign(**{name: pd.Series([None] * len(rows), dtype=kind) for name, kind in FACT_TYPES.items()})
+    rows["gender_probability_female"] = predictions["female_probability"].to_numpy()
+    rows["gender_probability_male"] = 1 - rows["gender_probability_female"]
+    places = pd.Series(range(len(rows)))
+    rows["path"] = [str(root / path) for path in predictions["path"]]
+    rows["problems"] = pd.Series("blurred, dark", index=rows.index, dtype=object).where(places % 7 == 3, None)
+    rows["error"] = pd.Series("x.jpg: damaged", index=rows.index, dtype=object).where(places % 10 == 9, None)
+    rows["face"] = pd.array([0] * len(rows), dtype="Int64")
+    rows.loc[1, ["path", "face"]] = [rows.loc[0, "path"], 1]
+    rows.loc[:1, "face_count"] = 2
+    rows.loc[:1, ["crop_left", "crop_top", "crop_side"]] = [4, 4, 30]
+    return rows

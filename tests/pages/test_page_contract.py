@@ -9,9 +9,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from agegender.pages.contact_sheet import ContactSheet
 from agegender.pages.dataset_page import write_dataset_page
+from pages.report_inputs import predicted_rows
 
-PAGES = ("index", "bias", "lime", "card", "dataset")
+PAGES = ("index", "bias", "lime", "card", "dataset", "contact")
 
 
 class Scan(HTMLParser):
@@ -40,7 +42,10 @@ class Scan(HTMLParser):
 @pytest.fixture(scope="module")
 def texts(report, photos, predictions, tmp_path_factory):
     dataset = write_dataset_page(tmp_path_factory.mktemp("dataset") / "dataset.html", photos)
-    return {name: path.read_text() for name, path in {**report.written.pages, "dataset": dataset}.items()}
+    sheet = ContactSheet(["one"], report.content.heads)
+    sheet.add(predicted_rows(predictions.head(40), photos.root))
+    others = {"dataset": dataset, "contact": sheet.write(tmp_path_factory.mktemp("contact") / "contact.html")}
+    return {name: path.read_text() for name, path in {**report.written.pages, **others}.items()}
 
 
 @pytest.fixture(scope="module")
