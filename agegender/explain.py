@@ -11,9 +11,10 @@ from agegender.console import Result, command_parser, execute
 from agegender.errors import UsageError
 from agegender.explanation import EXPLANATIONS_FOLDER, FILLS, SEGMENTS, require_captum
 from agegender.options import (
+    add_device_options,
     add_folder_option,
     add_images_option,
-    add_model_options,
+    add_model_option,
     add_no_faces_option,
     add_split_option,
     check_device,
@@ -34,7 +35,13 @@ examples:
   agegender explain --worst 5 --best 5 --random 5 --report
       faces of the newest model's own test split, and reports/<model>/lime.html
   agegender explain --model models/first --faces faces.parquet --random 20 --group ethnicity=Asian --segments face-grid
+  agegender explain --onnx genderage.onnx --input white=255 --head age=fc1:columns=2,scale=100 \
+      --head "gender=fc1:columns=0-1,classes=female|male" --faces faces.parquet --worst 5 --report
+      somebody else's model, with every page that a table of its predictions allows
 
+An ONNX file that is not ours says little of itself: --input KEY=VALUE (layout, size, colour, white, mean, std; white is
+what a white pixel is before mean and std) and --head NAME=OUTPUT:KEY=VALUE,… (columns, values, classes, unit, scale,
+shift, first), or both as JSON with --about. What is said is held against the graph and its answers to test pictures.
 Explanations take the place of earlier ones in --out together, at the end; Ctrl-C keeps those that are done."""
 
 
@@ -42,7 +49,21 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = command_parser("explain", "Show which parts of a face a prediction rests on.", epilog=EPILOG)
     parser.add_argument("photos", metavar="PHOTO", nargs="*", type=Path, help="photos, or folders of photos")
-    add_model_options(parser)
+    add_model_option(parser, takes_exported=True)
+    add_device_options(parser)
+    foreign = parser.add_argument_group("somebody else's model")
+    foreign.add_argument("--onnx", metavar="FILE", type=Path, help="an ONNX file that is not ours")
+    foreign.add_argument("--about", metavar="FILE", type=Path, help="JSON that says what it takes and gives")
+    foreign.add_argument(
+        "--input", metavar="KEY=VALUE", action="append", default=[], help="how it wants its pixels; may be repeated"
+    )
+    foreign.add_argument(
+        "--head",
+        metavar="NAME=OUTPUT:KEY=VALUE,…",
+        action="append",
+        default=[],
+        help="which output is which head; may be repeated",
+    )
     table = parser.add_argument_group("faces of a table")
     table.add_argument(
         "--faces", metavar="FILE", type=Path, help="a faces table (default: the one the model was trained with)"
@@ -87,9 +108,12 @@ def run(options: argparse.Namespace) -> Result:
     check_device(options.device)
     if options.second_opinions:
         require_captum()
-    from agegender.model.model_folder import chosen_model
+    about = _about(options)
+    from agegender.model.model_folder import chosen_model_or_export, is_exported
 
-    folder = chosen_model(options.model, options.models_dir)
+    folder = options.onnx or chosen_model_or_export(options.model, options.models_dir)
+    if is_exported(folder) and not (options.photos or options.faces):
+        raise UsageError(f"{folder} knows no faces of its own: name photos, or a faces table with --faces.")
     _check_group(group, options.faces, folder)
     from agegender.api.explaining import PhotoToExplain, chosen_photos, explain_photos
     from agegender.api.model import Model
@@ -99,12 +123,15 @@ def run(options: argparse.Namespace) -> Result:
     from agegender.photos.finding import named_photos, printable
     from agegender.writing import check_space, check_writable
 
-    reports = options.reports_dir / folder.name
+    reports = options.reports_dir / (folder.stem if is_exported(folder) else folder.name)
     out = options.out or reports / EXPLANATIONS_FOLDER
     check_writable(out)
     check_space(reports if options.report else out, REPORT_BYTES, "a set of explanations")
-    model = Model.load(
-        folder, device=options.device, precision=options.precision, images=None if options.faces else options.images
+    images = None if options.faces else options.images
+    model = (
+        Model.from_onnx(folder, about)
+        if options.onnx
+        else Model.load(folder, device=options.device, precision=options.precision, images=images)
     )
     settings = LimeSettings(samples, options.segments, fill=options.fill, seed=options.seed, device=str(model.device))
     choice = Choice(options.worst, options.best, options.random, group, options.seed)
@@ -115,7 +142,7 @@ def run(options: argparse.Namespace) -> Result:
     explanations = explain_photos(
         model, photos, settings, out, has_second_opinions=options.second_opinions, hide_faces=hides
     )
-    page = _write_page(model, reports, explanations.faces, options.hide_faces) if options.report else None
+    page = _write_page(model, reports, explanations.faces, options) if options.report else None
     return Result(_document(explanations), _text(explanations, out, page))
 
 
@@ -124,13 +151,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return execute(build_parser(), run, arguments)
 
 
-def _write_page(model: Model, reports: Path, faces: list[FaceExplanation], hide_faces: bool | None) -> Path:
+def _about(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what is said of somebody else's model, as one document."""
+    said = {"--about": options.about, "--input": options.input, "--head": options.head}
+    if options.onnx is None:
+        for name in filter(said.get, said):
+            raise UsageError(f"{name} is about somebody else's model, which --onnx names.")
+        return {}
+    if options.model:
+        raise UsageError("--onnx and --model exclude each other: give one of them.")
+    if options.device not in ("auto", "cpu") or options.precision not in ("auto", "fp32"):
+        raise UsageError("--onnx runs on the processor, as it was exported: leave --device and --precision out.")
+    from agegender.model.foreign_about import read_about, words_of_head, words_of_input
+
+    document = read_about(options.about) if options.about else {}
+    if options.input:
+        document["input"] = {**(document.get("input") or {}), **words_of_input(options.input)}
+    if options.head:
+        document["heads"] = [words_of_head(word) for word in options.head]
+    return document
+
+
+def _write_page(model: Model, reports: Path, faces: list[FaceExplanation], options: argparse.Namespace) -> Path:
+    """Write the page of explanations; of an .onnx file and a faces table every page, from predictions made now."""
     from dataclasses import replace
 
-    from agegender.pages.report_set import write_report_set
+    from agegender.api.faces import Faces
+    from agegender.pages.report_set import is_hiding_faces, write_report_set
 
+    only: tuple[str, ...] | None = ("lime",)
+    if model.predictions is None and options.faces:
+        model.faces = Faces.load(options.faces, root=options.images)
+        model.predictions, only = model.predict(model.faces, split=options.split), None
+    if model.predictions is None:
+        from agegender.pages.lime_page import write_lime
+
+        hides = is_hiding_faces(reports) if options.hide_faces is None else options.hide_faces
+        return write_lime(reports / "lime.html", faces, title=model.name, hide_faces=hides)
     content = replace(model.report_content(), explanations=faces)
-    return write_report_set(reports, content, hide_faces=hide_faces, only=("lime",)).pages["lime"]
+    return write_report_set(reports, content, hide_faces=options.hide_faces, only=only).pages["lime"]
 
 
 def _samples(given: str) -> int | str:

@@ -46,8 +46,10 @@ class Explainer:
     ...     return images[:, :, :, :32].float().mean(dim=(1, 2, 3))[:, None]
     >>> explainer = Explainer(left_is_bright, [Target("light", "light", "levels")], image_size=64, samples=200)
     >>> photo = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    >>> len(explainer.explain(photo).maps)
+    >>> explained = explainer.explain(photo)
+    >>> len(explained.maps)
     1
+    >>> explainer.to_html([explained], "lime.html", title="their model")  # doctest: +SKIP
     """
 
     def __init__(  # noqa: PLR0913 (settings, each by its name)
@@ -87,3 +89,19 @@ class Explainer:
         parts = find_parts(pixels, self.image_size, is_aligned=self.is_aligned, file=file)
         name = "photo" if file is None else str(photo)
         return self._explainer.explain(fit_square(pixels, self.image_size), name, parts=parts)
+
+    def to_html(
+        self, explanations: Sequence[FaceExplanation], path: str | Path, *, title: str, hide_faces: bool = False
+    ) -> Path:
+        """Write explanations as one offline page, whole or not at all; return its place.
+
+        Parameters
+        ----------
+        title : str
+            What the model is called.
+        hide_faces : bool
+            Blur faces and name no photo.
+        """
+        from agegender.pages.lime_page import write_lime
+
+        return write_lime(Path(path), list(explanations), title=title, hide_faces=hide_faces)

@@ -25,6 +25,7 @@ from agegender.explanation.trust import untrained_copy
 from agegender.heads import Head, Target
 from agegender.memory import kept_memory
 from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE
+from agegender.model.onnx_runtime import OnnxRuntime
 from agegender.model.predictor import Predictor
 from agegender.model.torch_runtime import TorchRuntime, head_scores
 from agegender.photos.face_detection import HaarDetector
@@ -189,11 +190,16 @@ def explain_photos(
 
 def explainer_of(model: Predictor, settings: LimeSettings) -> LimeExplainer:
     """Return an explainer of every head of a model, with its untrained copy for the sanity check."""
-    ours = model.in_torch
-    untrained = TorchRuntime(
+    return LimeExplainer(model.score_images, targets_of(model), settings, _untrained(model).score_images)
+
+
+def _untrained(model: Predictor) -> TorchRuntime | OnnxRuntime:
+    ours = model.runtime
+    if isinstance(ours, OnnxRuntime):
+        return ours.untrained()
+    return TorchRuntime(
         untrained_copy(ours.network), model.heads, model.image, device=ours.device, precision=ours.scoring_precision
     )
-    return LimeExplainer(model.score_images, targets_of(model), settings, untrained.score_images)
 
 
 def targets_of(model: Predictor) -> tuple[Target, ...]:
@@ -220,7 +226,7 @@ def opinions_of(model: Predictor) -> AskOthers:
     # Grad-CAM looks into the layers of one look at a photo, also where the mirror image is looked at besides.
     outputs = getattr(model.network, "plain_outputs", model.network)
     return SecondOpinions(
-        model.score_images,
+        model.in_torch.score_images,
         lambda images: [head_scores(h, raw) for h, raw in zip(model.heads, outputs(images), strict=True)],
         last_spatial_layer(model.network, model.image.size, device),
         model.image.mean,

@@ -418,6 +418,43 @@ class Model(PredictingModel):
         return file
 
     @classmethod
+    def from_onnx(cls, path: Place, about: Mapping[str, Any] | Place) -> Self:
+        """Take an ONNX file that is not ours: it predicts, is judged and is explained as a model of ours.
+
+        Parameters
+        ----------
+        path : str or Path
+            Weights in files beside it are taken in.
+        about : mapping, str or Path
+            How it wants its pixels and which outputs are which heads, or a JSON file that says so. `input` has `layout`
+            ("NCHW" or "NHWC"), `size`, `colour` ("RGB" or "BGR"), `white` (what a white pixel is before the next two:
+            1 or 255), `mean` and `std`; what the graph tells may be left out. `heads` is a list: `name`, `output`,
+            `columns` (the first and the last of its numbers, from 0), and of numbers `unit`, `scale`, `shift`, `values`
+            ("number", or "distribution" over whole units from `first`), of classes `classes` in the order of the
+            columns and `values` ("logits", "probabilities", or of one number "log-odds" of the class named last).
+
+        Raises
+        ------
+        WeightsError
+            The file is damaged, or lacks its weights.
+        UsageError
+            What is said cannot be true of the graph, or of its answers to a few test pictures.
+
+        Examples
+        --------
+        >>> heads = [{"name": "age", "columns": [2], "scale": 100},
+        ...          {"name": "gender", "columns": [0, 1], "classes": ["female", "male"]}]
+        >>> model = Model.from_onnx("genderage.onnx", {"input": {"white": 255}, "heads": heads})  # doctest: +SKIP
+        >>> ag.Audit(model.predict(faces)).findings, model.explain("photo.jpg").plot()  # doctest: +SKIP
+        """
+        from agegender.model.foreign_about import read_about
+        from agegender.model.foreign_onnx import ForeignRuntime, read_foreign
+
+        document, place = read_about(about), Path(path)
+        runtime = ForeignRuntime(read_foreign(place), place, document)
+        return cls(runtime, runtime.card(document))
+
+    @classmethod
     def from_learner(
         cls, learner: Any, *, heads: Sequence[Head] | None = None, image_size: int | None = None, name: str = "learner"
     ) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from copy import copy
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -36,7 +37,7 @@ class OnnxRuntime:
 
     def __init__(self, model: bytes, place: Path, heads: Sequence[Head], image: ImageSettings) -> None:
         self.place, self._heads = place, tuple(heads)
-        self._session = self._opened(model)
+        self._session = open_session(model, place)
         self._check_signature(image.size)
         self.answers(
             np.zeros((1, image.size, image.size, 3), np.uint8)
@@ -71,7 +72,7 @@ class OnnxRuntime:
         try:
             found = self._session.run(names, {INPUT_NAME: np.ascontiguousarray(images)})
         except Exception as error:
-            raise WeightsError(f"onnxruntime cannot run {self.place}: {_words(error)}.") from error
+            raise WeightsError(f"onnxruntime cannot run {self.place}: {words_of(error)}.") from error
         for head, values in zip(self._heads, found, strict=True):
             shape = (len(images), *head.answer_shape)
             is_number = isinstance(head, Regression) and values.shape == (len(images),)  # somebody's own network
@@ -82,34 +83,25 @@ class OnnxRuntime:
                 )
         return tuple(found)
 
-    def score_images(self, images: Any) -> NDArray[np.float64]:
-        """Return each head's scores, shape (N, K), a column for each of its targets, as `Predictor.score_images` does.
+    @property
+    def device(self) -> str:
+        """What it runs on."""
+        return "cpu"
 
-        Parameters
-        ----------
-        images : tensor, uint8 (N, 3, S, S)
-        """
-        answers = self.answers(images.permute(0, 2, 3, 1).cpu().numpy())
-        return np.concatenate(
-            [_scores(head, values) for head, values in zip(self._heads, answers, strict=True)], axis=1
-        )
+    def score_images(self, images: Any) -> NDArray[np.float32]:
+        """Return each head's scores of images, a tensor uint8 (N, 3, S, S): float32 (N, K); see `Predictor`."""
+        answers = self.answers(np.asarray(images).transpose(0, 2, 3, 1))
+        scores = [scores_of(head, values) for head, values in zip(self._heads, answers, strict=True)]
+        return np.concatenate(scores, axis=1).astype(np.float32)
 
-    def _opened(self, model: bytes) -> Any:
-        import onnxruntime
+    def untrained(self) -> Self:
+        """Return the same network with its weights shuffled, which keeps their scale and destroys what they learnt."""
+        other = copy(self)
+        other._session = open_session(shuffled(self._stored()), self.place)
+        return other
 
-        _limit_memory()
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # fatal: everything else comes as an exception
-        options.add_session_config_entry("session.use_env_allocators", "1")
-        # Waiting threads would spin on the cores that read photos.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        threads = os.environ.get("OMP_NUM_THREADS", "")
-        options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0  # 0: as many as there are cores
-        try:
-            return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            # onnxruntime has a dozen exceptions without a common base.
-            raise WeightsError(f"onnxruntime cannot open {self.place}: {_words(error)}. Export it again.") from error
+    def _stored(self) -> bytes:
+        return read_exported(self.place)[0]
 
     def _check_signature(self, size: int) -> None:
         """Compare inputs and outputs with the card."""
@@ -123,6 +115,50 @@ class OnnxRuntime:
             )
 
 
+def open_session(model: bytes, place: Path) -> Any:
+    """Return a session of onnxruntime on the processor."""
+    import onnxruntime
+
+    _limit_memory()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # fatal: everything else comes as an exception
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    # Waiting threads would spin on the cores that read photos.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0  # 0: as many as there are cores
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        # onnxruntime has a dozen exceptions without a common base.
+        raise WeightsError(f"onnxruntime cannot open {place}: {words_of(error)}. Export it again.") from error
+
+
+def scores_of(head: Head, answers: NDArray[np.float32]) -> NDArray[np.floating]:
+    """Return one head's scores of its answers, shape (N, k), one column for each of its `targets`."""
+    values = answers.astype(np.float64)
+    if isinstance(head, Regression):
+        return values.reshape(len(values), -1)[:, :1]
+    if head.is_binary:
+        return values[:, 1:2] - values[:, 0:1]
+    values -= values.max(axis=1, keepdims=True)
+    logs = values - np.log(np.exp(values).sum(axis=1, keepdims=True))
+    return logs - np.log1p(-np.minimum(np.exp(logs), 1 - 1e-6))
+
+
+def shuffled(model: bytes) -> bytes:
+    """Return a model whose matrices and kernels have their numbers in random order."""
+    import onnx
+    from onnx import numpy_helper
+
+    proto, random = onnx.load_from_string(model), np.random.default_rng(0)
+    for part in proto.graph.initializer:
+        values = numpy_helper.to_array(part)
+        if values.ndim >= 2 and values.dtype.kind in "fiu":
+            part.CopyFrom(numpy_helper.from_array(random.permutation(values.ravel()).reshape(values.shape), part.name))
+    return bytes(proto.SerializeToString())
+
+
 def fresh_export(folder: Path) -> Path | None:
     """Return the .onnx file in a model folder; None where there is none, or it is not of the model that lies there."""
     path, card = folder / ONNX_FILE, read_card(folder)
@@ -134,18 +170,6 @@ def fresh_export(folder: Path) -> Path | None:
         return None
     exported.pop("exported_with", None)
     return path if exported == card else None
-
-
-def _scores(head: Head, answers: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return what an explanation explains of one head's answers, shape (N, k)."""
-    values = answers.astype(np.float64)
-    if isinstance(head, Regression):
-        return values[:, :1] if values.ndim == 2 else values[:, None]
-    if head.is_binary:
-        return values[:, 1:2] - values[:, 0:1]
-    values -= values.max(axis=1, keepdims=True)
-    logs = values - np.log(np.exp(values).sum(axis=1, keepdims=True))
-    return logs - np.log1p(-np.minimum(np.exp(logs), 1 - 1e-6))
 
 
 @cache  # once per process: onnxruntime keeps one allocator for all sessions
@@ -164,7 +188,8 @@ def _limit_memory() -> None:
     create_and_register_allocator(place, OrtArenaCfg({"max_mem": LARGEST_MEMORY_BYTES, "arena_extend_strategy": 1}))
 
 
-def _words(error: Exception) -> str:
+def words_of(error: Exception) -> str:
+    """Return the first words of an error of onnxruntime's."""
     text = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
     return text[:200].rstrip(".") or type(error).__name__
 

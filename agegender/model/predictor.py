@@ -131,8 +131,8 @@ class Predictor:
             return self.runtime
         if not self.torch_folder:
             raise UsageError(
-                f"{self.runtime.place} is an exported model, which predicts and evaluates and nothing else. Load the "
-                f"model folder that it was exported from."
+                f"{self.runtime.place} is an ONNX file, which predicts, evaluates and is explained, and nothing else. "
+                f"Load the model folder that it was exported from."
             )
         return self._beside_onnx
 
@@ -150,11 +150,11 @@ class Predictor:
         return self.in_torch.network
 
     @property
-    def device(self) -> torch.device:
-        """What the network in torch runs on."""
-        return self.in_torch.device
+    def device(self) -> torch.device | str:
+        """What the network runs on."""
+        return self.runtime.device
 
-    def score_images(self, images: torch.Tensor) -> torch.Tensor:
+    def score_images(self, images: torch.Tensor) -> torch.Tensor | NDArray[np.float32]:
         """Return what explanations explain, uncalibrated.
 
         Parameters
@@ -163,11 +163,11 @@ class Predictor:
 
         Returns
         -------
-        Tensor, float32 (N, K), on the model's device
+        Tensor or array, float32 (N, K), on the model's device
             A column for each of the heads' `targets`: a number in the head's unit; the log-odds of the second of two
             classes (for gender: female); of more classes the log-odds of each.
         """
-        return self.in_torch.score_images(images)
+        return self.runtime.score_images(images)
 
     @cached_property
     def detector(self) -> FaceDetector | None:
