@@ -77,6 +77,7 @@ class Boxes:
 
 def with_boxes(model: ag.Model, *boxes: tuple[int, int, int, int]) -> ag.Model:
     model.__dict__["detector"] = Boxes(*boxes)
+    del model.margins  # kept since loading; the image settings are to change
     return model
 
 
