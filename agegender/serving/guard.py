@@ -85,11 +85,11 @@ class Guard:
 
     def _check(self, scope: Scope, headers: Mapping[bytes, str]) -> None:
         host = headers.get(b"host", "")
-        if urlsplit(f"//{host}").hostname not in self._hosts:
+        if _name_of(f"//{host}") not in self._hosts:
             raise RefusedError(421, "this server does not answer under that name. --allowed-host adds one.")
         origin = headers.get(b"origin")
         # A page of somebody else's must not have the photos of its visitors judged.
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and origin.lower().rpartition("://")[2] != host.lower():
             raise RefusedError(403, "pages of other servers may not ask this one.")
         if self._token is not None and scope["path"] not in OPEN_PATHS:
             kind, _, given = headers.get(b"authorization", "").partition(" ")
@@ -97,6 +97,13 @@ class Guard:
                 raise RefusedError(
                     401, "this server wants its token: Authorization: Bearer …", {"www-authenticate": "Bearer"}
                 )
+
+
+def _name_of(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:  # half an IPv6 address
+        return None
 
 
 class _Body:

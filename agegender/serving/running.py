@@ -21,6 +21,7 @@ from agegender.serving.guard import Guard
 from agegender.serving.limits import Limits
 
 LARGEST_HEAD_BYTES = 32_768
+_SILENT = logging.CRITICAL + 1
 
 
 class ImpatientProtocol(H11Protocol):
@@ -82,6 +83,7 @@ def listening(host: str, port: int) -> socket.socket:
     UsageError
         The place is taken, or none of this machine's.
     """
+    place = None
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         place = socket.socket(found[0], found[1])
@@ -89,6 +91,8 @@ def listening(host: str, port: int) -> socket.socket:
         place.bind(found[4])
         place.listen(128)
     except OSError as error:
+        if place is not None:
+            place.close()
         raise UsageError(
             f"--host {host} --port {port}: {error.strerror or error}. Take another port, or 0 for any that is free."
         ) from error
@@ -114,8 +118,10 @@ def make_server(application: Guard, limits: Limits) -> PoliteServer:
         h11_max_incomplete_event_size=LARGEST_HEAD_BYTES,
     )
     handler = logging.StreamHandler(sys.stderr)
-    for name in ("agegender.serving", "uvicorn"):
+    # The form's parser would tell what it finds in a damaged body.
+    levels = {"agegender.serving": logging.ERROR, "uvicorn": logging.ERROR, "python_multipart": _SILENT}
+    for name, level in levels.items():
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(level)
     return PoliteServer(config)
