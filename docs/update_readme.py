@@ -34,6 +34,7 @@ NOTES = {
     "CONTRIBUTING.md": "how to work here",
     "LICENSE": "MIT, of everything but those weights",
     ".gitignore": "what runs write",
+    ".dockerignore": "what a container needs nothing of",
 }
 
 

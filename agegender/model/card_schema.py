@@ -99,6 +99,11 @@ def _is_member(value: Any) -> bool:
     return _is_object(value) and _is_name(value.get("folder"))
 
 
+def _is_finding(value: Any) -> bool:
+    lists = [value.get(name) for name in ("columns", "values")] if _is_object(value) else [None]
+    return all(_all(_is_text)(one) for one in lists) and _is_text(value.get("sentence")) and _is_count(value.get("n"))
+
+
 def _is_split_metrics(value: Any) -> bool:
     """Return whether an entry of the metrics is a split's: its photos, and scores of each head."""
     return _is_object(value) and _is_count(value.get("n", 0))
@@ -127,6 +132,7 @@ _SCHEMA: dict[str, tuple[Check, str]] = {
     "device": _TEXT,
     "faces_fingerprint": _TEXT,
     "licence": _TEXT,
+    "findings": (_all(_is_finding), "a list of sentences about groups"),
     "teacher": _OBJECT,
     "seed": _COUNT,
     "best_epoch": _COUNT,

@@ -1,7 +1,7 @@
 "use strict";
 // Photos to the server, a few at a time; answers as text. Nothing is put into the page as markup, nothing is stored.
 (() => {
-  const AT_ONCE = 4, MOST_TRIES = 8;
+  const AT_ONCE = 4, MOST_TRIES = 8, SHOWN = 5;
   const find = (id) => document.getElementById(id);
   let model = null, token = "", photoCount = 0, working = 0, done = 0, failed = 0;
   const waiting = [];
@@ -11,6 +11,13 @@
     if (words) element.textContent = words;
     if (className) element.className = className;
     return element;
+  }
+
+  function folded(title, parts) {
+    const details = make("details"), inside = make("div", "", "inside");
+    inside.append(...parts);
+    details.append(make("summary", title), inside);
+    return details;
   }
 
   const sleep = (seconds) => new Promise((resolve) => { setTimeout(resolve, seconds * 1000); });
@@ -57,11 +64,15 @@
     const none = "No gap between groups could be told from chance. That doesn't prove that there is none.";
     find("weak-words").textContent = status === "being worked out" ? "Being worked out from its predictions …"
       : status === "known" ? [words, findings.length ? "" : none].filter(Boolean).join(" ") : words;
-    find("weaknesses").replaceChildren(...findings.map((finding) => {
+    const items = findings.map((finding) => {
       const item = make("li");
-      item.append(make("p", finding.sentence, "what"));
+      item.append(make("p", finding.sentence));
       return item;
-    }));
+    });
+    find("weaknesses").replaceChildren(...items.slice(0, SHOWN));
+    const rest = make("ol", "", "findings");
+    rest.append(...items.slice(SHOWN));
+    find("more-weaknesses").replaceChildren(...(items.length > SHOWN ? [folded(`${items.length - SHOWN} more`, [rest])] : []));
   }
 
   async function loadModel() {
@@ -136,8 +147,9 @@
     if (row.problems?.length) part.append(make("p", `Doubtful: ${row.problems.join(", ")}.`, "problems"));
     const known = concerns(row);
     if (known.length) {
-      const list = make("ul", "", "concerns");
-      list.append(make("li", "Known of the group that this answer falls into:", "small"), ...known.map((finding) => make("li", finding.sentence)));
+      const list = make("div", "", "concerns");
+      list.append(make("p", "Known of the group that this answer falls into:", "small"), make("p", known[0].sentence));
+      if (known.length > 1) list.append(folded(`${known.length - 1} more`, known.slice(1).map((finding) => make("p", finding.sentence))));
       part.append(list);
     }
     const button = make("button", count > 1 ? `Explain face ${row.face + 1}` : "Explain this answer"), place = make("div", "", "explanation");
@@ -224,7 +236,7 @@
   async function judge({ file, article, options }) {
     const fail = (words) => { article.append(make("p", words, "error")); failed += 1; };
     if (file.size > model.limits.bytes) {
-      fail(`This file has ${number(file.size / 1e6, 1)} MB; the server takes ${number(model.limits.bytes / 1e6, 0)} MB at most.`);
+      fail(`This file has ${number(file.size / 1e6, 1)} MB; the server takes ${number(model.limits.bytes / 1e6, model.limits.bytes < 1e7 ? 1 : 0)} MB at most.`);
       return;
     }
     const body = new FormData();
@@ -277,7 +289,7 @@
       waiting.push({ file, article, options });
     }
     say();
-    while (working < AT_ONCE && working < waiting.length + working && waiting.length) work();
+    while (working < AT_ONCE && waiting.length) work();
   }
 
   const drop = find("drop");
