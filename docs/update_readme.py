@@ -33,6 +33,8 @@ NOTES = {
     "CHANGELOG.md": "what changed",
     "CONTRIBUTING.md": "how to work here",
     "LICENSE": "MIT, of everything but those weights",
+    "Dockerfile": "`agegender serve` in a container",
+    ".dockerignore": "what a container needs nothing of",
     ".gitignore": "what runs write",
     ".dockerignore": "what a container needs nothing of",
 }
