@@ -69,6 +69,8 @@ def ship(folder: Path, name: str, images: Path | None, *, mirrored: bool) -> dic
     predictions = judged.predict_faces(seen, calibrates=True)
     tested = predictions[predictions["split"] == "test"].reset_index(drop=True)
     card["metrics"] = card_metrics(tested, judged.heads)
+    found = [one.to_dict() for one in ag.Audit(tested, heads=judged.heads, title=name).findings if one.is_gap]
+    card["findings"] = [{entry: one[entry] for entry in ("sentence", "columns", "values", "n")} for one in found]
     with tempfile.TemporaryDirectory() as temporary:
         new = Path(temporary)
         write_tensors(half_state(network), new / WEIGHTS_FILE)

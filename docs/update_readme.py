@@ -36,7 +36,6 @@ NOTES = {
     "Dockerfile": "`agegender serve` in a container",
     ".dockerignore": "what a container needs nothing of",
     ".gitignore": "what runs write",
-    ".dockerignore": "what a container needs nothing of",
 }
 
 
