@@ -220,9 +220,10 @@ def _sheet(options: argparse.Namespace, models: Mapping[str, Model]) -> ContactS
 
     if options.hide_faces is not None:
         remember_faces(options.report.parent, hide_faces=options.hide_faces)
-    is_drawn = any((model.card.get("data") or {}).get("is_drawn") for model in models.values())
+    drawn = [name for name, model in models.items() if (model.card.get("data") or {}).get("is_drawn") is True]
+    notices = [f"{name} was trained on drawn faces and has never seen a real one." for name in drawn]
     hides = is_hiding_faces(options.report.parent)
-    return ContactSheet(list(models), heads_of_all(models.values()), hide_faces=hides, is_drawn=is_drawn)
+    return ContactSheet(list(models), heads_of_all(models.values()), hide_faces=hides, notices=notices)
 
 
 def _summary(

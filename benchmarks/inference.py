@@ -12,7 +12,8 @@ lie in memory, decoded and fitted: what no reading can beat. All in float32, bat
 `ratio` is the median over the rounds of our photos per second over those of `get_preds`; `ratio_learn_predict` over
 those of the loop; `share_of_decoded` is what reading leaves of the network's own rate, without problems, and
 `share_of_decoded_with_problems` with them. `photos_per_processor_second` counts what this process and its workers used,
-on which other programs have little influence. Without a folder it reads faces that the program draws.
+on which other programs have little influence,
+and `processor_share_of_decoded` compares these. Without a folder it reads faces that the program draws.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ def measure(root: Path, *, quick: bool) -> dict[str, Any]:
         "ratio_learn_predict": _ratio(rates, "ours", "learn_predict"),
         "share_of_decoded": _ratio(rates, "ours_without_problems", "decoded"),
         "share_of_decoded_with_problems": _ratio(rates, "ours", "decoded"),
+        "processor_share_of_decoded": _ratio(worked, "ours_without_problems", "decoded"),
         "photos_per_second": {name: statistics.median(values) for name, values in rates.items()},
         "photos_per_processor_second": {name: statistics.median(values) for name, values in worked.items()},
         "rounds": rates,

@@ -143,7 +143,8 @@ def _seen(predictor: Predictor, detector: FaceDetector | None, looking: Looking,
         found = detector.detect(photo)
         taken = found if looking.faces == "all" else found[:1]
         cuts = cuts_of(photo, taken, predictor.margins, aligns=predictor.image.crop_aligned)
-        problems = face_count_problems(len(found))
+        # Where all are asked for, several are as good as one.
+        problems = face_count_problems(len(found) if looking.faces != "all" else len(found[:1]))
         facts = [
             _facts(number, len(found), face, cut) for number, (face, cut) in enumerate(zip(taken, cuts, strict=False))
         ]

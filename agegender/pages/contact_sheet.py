@@ -37,10 +37,10 @@ class ContactSheet:
     """
 
     def __init__(
-        self, models: Sequence[str], heads: Sequence[Head], *, hide_faces: bool = False, is_drawn: bool = False
+        self, models: Sequence[str], heads: Sequence[Head], *, hide_faces: bool = False, notices: Sequence[str] = ()
     ) -> None:
         self._models, self._heads = list(models), tuple(heads)
-        self._hides, self._is_drawn = hide_faces, is_drawn
+        self._hides, self._notices = hide_faces, list(notices)
         self._faces: list[list[dict[str, Any]]] = []  # the first ones, a row of each model
         self._doubtful: list[list[dict[str, Any]]] = []
         self._unreadable: list[dict[str, Any]] = []
@@ -77,7 +77,7 @@ class ContactSheet:
             "contact_sheet.html",
             title="Faces and answers",
             subject=" and ".join(self._models),
-            is_drawn=self._is_drawn,
+            notices=self._notices,
             cautions=[head.caution for head in self._heads if isinstance(head, Classification) and head.caution],
             hide_faces=self._hides,
             counts=self._counts,
@@ -98,7 +98,7 @@ class ContactSheet:
         number = f", face {int(first['face']) + 1}" if pd.notna(first["face_count"]) and first["face_count"] > 1 else ""
         name = "" if self._hides else PurePosixPath(first["path"]).name + number
         said = "; ".join(", ".join(lines) for _, lines in answers)
-        what = f"A {'drawn ' * self._is_drawn}face{', blurred' * self._hides}"
+        what = f"A face{', blurred' * self._hides}"
         return {
             "image": self._image(first), "alt": f"{what}; the models' guess: {said}", "answers": answers,
             "problems": problems, "name": name, "path": "" if self._hides else first["path"],
