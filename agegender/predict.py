@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,7 +179,8 @@ def _photos(given: Sequence[str]) -> list[str]:
     for name in given:
         refuse_address(name)
     if "-" not in given:
-        check_photos([Path(name) for name in given])
+        if not any(map(has_magic, given)):  # what a pattern matches is seen when it is asked
+            check_photos([Path(name) for name in given])
         return list(given)
     data = sys.stdin.buffer.read()
     names = [os.fsdecode(name) for name in (data.split(b"\0") if b"\0" in data else data.splitlines())]

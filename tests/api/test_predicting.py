@@ -248,6 +248,26 @@ def test_patterns_and_empty_lists_say_what_is_there(model: ag.Model, photos: Pat
         model.predict(tmp_path / "bare")
 
 
+def test_the_command_takes_patterns_and_says_what_it_cannot_take(
+    folder: Path, photos: Path, tmp_path: Path, capsys
+) -> None:
+    from agegender import predict
+
+    model = ["--model", str(folder), "--device", "cpu"]
+    assert predict.main([f"{photos}/00*.png", *model, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 10
+    first = str(photos / "000.png")
+    for words, said in (
+        ([f"{photos}/*.tif"], "no photo matches"),
+        (["https://example.org/a.jpg"], "network address"),
+        ([first, "--out", str(tmp_path / "rows.txt")], "ends in"),
+        ([first, "--report", str(tmp_path / "page.pdf")], "an HTML file"),
+        ([first, "--no-faces"], "the page that --report writes"),
+    ):
+        assert predict.main([*words, *model]) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_the_zoo_of_photos_is_rows_each(model: ag.Model, tmp_path: Path, short_parts: int) -> None:
     bad = write_bad_photos(tmp_path / "zoo")
     (tmp_path / "zoo" / "two\nlines\r.png").write_bytes(bad["png"].read_bytes())
