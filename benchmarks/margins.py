@@ -132,9 +132,7 @@ def lying(photo: Photo, orientation: int) -> bytes:
 
 def figures(model: ag.Model, photos: Sequence[Any], tested: Tested) -> tuple[dict[str, Any], pd.DataFrame]:
     """Return the scores of photos taken as they are, and the answers."""
-    columns, problems = model.predict_photos(photos, crops=False)
-    if problems:
-        raise AgeGenderError(f"a photo of the measurement cannot be read: {next(iter(problems.values()))}")
+    columns = model.predict_images(np.stack([model.fit_photo(as_photo(photo)) for photo in photos]))
     has_gender = np.array([isinstance(one, str) for one in tested.genders])
     errors = np.abs(columns[AGE.predicted].to_numpy() - tested.ages)
     right = columns[GENDER.predicted].to_numpy() == tested.genders
