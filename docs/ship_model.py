@@ -27,7 +27,7 @@ import pandas as pd
 
 import agegender as ag
 from agegender.audit.metrics_document import card_metrics
-from agegender.heads import Classification
+from agegender.heads import Classification, Regression
 from agegender.model.checkpoint import digest_of, write_tensors
 from agegender.model.familiarity import ENTRY, training_photos_entry
 from agegender.model.half_floats import as_half_floats, half_state, with_half_initializers
@@ -54,7 +54,7 @@ KEPT = (
 )  # fmt: skip
 
 
-def ship(folder: Path, name: str, images: Path | None, *, mirrored: bool) -> dict[str, Any]:
+def ship(folder: Path, name: str, images: Path | None, *, mirrored: bool, median: bool) -> dict[str, Any]:
     """Write everything; return the figures."""
     trained = ag.Model.load(folder, device="cpu", precision="fp32", images=images)
     if trained.faces is None or trained.faces.is_drawn():
@@ -62,6 +62,10 @@ def ship(folder: Path, name: str, images: Path | None, *, mirrored: bool) -> dic
     network = as_half_floats(trained.network)
     network.mirrored = mirrored
     card = _card(trained.card, name, mirrored=mirrored)
+    if median:
+        card["heads"] = [
+            head | {"point": "median"} if head["kind"] == Regression.kind else head for head in card["heads"]
+        ]
     if not card.get(ENTRY):
         card[ENTRY] = training_photos_entry(trained.faces, trained.image.size)
     judged = Predictor.of_network(network, card, device="cpu", precision="fp32")
@@ -177,8 +181,9 @@ def main() -> None:
     parser.add_argument("--name", default="agegender-tiny", help="what the shipped model is called")
     parser.add_argument("--images", type=Path, help="where its photos are now, if they have moved")
     parser.add_argument("--mirrored", action="store_true", help="answer by the mean over a photo and its mirror image")
+    parser.add_argument("--median", action="store_true", help="answer by medians of distributions, not by means")
     options = parser.parse_args()
-    figures = ship(options.model, options.name, options.images, mirrored=options.mirrored)
+    figures = ship(options.model, options.name, options.images, mirrored=options.mirrored, median=options.median)
     print(json.dumps(figures, indent=1))
     digest = hashlib.sha256((SHIPPED_FOLDER / ONNX_FILE).read_bytes()).hexdigest()
     say(f"{SHIPPED_FOLDER / ONNX_FILE}: SHA-256 {digest}")

@@ -773,7 +773,7 @@ class Model(PredictingModel):
 
         It takes any number of photos as `fit_photo` returns them, `photos`: uint8 (N, S, S, 3), and gives an output for
         each head, under its name: logits, shape (N, classes); a number in its unit, shape (N,); or, where the head
-        learns a distribution, its mean and its spread, shape (N, 2). `Model.load` and `agegender predict --model` take
+        learns a distribution, its point and its spread, shape (N, 2). `Model.load` and `agegender predict --model` take
         the file without torch. It is compared with torch before it is written.
 
         Parameters

@@ -207,6 +207,8 @@ def checked_head(head: Head) -> Head:
     if isinstance(head, Regression):
         if losses[head.loss].has_grid and not (head.grid and 0 < head.grid[1] - head.grid[0] <= 1000):
             raise CardError(f"the head {head.name!r} learns a distribution and has no usable grid of whole units.")
+        if head.point not in ("mean", "median"):
+            raise CardError(f"the head {head.name!r} answers by the {head.point[:60]!r}; there are mean and median.")
     elif not (2 <= len(head.classes) <= 1000 and len(set(head.classes)) == len(head.classes)):
         raise CardError(f"the head {head.name!r} needs two or more different classes; it has {head.classes!r}.")
     return head

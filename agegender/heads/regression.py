@@ -51,6 +51,9 @@ class Regression:
         Its share in the combined loss.
     loss_settings : tuple of (str, float)
         The loss's settings that are not the usual ones.
+    point : {"mean", "median"}
+        Which point of a predicted distribution is the answer. The median has the smaller absolute error, the mean the
+        smaller squared one; training goes by the mean.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Regression:
     loss: str = "smooth-l1"
     weight: float = 4.0
     loss_settings: LossSettings = ()
+    point: str = "mean"
     kind: ClassVar[str] = "regression"
 
     @property

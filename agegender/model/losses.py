@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from agegender.errors import UsageError
 from agegender.heads import Classification, Head, Regression, losses_of
 from agegender.loss_choices import all_settings
-from agegender.model.network import decode, grid_values
+from agegender.model.network import decode, grid_values, mean_of
 from agegender.settings import WEIGHTINGS
 
 _LEAST_DOUBT = 1e-7  # a power of 0 has no slope
@@ -330,7 +330,7 @@ def _distribution_loss(
 ) -> Tensor:
     if head.grid is None:
         raise UsageError(f"the head {head.name!r} cannot be trained with {head.loss!r}: it has no grid of whole units.")
-    expected = decode(head, raw)
+    expected = mean_of(raw, head.grid)
     match head.loss:
         case "soft-labels":
             nearness = F.smooth_l1_loss(expected / unit, target / unit, reduction="none", beta=_NEARNESS_BETA)

@@ -23,6 +23,7 @@ from agegender.model.bodies import make_body
 # young. Classes, whose scores only have to be in order, gain by fastai's usual share.
 HEAD_DROPOUT = {Regression.kind: 0.1, Classification.kind: 0.5}
 
+_LEAST_CHANCE = 1e-12  # of a unit
 HIDDEN_WIDTH = 512  # of a head
 
 # A child with more than this share of the body's weights wraps the blocks; one with less than that is no block but a
@@ -153,7 +154,8 @@ def set_dropout(network: FaceNetwork, share: float | None) -> None:
 def decode(head: Head, raw: Tensor) -> Tensor:
     """Return what a head's raw output means: numbers in its unit, shape (N,), or probabilities, shape (N, classes).
 
-    Scores of a grid become the mean of their distribution (Rothe, Timofte, Van Gool: DEX, ICCV Workshops 2015).
+    Scores of a grid become the mean of their distribution (Rothe, Timofte, Van Gool: DEX, ICCV Workshops 2015), or its
+    median where that is the head's `point`.
 
     Examples
     --------
@@ -169,7 +171,27 @@ def decode(head: Head, raw: Tensor) -> Tensor:
         return raw.float().softmax(dim=-1)
     if raw.ndim == 1 or head.grid is None:
         return raw.float().reshape(-1)
-    return raw.float().softmax(dim=1) @ grid_values(head.grid, raw.device)
+    if head.point == "median":
+        return median_of(raw, head.grid)
+    return mean_of(raw, head.grid)
+
+
+def mean_of(scores: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return the mean of the distribution that scores of a grid, shape (N, G), stand for, shape (N,)."""
+    return scores.float().softmax(dim=1) @ grid_values(grid, scores.device)
+
+
+def median_of(scores: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return its median, shape (N,), each unit's chance spread evenly over half a unit to both sides.
+
+    >>> median_of(torch.tensor([[0.0, 0.0, 0.0]]), (10, 12)).tolist()
+    [11.0]
+    >>> round(float(median_of(torch.tensor([[0.75, 0.25]]).log(), (0, 1))), 4)  # at two thirds of the first unit
+    0.1667
+    """
+    chances = scores.float().softmax(dim=1)
+    before = chances.cumsum(dim=1) - chances
+    return ((0.5 - before) / chances.clamp(min=_LEAST_CHANCE)).clamp(0, 1).sum(dim=1) + grid[0] - 0.5
 
 
 def spread_of(head: Head, raw: Tensor) -> Tensor | None:

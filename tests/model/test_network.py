@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from agegender.errors import CardError, DataError, UsageError, WeightsError
-from agegender.heads import AGE, GENDER, Classification, Head, Regression, with_settings
+from agegender.heads import AGE, GENDER, Classification, Head, Regression, head_from_dict, head_to_dict, with_settings
 from agegender.model.bodies import make_body, read_weights
 from agegender.model.checkpoint import load_network, save_weights
 from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE, network_entries
@@ -243,3 +244,17 @@ def test_a_mirrored_network_answers_alike_for_a_photo_and_its_mirror_image_and_t
     write_json(folder / CARD_FILE, card | {"image": card["image"] | {"mirrored": "yes"}})
     with pytest.raises(CardError, match="makes no sense"):
         load_network(folder)
+
+
+def test_a_head_may_answer_by_the_median_of_its_distribution() -> None:
+    ages = torch.arange(AGE.grid[0], AGE.grid[1] + 1).float()
+    scores = torch.log_softmax(torch.stack([-((ages - 40) ** 2) / 50, -(ages - 20).abs() / 3]), dim=1)
+    scores[1] = torch.where(ages < 20, -100.0, scores[1])  # a tail on one side
+    by_median = replace(AGE, point="median")
+    assert decode(by_median, scores).tolist() == pytest.approx([40.0, 21.5], abs=0.3)
+    assert decode(AGE, scores)[1] > decode(by_median, scores)[1] + 0.5
+    drawn = torch.multinomial(scores[1].exp(), 100_000, replacement=True, generator=torch.Generator().manual_seed(1))
+    assert decode(by_median, scores)[1].item() == pytest.approx(drawn.float().median().item(), abs=0.6)
+    assert head_from_dict(head_to_dict(by_median)) == by_median
+    with pytest.raises(CardError, match="answers by the 'mode'"):
+        head_from_dict(head_to_dict(AGE) | {"point": "mode"})
