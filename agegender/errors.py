@@ -84,7 +84,10 @@ class ProcessEndedError(AgeGenderError):
 
     def __str__(self) -> str:
         """Return the same words wherever it is noticed: fastai puts the place before those of an error."""
-        return "another process of this run has ended or cannot be reached, so this one ends too."
+        return (
+            "another process of this run has ended or cannot be reached, or torchrun was told to stop, so this one "
+            "ends too."
+        )
 
 
 class TrainingStopped(AgeGenderError):  # noqa: N818 (nothing went wrong)

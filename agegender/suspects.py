@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> Result:
     from dataclasses import replace
 
     from agegender.audit.suspected_labels import suspected_labels
-    from agegender.pages.report_set import is_hiding_faces, remember_faces
+    from agegender.pages.report_set import add_page, is_hiding_faces, remember_faces
     from agegender.pages.suspects_page import write_suspects
     from agegender.report import folder_name
 
@@ -69,7 +69,11 @@ def run(options: argparse.Namespace) -> Result:
     said = _unseen_words(len(judged.rows), len(judged.judged), judged.judged_split)
     judged = replace(judged, notices=(*judged.notices, *said))
     content = replace(content, assessment=judged, hide_faces=hides)
-    write_suspects(page, content, suspects, most=options.most)
+    add_page(
+        page,
+        content.run_id,
+        lambda place, links: write_suspects(place, content, suspects, most=options.most, pages=links),
+    )
     listed = suspects.drop(columns="path") if hides else suspects
     document = {
         "page": str(page), "photos": len(judged.judged), "split": judged.judged_split, "least": options.least,

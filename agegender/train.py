@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
-import shlex
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from dataclasses import replace
@@ -20,7 +18,6 @@ from agegender.options import (
     add_training_options,
     check_model_name,
     check_training_options,
-    pairs_of,
     settings_given,
     source_options,
     training_keywords,
@@ -52,8 +49,6 @@ examples:
 A run writes models/<name>/ and reports/<name>/, both at its end and as one, and runs/<name>/ (tensorboard --logdir
 runs). Until then it lives in models/<name>.unfinished/."""
 
-_SEARCHED = "NAME=VALUES, such as learning_rate=1e-4..1e-2:log or image_size=64,96"
-_OF_SEARCH = ("help", "json", "search", "trials", "objective")
 # Keywords that are not spelt as their options.
 _SPELT = {"losses": "loss", "loss_weights": "loss-weight", "allows_sensitive": "sensitive-head"}
 
@@ -91,98 +86,17 @@ def run(options: argparse.Namespace, typed: frozenset[str] = frozenset()) -> Res
     if options.find_rate and launched().count > 1:
         raise UsageError("--find-rate looks for a rate in one process: start it without torchrun.")
     if options.search or options.trials is not None or options.objective != "loss":
-        _check_search(options)
         return _searched(options)
     with _among_processes(options):
         return _run(options, typed)
 
 
-def _ranges(options: argparse.Namespace) -> dict[str, str]:
-    """Return what --search says, by name."""
-    given: dict[str, str] = {}
-    for text in options.search:
-        for name, values in pairs_of([text], "--search", _SEARCHED).items():
-            if given.setdefault(name.replace("-", "_"), values) is not values:
-                raise UsageError(f"--search names {name} twice.")
-    return given
-
-
-def _check_search(options: argparse.Namespace) -> None:
-    """Refuse a search that cannot be made, before anything heavy is loaded."""
-    from agegender.model.search_space import check_search_extra, check_space, parse_objective, parse_space
-
-    if not options.search or options.trials is None:
-        raise UsageError(
-            "a search takes --search and --trials: --search learning_rate=1e-4..1e-2:log image_size=64,96 --trials 20."
-        )
-    usual = build_parser().parse_args([])
-    for name in ("resume", "folds", "stop_after", "minutes", "find_rate"):
-        if getattr(options, name) != getattr(usual, name):
-            raise UsageError(f"--{name.replace('_', '-')} is of one run, and --search makes several: leave it out.")
-    if launched().count > 1:
-        raise UsageError("--search trains in one process: start it without torchrun.")
-    space = parse_space(_ranges(options))
-    for one in space:
-        given = next((name for name in (one.name, "body") if _is_given(name, one.name, options, usual)), None)
-        if given is not None:
-            raise UsageError(f"--{given.replace('_', '-')} fixes what --search {one.name} varies: leave one out.")
-    check_space(space, parse_objective(options.objective), options.weighting)
-    check_search_extra()
-
-
-def _is_given(name: str, searched: str, options: argparse.Namespace, usual: argparse.Namespace) -> bool:
-    counts = searched in {name, "size"}  # a body has no other size
-    return counts and getattr(options, name) != getattr(usual, name)
-
-
 def _searched(options: argparse.Namespace) -> Result:
-    """Search, draw what was found, and say the command that trains the best."""
-    keywords = training_keywords(options)
-    name = options.name or re.sub(r"[^\w.-]", "-", options.body or options.size)
-    folder, reports = options.models_dir / f"{name}.search", options.reports_dir / f"{name}-search"
+    from agegender.train_search import check_search, searched
+
+    check_search(options, build_parser())
     _check_places(options, has_report=not options.no_report)
-    _check_searched_bodies(_ranges(options))
-    faces = _gathered(options, keywords)
-    from agegender.api.model import Model
-
-    judged = {"trials": options.trials, "objective": options.objective}
-    found = Model.search(faces, _ranges(options), folder=folder, **judged, **keywords)
-    document = found.to_dict() | {"folder": str(folder)}
-    lines = [f"{len(found.table)} trials, best {options.objective} {found.value:.4g} ({found.objective.words})"]
-    lines += [f"{setting}: {share:.0%} of the differences" for setting, share in found.importances.items()]
-    if not options.no_report:
-        found.save(reports)
-        document |= {"table": str(reports / "search.csv"), "plot": str(reports / "search.svg")}
-        lines += [f"table    {document['table']}", f"plot     {document['plot']}"]
-    document["command"] = _command_of(options, found.best)
-    lines += ["The best of several looks better than it is; the test photos, which no trial saw, will tell:"]
-    return Result(document, "\n".join([*lines, document["command"]]))
-
-
-def _check_searched_bodies(ranges: dict[str, str]) -> None:
-    from agegender.model.bodies import check_body
-    from agegender.model.search_space import parse_space
-
-    for body in (body for one in parse_space(ranges) if one.name == "body" for body in one.values):
-        check_body(body)
-
-
-def _command_of(options: argparse.Namespace, best: dict[str, Any]) -> str:
-    """Return the command that trains once with the settings that did best."""
-    words, parser = ["agegender", "train"], build_parser()
-    for action in parser._actions:
-        value = best.get(action.dest, getattr(options, action.dest, None))
-        value = list(value) if isinstance(value, tuple) else value
-        if action.dest in _OF_SEARCH or value in (None, "", []) or value == action.default:
-            continue
-        several = value if isinstance(value, list) else [value]
-        if action.nargs == 0:
-            words += action.option_strings[:1] if action.const == value else []
-        elif isinstance(action, argparse._AppendAction):
-            words += [word for one in several for word in (action.option_strings[0], str(one))]
-        else:
-            words += [action.option_strings[0], *map(str, several)]
-    return shlex.join(words)
+    return searched(options, build_parser(), partial(_gathered, options))
 
 
 def _among_processes(options: argparse.Namespace) -> AbstractContextManager[Any]:

@@ -31,6 +31,7 @@ PAGES = {
     "bias": ("Bias", "who the model is wrong about, by how much, and how sure that is"),
     "lime": ("Explanations", "which parts of a face an estimate rests on, and how far that can be trusted"),
     "card": ("Model card", "what the model is for, what it isn't for, and what only its makers can say"),
+    "suspects": ("Labels to look at", "labels that are probably wrong, to be marked"),
 }
 
 
@@ -78,7 +79,10 @@ def stage_report_set(
         say(f"the pages in {folder} are of another training run ({of_pages}, not {of_now}): {become}.")
     there = [name for name in PAGES if (folder / f"{name}.html").is_file()]
     wanted = [name for name in writers if only is None or name in only]
-    listed = [name for name in PAGES if name in wanted or (only is not None and name in there)]
+    # Suspects are looked for by a command of their own, and stay as long as the run is the same.
+    is_same_run = of_pages == content.run_id and not replaces_all and is_hiding_faces(folder) == hides
+    stays = [one for one in there if one not in wanted and (only is not None or (one == "suspects" and is_same_run))]
+    listed = [name for name in PAGES if name in wanted or name in stays]
     pages = {name: folder / f"{name}.html" for name in wanted}
     for name, page in pages.items():
         writers[name](swap.stage(page), content, page_links(listed, name))
@@ -87,15 +91,30 @@ def stage_report_set(
     if only is None or hide_faces is not None:
         run_id = content.run_id if only is None else of_pages
         write_json(swap.stage(folder / SETTINGS_FILE), _settings(content, run_id))
-    older = [folder / f"{name}.html" for name in there if name not in pages]
+    older = [folder / f"{name}.html" for name in there if name not in (*pages, *stays)]
     if replaces_all:
         for page in older:
             swap.remove(page)
-    if only is None:
-        return ReportSet(pages, () if replaces_all else tuple(older))
-    for page in older:
-        _mend_navigation(page, swap.stage(page), page_links(listed, page.stem))
-    return ReportSet(pages)
+    for name in stays:
+        page = folder / f"{name}.html"
+        _mend_navigation(page, swap.stage(page), page_links(listed, name))
+    return ReportSet(pages, () if replaces_all else tuple(older))
+
+
+def add_page(path: Path, run_id: str, write: Callable[[Path, Sequence[Mapping[str, Any]]], Any]) -> None:
+    """Write a page of `PAGES` beside the report of its run, linked both ways; anywhere else it stands alone."""
+    folder, name = path.parent, path.stem
+    there = [one for one in PAGES if one != name and (folder / f"{one}.html").is_file()]
+    if path.name not in {f"{one}.html" for one in PAGES} or not there or _run_of_pages(folder) != run_id:
+        write(path, ())
+        return
+    finish_swaps(folder.absolute().parent, folder)
+    listed = [one for one in PAGES if one in (name, *there)]
+    with replaced_set() as swap:
+        write(swap.stage(path), page_links(listed, name))
+        for one in there:
+            page = folder / f"{one}.html"
+            _mend_navigation(page, swap.stage(page), page_links(listed, one))
 
 
 def write_page_alone(path: Path, name: str, content: ReportContent) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,7 +15,10 @@ from agegender.pages.page_writing import ReportContent, write_page
 from agegender.pages.words import count, number
 
 
-def write_suspects(path: Path, content: ReportContent, suspects: pd.DataFrame, *, most: int = 200) -> Path:
+def write_suspects(
+    path: Path, content: ReportContent, suspects: pd.DataFrame, *, most: int = 200,
+    pages: Sequence[Mapping[str, Any]] = (),
+) -> Path:  # fmt: skip
     """Write the page of `suspected_labels` to `path`, whole or not at all; at most `most` of them are shown."""
     shown = suspects.head(min(most, MOST_IMAGES))
     heads = {head.column: head for head in content.heads}
@@ -39,6 +42,8 @@ def write_suspects(path: Path, content: ReportContent, suspects: pd.DataFrame, *
         hide_faces=content.hide_faces,
         marks=MARKS,
         suspects=said,
+        pages=pages,
+        run_id=content.run_id,
         left_out=len(suspects) - len(shown),
         sections=[("list", "Suspects"), ("methods", "Methods")],
     )

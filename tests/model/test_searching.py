@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib.util
 import json
 import subprocess
@@ -255,6 +256,12 @@ def test_the_command_says_what_mattered_and_how_to_train_the_best(
     assert (parsed.learning_rate, parsed.ema) == (rate, document["best"]["ema"])
     assert (parsed.search, parsed.trials, parsed.epochs, parsed.name) == ([], None, 1, "mine")
     assert sorted(path.name for path in Path("models").iterdir()) == ["mine.search"]
-    assert sorted(path.name for path in Path("reports/mine-search").iterdir()) == ["search.csv", "search.svg"]
+    assert sorted(path.name for path in Path("reports/mine-search").iterdir()) == [
+        "search.csv", "search.html", "search.svg",
+    ]  # fmt: skip
+    page = Path(document["page"]).read_text(encoding="utf-8")
+    assert "4 short trainings" in page
+    assert "ended early" in page
+    assert html.escape(document["command"], quote=True).replace("&#x27;", "&#39;") in page
     assert train.main([*options[:-1], "--learning-rate", "1e-3"]) == 2
     assert "leave one out" in capsys.readouterr().err

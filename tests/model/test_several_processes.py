@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from fastai.callback.core import Callback
 from torch import nn
 
 from agegender import train
+from agegender.data.balancing import apply_balance
 from agegender.data.datablock import make_dataloaders
 from agegender.data.faces_table import FacesTable, write_faces
 from agegender.data.splitting import split_faces
@@ -39,16 +42,17 @@ BATCH = 7  # of which three processes get three, two and two photos; of 8 valida
 OPTIONS = "--body test_resnet --weights none --image-size 32 --batch-size 8 --epochs 2 --device cpu --precision fp32"
 
 KILLED = """
-import os, signal, sys
+import os, sys, time
 from agegender import train
 from agegender.model.epochs import EpochRecorder
 after_batch, rank = EpochRecorder.after_batch, os.environ.get("RANK")
 def kill(self):
     after_batch(self)
     if rank == sys.argv[1] and self.epoch == 1:
-        os.kill(os.getpid(), int(sys.argv[2]))
+        os.kill(os.getppid() if sys.argv[3] == "launcher" else os.getpid(), int(sys.argv[2]))
+        time.sleep(20)
 EpochRecorder.after_batch = kill
-raise SystemExit(train.main(sys.argv[3:]))
+raise SystemExit(train.main(sys.argv[4:]))
 """
 
 
@@ -85,11 +89,15 @@ class Look(Callback):
 RECIPE = {"stages": "heads:1,all:1", "accumulate": 2, "l1": 1e-4, "clip": 1.0, "weighting": "uncertainty"}
 
 
-def train_plainly(folder: Path, *, has_norms: bool = False, **recipe: Any) -> dict[str, Any]:
+def train_plainly(
+    folder: Path, *, has_norms: bool = False, balance: Sequence[str] = (), **recipe: Any
+) -> dict[str, Any]:
     settings = TrainingSettings.of_keywords({"batch_size": BATCH, **(recipe or {"epochs": 2})}, {})
     faces, look = coded_faces(folder), Look()
     image, augmentation = ImageSettings(size=32), AugmentationSettings()
     loaders = make_dataloaders(faces, HEADS, image, augmentation, batch_size=BATCH, seed=1, device=CPU)
+    rows = faces.table[faces.table["split"] == "train"].reset_index(drop=True)
+    apply_balance(loaders.train, rows.assign(ethnicity=["Black"] * 5 + ["Asian"] * (len(rows) - 5)), settings, balance)
     network = small_network() if has_norms else without_batch_norm(small_network())
     learner = make_learner(loaders, network, CombinedLoss(HEADS, {"age": 17.0}, weighting=settings.weighting))
     with joined():
@@ -129,7 +137,9 @@ def train_in_three(folder: Path, **recipe: Any) -> dict[int, dict[str, Any]]:
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-@pytest.mark.parametrize("recipe", [{}, RECIPE], ids=["plain", "recipe"])
+@pytest.mark.parametrize(
+    "recipe", [{}, RECIPE, {"epochs": 2, "balance": ("ethnicity",)}], ids=["plain", "recipe", "balanced"]
+)
 def test_three_processes_learn_what_one_learns(tmp_path: Path, recipe: dict[str, Any]) -> None:
     of_each = train_in_three(tmp_path, **recipe)
     (tmp_path / "alone").mkdir()
@@ -143,8 +153,13 @@ def test_three_processes_learn_what_one_learns(tmp_path: Path, recipe: dict[str,
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_an_average_of_the_weights_is_one_for_all_processes_running_means_included(tmp_path: Path) -> None:
-    first, *others = train_in_three(tmp_path, has_norms=True, epochs=2, ema=0.9, mixup=0.4).values()
+@pytest.mark.parametrize(
+    "recipe", [{"ema": 0.9, "mixup": 0.4}, {"weigh": ("ethnicity",)}], ids=["averaged, mixed", "weighed"]
+)
+def test_weights_are_one_for_all_processes_averages_and_running_means_included(
+    tmp_path: Path, recipe: dict[str, Any]
+) -> None:
+    first, *others = train_in_three(tmp_path, has_norms=True, epochs=2, **recipe).values()
     for other in others:
         for name, weights in first["weights"].items():
             np.testing.assert_array_equal(other["weights"][name], weights, err_msg=name)
@@ -157,6 +172,10 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     split = split_faces(FacesTable(faces.table.drop(columns="height_cm"), folder), shares=(60, 20, 20), seed=1)
     write_faces(split, folder / "faces.parquet")
     return folder / "faces.parquet"
+
+
+def places(folder: Path) -> list[str]:
+    return ["--runs-dir", str(folder / "runs"), "--reports-dir", str(folder / "reports")]
 
 
 def torchrun(folder: Path, *words: str, count: int = 2) -> subprocess.CompletedProcess[str]:
@@ -190,13 +209,24 @@ def test_two_processes_write_one_model_and_go_on_where_they_stopped(table: Path,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("rank", "signal"), [("1", 9), ("0", 9)], ids=["other dies", "first dies"])
+@pytest.mark.parametrize(("rank", "number"), [("1", 9), ("0", 9)], ids=["other dies", "first dies"])
 def test_when_one_process_dies_all_end_at_once_and_the_last_epoch_is_kept(
-    table: Path, tmp_path: Path, rank: str, signal: int
+    table: Path, tmp_path: Path, rank: str, number: int
 ) -> None:
     (tmp_path / "killed.py").write_text(KILLED)
     started = time.monotonic()
-    words = ["killed.py", rank, str(signal), "--faces", str(table), "--name", "torn", "--no-report", *OPTIONS.split()]
+    words = [
+        "killed.py",
+        rank,
+        str(number),
+        "process",
+        "--faces",
+        str(table),
+        "--name",
+        "torn",
+        "--no-report",
+        *OPTIONS.split(),
+    ]
     ended = torchrun(tmp_path, *words)
     assert ended.returncode != 0
     assert time.monotonic() - started < 120
@@ -204,6 +234,26 @@ def test_when_one_process_dies_all_end_at_once_and_the_last_epoch_is_kept(
     if rank == "1":
         assert "torn.unfinished keeps every whole epoch" in ended.stderr
     assert read_state(tmp_path / "models" / "torn.unfinished" / "state.safetensors").epochs_done == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_launcher_that_is_told_to_stop_ends_all_and_the_run_goes_on_later(
+    table: Path, tmp_path: Path, stop: signal.Signals
+) -> None:
+    (tmp_path / "killed.py").write_text(KILLED)
+    started = time.monotonic()
+    words = ["--faces", str(table), "--name", "stopped", "--no-report", *OPTIONS.split()]
+    ended = torchrun(tmp_path, "killed.py", "0", str(int(stop)), "launcher", *words)
+    assert ended.returncode != 0
+    assert time.monotonic() - started < 120
+    assert "stopped.unfinished keeps every whole epoch" in ended.stderr
+    said = "interrupted; nothing half-written" if stop == signal.SIGINT else "or torchrun was told to stop"
+    assert said in ended.stderr
+    folder = tmp_path / "models" / "stopped.unfinished"
+    assert read_state(folder / "state.safetensors").epochs_done == 1
+    assert train.main(["--resume", "stopped", "--models-dir", str(folder.parent), *places(tmp_path)]) == 0
+    assert read_history(tmp_path / "models" / "stopped")["epoch"].tolist() == [1, 2]
 
 
 def test_the_parts_of_a_batch_are_the_photos_of_the_whole_one(tmp_path: Path) -> None:

@@ -146,3 +146,26 @@ def predicted_rows(predictions, root):
     rows.loc[:1, "face_count"] = 2
     rows.loc[:1, ["crop_left", "crop_top", "crop_side"]] = [4, 4, 30]
     return rows
+
+
+def search_found() -> dict:
+    """Return what a search of six trials found, a name that is no HTML among it."""
+    trials = pd.DataFrame(
+        {
+            "trial": range(1, 7),
+            "state": ["complete", "complete", "pruned", "complete", "pruned", "complete"],
+            "value": [6.1, 5.8, 7.2, 5.4, np.nan, 5.9],
+            "best_epoch": [3, 3, 1, 2, None, 3],
+            "epochs": [3, 3, 1, 3, None, 3],
+            "seconds": [30.5, 31.0, 10.2, 30.9, None, 31.1],
+            "why": [None, None, "worse than the median", None, "the loss stopped being a number <b>", None],
+            "learning_rate": [1e-4, 3e-4, 9e-3, 1.2e-3, 1e-2, 2e-3],
+            "ema": [None, 0.99, None, 0.99, 0.99, None],
+        }
+    )
+    return {
+        "title": "<script>mine</script>", "table": trials, "best": {"learning_rate": 1.2e-3, "ema": 0.99}, "value": 5.4,
+        "words": "validation mean absolute error of age", "rises": False,
+        "importances": {"learning_rate": 0.81, "ema": 0.19},
+        "command": "agegender train --faces 'my faces.parquet' --learning-rate 0.0012 --ema 0.99", "is_drawn": True,
+    }  # fmt: skip

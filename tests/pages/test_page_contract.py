@@ -11,9 +11,10 @@ import pytest
 
 from agegender.pages.contact_sheet import ContactSheet
 from agegender.pages.dataset_page import write_dataset_page
-from pages.report_inputs import predicted_rows
+from agegender.pages.search_page import write_search
+from pages.report_inputs import predicted_rows, search_found
 
-PAGES = ("index", "bias", "lime", "card", "dataset", "contact")
+PAGES = ("index", "bias", "lime", "card", "dataset", "contact", "search")
 
 
 class Scan(HTMLParser):
@@ -45,6 +46,7 @@ def texts(report, photos, predictions, tmp_path_factory):
     sheet = ContactSheet(["one"], report.content.heads)
     sheet.add(predicted_rows(predictions.head(40), photos.root))
     others = {"dataset": dataset, "contact": sheet.write(tmp_path_factory.mktemp("contact") / "contact.html")}
+    others["search"] = write_search(tmp_path_factory.mktemp("search") / "search.html", **search_found())
     return {name: path.read_text() for name, path in {**report.written.pages, **others}.items()}
 
 

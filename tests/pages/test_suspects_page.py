@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import agegender as ag
-from agegender import suspects
+from agegender import report, suspects
 from agegender.data.corrections import photo_code
 
 NASTY = '"><script>alert(1)</script>.png'
@@ -104,3 +104,21 @@ def test_the_library_does_the_same(table: Path, tmp_path: Path) -> None:
     assert audit.suspects(least=0.9)["probability_wrong"].min() >= 0.9
     page = audit.suspects_to_html(tmp_path / "s.html", hide_faces=True)
     assert "9.png" not in page.read_text(encoding="utf-8")
+
+
+def test_the_page_and_the_report_beside_it_lead_to_each_other(table: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "reports"
+    made = ["--predictions", str(table), "--images", str(table.parent), "--out", str(folder)]
+    link, back = '<a href="suspects.html">Labels to look at</a>', '<a href="bias.html">Bias</a>'
+    assert report.main(made) == 0
+    bias = folder / "bias.html"
+    before = bias.read_text(encoding="utf-8")
+    assert link not in before
+    text, _ = page_of(table, tmp_path)
+    assert back in text
+    assert bias.read_text(encoding="utf-8").count(link) == before.count('<a href="card.html">Model card</a>') > 0
+    assert report.main(made) == 0  # the report anew: the page is of the same run, and stays linked
+    assert link in bias.read_text(encoding="utf-8")
+    assert back in (folder / "suspects.html").read_text(encoding="utf-8")
+    assert report.main([*made, "--no-faces"]) == 0  # it shows faces, so nothing leads to it any more
+    assert link not in bias.read_text(encoding="utf-8")
