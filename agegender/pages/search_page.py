@@ -56,7 +56,6 @@ def write_search(  # noqa: PLR0913 (what a search has found, each by its name)
         course=_course_chart(table, words, rises=rises),
         mattered=_importance_chart(importances, len(whole)),
         all_trials=table_of_frame("trials", "Every trial", _readable(table), digits=3),
-        cautions=[],
         is_drawn=is_drawn,
         sections=[("best-settings", "Best"), ("mattered", "What mattered"), ("all", "Trials"), ("methods", "Methods")],
     )
