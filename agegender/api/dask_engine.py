@@ -98,7 +98,11 @@ def predict_in_shards(
         if done.skipped:
             say(f"{done.skipped:,} of {done.shards:,} shards are in {out} already")
         if missing:
-            _compute(job, missing, cluster, done)
+            try:
+                _compute(job, missing, cluster, done)
+            except KeyboardInterrupt:
+                say(f"{out} keeps the shards that are done; the same command goes on with it.")
+                raise
     return done
 
 
