@@ -106,6 +106,14 @@ def _name_of(address: str) -> str | None:
         return None
 
 
+def _name_in(host: str) -> str | None:
+    """Return the name that a Host header gives, without the port; None where it makes no sense."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
 class _Body:
     """What is received of a request: counted, timed, and cut off where it is too much or too slow."""
 
