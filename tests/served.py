@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import lzma
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+from golden_model import GOLDEN
 from PIL import Image
 
 import agegender as ag
@@ -21,7 +21,6 @@ from agegender.serving.limits import Limits
 from agegender.serving.running import listening, make_server
 from agegender.serving.service import Service
 
-GOLDEN = Path(__file__).parent / "golden" / "0.1"
 ROOMY = Limits(queued_photos=10_000)
 
 
@@ -36,15 +35,6 @@ class Served:
     def predict(self, *photos: bytes, **parameters: str) -> httpx.Response:
         files = [("photos", (f"{place}.png", data)) for place, data in enumerate(photos)]
         return self.client.post("/predict", files=files, params=parameters)
-
-
-def write_golden(place: Path) -> Path:
-    """Write the model folder."""
-    place.mkdir(parents=True)
-    stored = GOLDEN / "soft-labels"
-    (place / "weights.safetensors").write_bytes(lzma.decompress((stored / "weights.safetensors.xz").read_bytes()))
-    (place / "model.json").write_bytes((stored / "model.json").read_bytes())
-    return place
 
 
 def drawn_photos(count: int = 8, side: int = 64) -> list[bytes]:

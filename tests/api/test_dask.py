@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import lzma
 import os
 import signal
 import threading
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from golden_model import GOLDEN, write_golden
 from PIL import Image
 
 import agegender as ag
@@ -28,19 +28,13 @@ from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE
 distributed = pytest.importorskip("distributed")
 psutil = pytest.importorskip("psutil")
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "0.1"
 # Sockets of a worker that was killed, and of a cluster that is being closed.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("golden") / "model"
-    place.mkdir()
-    packed = (GOLDEN / "soft-labels" / f"{WEIGHTS_FILE}.xz").read_bytes()
-    (place / WEIGHTS_FILE).write_bytes(lzma.decompress(packed))
-    (place / CARD_FILE).write_bytes((GOLDEN / "soft-labels" / CARD_FILE).read_bytes())
-    return place
+    return write_golden(tmp_path_factory.mktemp("golden") / "model")
 
 
 @pytest.fixture(scope="module")

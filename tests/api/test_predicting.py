@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import lzma
 import subprocess
 import sys
 import tracemalloc
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bad_photos import UNREADABLE, write_bad_photos
+from golden_model import GOLDEN, write_golden
 from PIL import Image
 
 import agegender as ag
@@ -24,18 +24,12 @@ from agegender.model import face_rows, prediction_parts
 from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE
 from agegender.photos.face_detection import FaceBox
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "0.1"
 ANSWERS = ["predicted_age_years", "age_low_years", "age_high_years", "gender_probability_female"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("golden") / "model"
-    place.mkdir()
-    packed = (GOLDEN / "soft-labels" / f"{WEIGHTS_FILE}.xz").read_bytes()
-    (place / WEIGHTS_FILE).write_bytes(lzma.decompress(packed))
-    (place / CARD_FILE).write_bytes((GOLDEN / "soft-labels" / CARD_FILE).read_bytes())
-    return place
+    return write_golden(tmp_path_factory.mktemp("golden") / "model")
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from golden_model import GOLDEN, write_golden
 from PIL import Image
-from served import GOLDEN, ROOMY, Served, drawn_photos, served, write_golden
+from served import ROOMY, Served, drawn_photos, served
 
 pytestmark = pytest.mark.browser
 GOOD = {"name": "good.png", "mimeType": "image/png", "buffer": drawn_photos(1, side=200)[0]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import lzma
 import os
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from golden_model import GOLDEN, write_golden
 from PIL import Image
 
 import agegender as ag
@@ -21,8 +21,7 @@ from agegender.model.model_folder import heads_of
 from agegender.photos.warping import fit_square
 
 ROOT = Path(__file__).parents[2]
-GOLDEN = ROOT / "tests" / "golden" / "0.1" / "soft-labels"
-PHOTOS = np.load(GOLDEN.parent / "photos.npz")["photos"]
+PHOTOS = np.load(GOLDEN / "photos.npz")["photos"]
 PINNED = Path(__file__).parent / "onnxruntime_web"
 SERVED = ("ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 SITE = "http://example.test/"
@@ -57,8 +56,7 @@ def runtime() -> Path:
 def model(tmp_path_factory: pytest.TempPathFactory) -> ag.Model:
     """An exported model with a temperature, and with intervals that know the spread and the predicted gender."""
     folder = tmp_path_factory.mktemp("model")
-    (folder / "weights.safetensors").write_bytes(lzma.decompress((GOLDEN / "weights.safetensors.xz").read_bytes()))
-    card = json.loads((GOLDEN / "model.json").read_text(encoding="utf-8"))
+    card = json.loads((write_golden(folder) / "model.json").read_text(encoding="utf-8"))
     card["heads"] = [head_to_dict(head) for head in heads_of(card)]
     effects = {"shift": -0.5, "log_scale": 0.1, "low_score": 0.2, "high_score": -0.1}
     card["calibration"] = {

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import importlib
 import json
-import lzma
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from golden_model import STORED, write_golden
 from PIL import Image
 
 from agegender.data.faces_table import FacesTable, make_table, write_faces
-from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE
+from agegender.model.model_folder import CARD_FILE
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "0.1" / "soft-labels"
-OF_0_1: dict[str, Any] = json.loads((GOLDEN / CARD_FILE).read_text(encoding="utf-8"))
+OF_0_1: dict[str, Any] = json.loads((STORED / CARD_FILE).read_text(encoding="utf-8"))
 AGE = {"kind": "regression", "name": "age", "column": "age_years", "unit": "years", "low": 0, "high": 116}
 BY_HAND: dict[str, Any] = {
     "name": "by hand",
@@ -64,8 +62,7 @@ def folder(tmp_path: Path) -> Path:
         for n in range(4)
     ]
     write_faces(FacesTable(make_table(rows), photos), model / "faces.parquet")
-    (model / WEIGHTS_FILE).write_bytes(lzma.decompress((GOLDEN / f"{WEIGHTS_FILE}.xz").read_bytes()))
-    shutil.copy(GOLDEN / "predictions.parquet", model)
+    write_golden(model, "predictions.parquet")
     return model
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import lzma
 import os
 import re
 import shutil
@@ -17,13 +16,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from golden_model import write_golden
 from PIL import Image
 
 import agegender
 from agegender.data.faces_table import make_table
-from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE
+from agegender.model.model_folder import CARD_FILE
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "0.1" / "soft-labels"
 CHANGES = "creat,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,link,linkat,symlink,symlinkat,truncate"
 # One process runs all commands, so that what they share is loaded once.
 DRIVER = """
@@ -123,12 +122,9 @@ def write_table(place: Path, root: Path, paths: list[str]) -> Path:
 
 
 def write_model(folder: Path, **edits: object) -> Path:
-    folder.mkdir(parents=True)
-    card = json.loads((GOLDEN / CARD_FILE).read_text(encoding="utf-8")) | edits
+    write_golden(folder, "faces.parquet", "predictions.parquet", "history.csv")
+    card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8")) | edits
     (folder / CARD_FILE).write_text(json.dumps(card), encoding="utf-8")
-    (folder / WEIGHTS_FILE).write_bytes(lzma.decompress((GOLDEN / f"{WEIGHTS_FILE}.xz").read_bytes()))
-    for name in ("faces.parquet", "predictions.parquet", "history.csv"):
-        shutil.copy(GOLDEN / name, folder)
     return folder
 
 

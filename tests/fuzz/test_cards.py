@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import lzma
 import re
 import resource
 import time
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from golden_model import GOLDEN, STORED, write_golden
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -32,9 +32,7 @@ from agegender.pages.report_set import write_report_set
 from .conftest import examples
 from .edited_json import edited, places
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "0.1"
-FOLDER = GOLDEN / "soft-labels"
-CARD = json.loads((FOLDER / CARD_FILE).read_text(encoding="utf-8"))
+CARD = json.loads((STORED / CARD_FILE).read_text(encoding="utf-8"))
 PHOTO = np.load(GOLDEN / "photos.npz")["photos"][0]
 # The same model as it is stored today.
 OF_TODAY = CARD | network_entries(heads_of(CARD), image_of(CARD), card_statistics(CARD, heads_of(CARD)), CARD["body"])
@@ -66,11 +64,7 @@ edited_cards = st.one_of(edited(CARD, edited_places(CARD)), edited(OF_TODAY, edi
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder of version 0.1, whose card is to be edited."""
     place = tmp_path_factory.mktemp("models") / "edited"
-    place.mkdir()
-    for name in ("faces.parquet", "predictions.parquet", "history.csv"):
-        (place / name).write_bytes((FOLDER / name).read_bytes())
-    (place / WEIGHTS_FILE).write_bytes(lzma.decompress((FOLDER / f"{WEIGHTS_FILE}.xz").read_bytes()))
-    return place
+    return write_golden(place, "faces.parquet", "predictions.parquet", "history.csv")
 
 
 def write_card(folder: Path, card: Any) -> None:
@@ -209,5 +203,5 @@ def test_pages_of_an_edited_card_are_written_or_refused_in_words(
 @pytest.fixture(scope="module")
 def assessed(folder: Path) -> ReportContent:
     """What pages are made of, the card aside, with quick intervals."""
-    rows = read_predictions(FOLDER / "predictions.parquet").query("split == 'test'")
+    rows = read_predictions(STORED / "predictions.parquet").query("split == 'test'")
     return ReportContent(assess(rows, title="edited"))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import lzma
 import os
 import re
 import subprocess
@@ -19,14 +18,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from dataset_layouts import write_utkface
+from golden_model import GOLDEN, STORED, write_golden
 from PIL import Image
 
 from agegender.explanation.explanation_files import read_explanations
-from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE
 from agegender.model.predictor import Predictor
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "0.1"
-FOLDER = GOLDEN / "soft-labels"
 KILLS = int(os.environ.get("AGEGENDER_KILLS", "8"))  # of each command
 pytestmark = pytest.mark.slow
 
@@ -68,11 +65,7 @@ def is_old_or_new(found: dict[str, Any], name: str, old: bytes) -> bool:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A small model of version 0.1, outside the folder that is watched."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    for name in (CARD_FILE, "faces.parquet", "predictions.parquet", "history.csv"):
-        (folder / name).write_bytes((FOLDER / name).read_bytes())
-    (folder / WEIGHTS_FILE).write_bytes(lzma.decompress((FOLDER / f"{WEIGHTS_FILE}.xz").read_bytes()))
+    folder = write_golden(tmp_path / "model", "faces.parquet", "predictions.parquet", "history.csv")
     for number, photo in enumerate(np.load(GOLDEN / "photos.npz")["photos"][:2]):
         Image.fromarray(photo).resize((96, 96)).save(tmp_path / f"{number}.png")
     return folder
@@ -107,7 +100,7 @@ def test_prepare_killed_leaves_the_old_table_or_the_new_one(root: Path, tmp_path
 
 
 def test_report_killed_leaves_every_page_whole(root: Path, tmp_path: Path) -> None:
-    rows = pd.read_parquet(FOLDER / "predictions.parquet").query("split == 'test'").head(40)
+    rows = pd.read_parquet(STORED / "predictions.parquet").query("split == 'test'").head(40)
     rows.to_csv(tmp_path / "theirs.csv", index=False)
     pages = root / "reports" / "theirs"
     pages.mkdir(parents=True)

@@ -9,7 +9,6 @@ import contextlib
 import importlib
 import io
 import json
-import lzma
 import os
 import shutil
 import signal
@@ -21,16 +20,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from golden_model import write_golden
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from agegender.data.faces_table import FacesTable, make_table, write_faces
-from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE
+from agegender.model.model_folder import CARD_FILE
 
 from .conftest import examples
 from .edited_json import edited, places
-from .test_cards import CARD, FOLDER, edited_cards
+from .test_cards import edited_cards
 from .test_photos import near_photos
 from .test_tables import damaged, written
 
@@ -68,10 +68,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     for name in ("whole", "edited"):
         folder = root / "models" / name
-        folder.mkdir(parents=True)
-        (folder / CARD_FILE).write_text(json.dumps(CARD))
-        (folder / WEIGHTS_FILE).write_bytes(lzma.decompress((FOLDER / f"{WEIGHTS_FILE}.xz").read_bytes()))
-        shutil.copy(FOLDER / "predictions.parquet", folder)
+        write_golden(folder, "predictions.parquet")
         write_faces(FacesTable(make_table(rows), photos), folder / "faces.parquet")
     return root
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import lzma
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from golden_model import write_golden
 
 from agegender import Audit, report
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import read_faces
 from agegender.heads import AGE, GENDER, with_settings
 from agegender.model.learner import learner_of
-from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE
+from agegender.model.model_folder import CARD_FILE
 from agegender.model.predictor import Predictor
 
 GOLDEN = Path(__file__).parent / "0.1"
@@ -31,10 +31,7 @@ def loss(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def predictor(loss: str, tmp_path: Path) -> Predictor:
-    packed = (GOLDEN / loss / f"{WEIGHTS_FILE}.xz").read_bytes()
-    (tmp_path / WEIGHTS_FILE).write_bytes(lzma.decompress(packed))
-    (tmp_path / CARD_FILE).write_bytes((GOLDEN / loss / CARD_FILE).read_bytes())
-    return Predictor.load(tmp_path, device="cpu", precision="fp32")
+    return Predictor.load(write_golden(tmp_path, stored=GOLDEN / loss), device="cpu", precision="fp32")
 
 
 def test_its_heads_are_those_of_today(predictor: Predictor, loss: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import lzma
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from golden_model import GOLDEN, write_golden
 from torch import Tensor, nn
 
 import agegender as ag
@@ -21,12 +21,11 @@ from agegender import evaluate, explain, export, predict
 from agegender.errors import CardError, ModelError, PhotoError, UsageError
 from agegender.heads import GENDER, Classification, Regression
 from agegender.model import onnx_export
-from agegender.model.model_folder import CARD_FILE, ONNX_FILE, WEIGHTS_FILE, network_entries
+from agegender.model.model_folder import CARD_FILE, ONNX_FILE, network_entries
 from agegender.model.onnx_file import read_exported
 from agegender.model.predictor import Predictor
 from agegender.settings import ImageSettings
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "0.1"
 PHOTOS = np.load(GOLDEN / "photos.npz")["photos"]
 THREE = (
     Regression("height", "height_cm", "cm"),
@@ -68,9 +67,7 @@ def toy_model(heads=THREE) -> ag.Model:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained model, with the file that it was exported to and some photos of other sizes beside it."""
     place = tmp_path_factory.mktemp("models") / "trained"
-    place.mkdir()
-    (place / WEIGHTS_FILE).write_bytes(lzma.decompress((GOLDEN / "soft-labels" / f"{WEIGHTS_FILE}.xz").read_bytes()))
-    (place / CARD_FILE).write_bytes((GOLDEN / "soft-labels" / CARD_FILE).read_bytes())
+    write_golden(place)
     photos = place / "photos"
     photos.mkdir()
     for number, photo in enumerate(PHOTOS[:4]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import lzma
 from pathlib import Path
 
 import cv2
@@ -11,6 +10,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from golden_model import GOLDEN, write_golden
 
 import agegender as ag
 from agegender import export, predict
@@ -21,7 +21,6 @@ from agegender.model import onnx_int8
 from agegender.model.model_folder import CARD_FILE, INT8_FILE, ONNX_FILE, WEIGHTS_FILE
 from agegender.model.onnx_int8 import Int8Loss, measured_losses
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "0.1"
 PHOTOS = np.load(GOLDEN / "photos.npz")["photos"]
 
 
@@ -30,8 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained model and a faces table of photos near those that it knows."""
     place = tmp_path_factory.mktemp("models") / "trained"
     (place / "photos").mkdir(parents=True)
-    (place / WEIGHTS_FILE).write_bytes(lzma.decompress((GOLDEN / "soft-labels" / f"{WEIGHTS_FILE}.xz").read_bytes()))
-    (place / CARD_FILE).write_bytes((GOLDEN / "soft-labels" / CARD_FILE).read_bytes())
+    write_golden(place)
     random, rows = np.random.default_rng(0), []
     for number in range(60):
         photo = PHOTOS[number % len(PHOTOS)].astype(float) + random.normal(0, 12, PHOTOS[0].shape)

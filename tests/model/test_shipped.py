@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import lzma
 import subprocess
 import sys
 import tomllib
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from golden_model import write_golden
 from PIL import Image
 from torch import nn
 
@@ -31,7 +31,6 @@ from agegender.model.onnx_runtime import OnnxRuntime
 from agegender.settings import ImageSettings
 
 ROOT = Path(ag.__file__).parent.parent
-GOLDEN = ROOT / "tests" / "golden" / "0.1" / "soft-labels"
 DOCS = ROOT / "docs" / "shipped-model"
 is_there = all((shipped.SHIPPED_FOLDER / name).is_file() for name in shipped.SHIPPED_FILES)
 needs_it = pytest.mark.skipif(not is_there, reason="this working copy has no shipped model")
@@ -121,9 +120,7 @@ def test_a_model_of_drawn_faces_answers_only_by_name_and_warns(
     photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "models" / "drawn"
-    folder.mkdir(parents=True)
-    (folder / WEIGHTS_FILE).write_bytes(lzma.decompress((GOLDEN / f"{WEIGHTS_FILE}.xz").read_bytes()))
-    card = json.loads((GOLDEN / CARD_FILE).read_text())
+    card = json.loads((write_golden(folder) / CARD_FILE).read_text())
     (folder / CARD_FILE).write_text(json.dumps({**card, "data": {"is_drawn": True}}))
     for named in (["--model", str(folder)], ["--models-dir", str(folder.parent)]):
         assert predict.main([str(photo), *named]) == 0

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bad_photos import UNREADABLE, write_bad_photos
-from served import Served, drawn_photos, served, write_golden
+from golden_model import write_golden
+from served import Served, drawn_photos, served
 
 import agegender as ag
 from agegender import serve

@@ -14,7 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from served import ROOMY, Served, drawn_photos, served, write_golden
+from golden_model import write_golden
+from served import ROOMY, Served, drawn_photos, served
 
 from agegender.serving.limits import Limits, RefusedError
 from agegender.serving.waiting_line import WaitingLine
