@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from golden_model import write_golden
 from served import ROOMY, Served, drawn_photos, served
@@ -21,8 +22,8 @@ from agegender.serving.limits import Limits, RefusedError
 from agegender.serving.waiting_line import WaitingLine
 
 TIGHT = Limits(
-    body_bytes=200_000, photos=3, pixels=1_000_000, queued_photos=4, queued_explanations=1, header_seconds=0.5,
-    silent_seconds=0.5, slow_seconds=1.0, slowest_bytes=1_000_000, stop_seconds=5,
+    body_bytes=200_000, photos=3, pixels=1_000_000, queued_photos=4, queued_explanations=1, header_seconds=2.0,
+    silent_seconds=2.0, slow_seconds=3.0, slowest_bytes=1_000_000, stop_seconds=5,
 )  # fmt: skip
 GOOD = drawn_photos(1)[0]
 START = b'--b\r\nContent-Disposition: form-data; name="photos"; filename="'
@@ -42,7 +43,8 @@ def tight(folder: Path) -> Iterator[Served]:
 @pytest.fixture(autouse=True)
 def the_next_good_request_works(tight: Served) -> Iterator[None]:
     yield
-    assert tight.predict(GOOD).status_code == 200
+    with httpx.Client(base_url=tight.address, timeout=60, trust_env=False) as fresh:
+        assert replace(tight, client=fresh).predict(GOOD).status_code == 200
 
 
 def part(name: bytes, data: bytes = GOOD) -> bytes:
@@ -149,7 +151,7 @@ def test_a_sender_that_stops_is_cut_off(tight: Served, sent: bytes) -> None:
         answer = b""
         while data := connection.recv(1000):
             answer += data
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 9
     assert answer == b"" or answer.startswith(b"HTTP/1.1 408")
     assert (b"408" in answer) == sent.startswith(b"POST")
 
@@ -171,7 +173,7 @@ def test_a_sender_that_drips_is_cut_off(tight: Served) -> None:
         assert type(error).__module__ == "httpx"  # noqa: PT017
         status = 408
     assert status == 408
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 9.5
 
 
 def test_what_would_not_fit_the_line_is_told_when_to_come_again(tight: Served, monkeypatch: pytest.MonkeyPatch) -> None:
