@@ -62,7 +62,8 @@ def served(folder: Path, limits: Limits = ROOMY, **options: object) -> Iterator[
             assert thread.is_alive()
             time.sleep(0.01)
         address = f"http://127.0.0.1:{place.getsockname()[1]}"
-        with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
+        alone = httpx.Limits(max_keepalive_connections=0)  # one that the server closes is not used again
+        with httpx.Client(base_url=address, timeout=60, trust_env=False, limits=alone) as client:
             yield Served(address, service, client)
         server.should_exit = True
         thread.join(20)
