@@ -49,7 +49,6 @@ _CALLED_ELSEWHERE = {
     "--cpu": "--device cpu",
     "--fp16": "--precision fp16",
     "--dataset": "--source",
-    "--input": "--data",
     "--format": "--source",
     "--csv": "--predictions",
     "--output-dir": "--out",

@@ -139,14 +139,14 @@ def test_only_the_wanted_group_is_explained(model_folder, tmp_path, capsys):
 
 
 def test_interrupted_it_keeps_what_is_done(model, photos, tmp_path, capsys, monkeypatch):
-    explained = explaining._explain_photo
+    explained = explaining.explain_photo
 
     def interrupted(model, explainer, photo, one):
         if one.name == "third":
             raise KeyboardInterrupt
         return explained(model, explainer, photo, one)
 
-    monkeypatch.setattr(explaining, "_explain_photo", interrupted)
+    monkeypatch.setattr(explaining, "explain_photo", interrupted)
     names = ("first", "second", "third", "fourth")
     wanted = [PhotoToExplain(path, name) for path, name in zip(photos, names, strict=False)]
     with pytest.raises(KeyboardInterrupt):
