@@ -5,9 +5,10 @@ WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY licenses licenses
 COPY agegender agegender
-# torch for the processor alone: a tenth of the size.
+# --build-arg TORCH_INDEX=URL with PyTorch's index of builds for the processor alone makes a tenth of the size.
+ARG TORCH_INDEX=
 RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu "torch>=2.6" torchvision \
+    && /venv/bin/pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "torch>=2.6" torchvision \
     && /venv/bin/pip install --no-cache-dir ".[serve]"
 
 FROM python:3.11-slim-bookworm

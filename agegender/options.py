@@ -82,56 +82,6 @@ def add_runtime_option(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_engine_options(parser: argparse._ActionsContainer) -> None:
-    """Add --engine, and what belongs to Dask."""
-    parser.add_argument(
-        "--engine",
-        choices=("local", "dask"),
-        default="local",
-        help="dask: predict shards of photos by several processes or machines (needs the extra dask). PHOTO may also "
-        "be Parquet files whose column path lists photos, or a folder of such; --out is a folder of Parquet files "
-        "(default: local)",
-    )
-    parser.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="with --engine dask: compute by the workers of this Dask scheduler, tcp://HOST:8786; photos, model and "
-        "--out lie where all of them see them at the same path",
-    )
-    parser.add_argument(
-        "--workers",
-        metavar="N",
-        type=int,
-        help="with --engine dask: so many processes here (default: one per core)",
-    )
-    parser.add_argument(
-        "--shard-photos",
-        metavar="N",
-        type=int,
-        help="with --engine dask: photos per Parquet file (default: 2048)",
-    )
-
-
-def check_engine_options(options: argparse.Namespace) -> None:
-    """Refuse what one engine alone knows with the other."""
-    if options.engine == "local":
-        given = [name for name in ("scheduler", "workers", "shard_photos") if getattr(options, name) is not None]
-        if given:
-            raise UsageError(f"--{given[0].replace('_', '-')} is for --engine dask.")
-        return
-    for name in ("workers", "shard_photos"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}.")
-    if not options.out:
-        raise UsageError("--engine dask writes a folder of Parquet files: name it with --out.")
-    if options.report or options.answers:
-        name = "--report" if options.report else "--answers"
-        raise UsageError(f"{name} is made on one machine: leave it out, or predict without --engine dask.")
-    if options.scheduler and options.workers:
-        raise UsageError("--workers starts processes here, and --scheduler has workers of its own: give one of them.")
-
-
 def add_faces_options(parser: argparse._ActionsContainer, *, faces: str, data: str, source: str) -> None:
     """Add --source, --data, --faces, --images and --limit, each with what it defaults to here."""
     parser.add_argument("--source", metavar="NAME", help=f"layout of --data, such as utkface{source}")

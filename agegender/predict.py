@@ -14,12 +14,10 @@ from agegender.console import Result, command_parser, execute
 from agegender.errors import UsageError
 from agegender.options import (
     add_device_options,
-    add_engine_options,
     add_model_option,
     add_no_faces_option,
     add_runtime_option,
     check_device,
-    check_engine_options,
     check_photos,
     pairs_of,
 )
@@ -94,7 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--report", metavar="FILE", type=Path, help="also write a page of the faces with the answers")
     add_no_faces_option(parser)
-    add_engine_options(parser)
+    _add_engine_options(parser)
     parser.add_argument(
         "--check",
         metavar="HEAD=LIMIT",
@@ -117,7 +115,7 @@ def run(options: argparse.Namespace) -> Result:
     answers, _, info = (options.answers or "").partition("=")
     if options.answers and not (answers and info):
         raise UsageError(f"--answers {options.answers!r} is no OUT=INFO, such as answers.csv=eval/info.csv.")
-    check_engine_options(options)
+    _check_engine_options(options)
     _check_outputs(options)
     photos = _photos(options.photos)
     models = _models(options)
@@ -154,6 +152,56 @@ def run(options: argparse.Namespace) -> Result:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     return execute(build_parser(), run, arguments)
+
+
+def _add_engine_options(parser: argparse._ActionsContainer) -> None:
+    """Add --engine, and what belongs to Dask."""
+    parser.add_argument(
+        "--engine",
+        choices=("local", "dask"),
+        default="local",
+        help="dask: predict shards of photos by several processes or machines (needs the extra dask). PHOTO may also "
+        "be Parquet files whose column path lists photos, or a folder of such; --out is a folder of Parquet files "
+        "(default: local)",
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="with --engine dask: compute by the workers of this Dask scheduler, tcp://HOST:8786; photos, model and "
+        "--out lie where all of them see them at the same path",
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=int,
+        help="with --engine dask: so many processes here (default: one per core)",
+    )
+    parser.add_argument(
+        "--shard-photos",
+        metavar="N",
+        type=int,
+        help="with --engine dask: photos per Parquet file (default: 2048)",
+    )
+
+
+def _check_engine_options(options: argparse.Namespace) -> None:
+    """Refuse what one engine alone knows with the other."""
+    if options.engine == "local":
+        given = [name for name in ("scheduler", "workers", "shard_photos") if getattr(options, name) is not None]
+        if given:
+            raise UsageError(f"--{given[0].replace('_', '-')} is for --engine dask.")
+        return
+    for name in ("workers", "shard_photos"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}.")
+    if not options.out:
+        raise UsageError("--engine dask writes a folder of Parquet files: name it with --out.")
+    if options.report or options.answers:
+        name = "--report" if options.report else "--answers"
+        raise UsageError(f"{name} is made on one machine: leave it out, or predict without --engine dask.")
+    if options.scheduler and options.workers:
+        raise UsageError("--workers starts processes here, and --scheduler has workers of its own: give one of them.")
 
 
 def _check_outputs(options: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ def run(
     describe: Callable[[Report], str],
     *,
     drawn_face_count: int,
-    plot: Callable[[Report], None],
+    plot: Callable[[Report], None] | None = None,
     after_drawing: Callable[[Path], None] | None = None,
 ) -> int:
     """Parse, measure, draw the plot unless --quick, and print; return the exit code.
@@ -53,7 +53,7 @@ def run(
     except AgeGenderError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    if not options.quick:
+    if plot is not None and not options.quick:
         plot(report)
     print(json.dumps(report, indent=2) if options.json else describe(report))
     return 0

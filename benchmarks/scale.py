@@ -15,12 +15,8 @@ program draws.
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,12 +24,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+from photo_benchmark import run
 
 import agegender as ag
 from agegender.api.dask_engine import SHARD_PHOTOS
 from agegender.api.predicting import heads_of_all
 from agegender.audit.predictions_files import predictions_file
-from agegender.errors import AgeGenderError
 from agegender.heads import AGE, GENDER, head_to_dict
 from agegender.model.network import Statistics, make_network
 from agegender.model.predictor import BATCH_SIZE
@@ -225,27 +221,5 @@ def describe(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Parse, measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="a folder of photos; without it, faces are drawn")
-    parser.add_argument("--quick", action="store_true", help="few photos, within a minute")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")  # the libraries' own
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            if options.data is None:
-                from agegender.data.sources.drawn_faces import draw_faces
-
-                draw_faces(Path(folder) / "drawn", face_count=64 if options.quick else 512)
-            report = measure(options.data or Path(folder) / "drawn", quick=options.quick)
-    except AgeGenderError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(report, indent=2) if options.json else describe(report))
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run(__doc__, measure, describe, drawn_face_count=256))

@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from golden_model import GOLDEN, write_golden
-from PIL import Image
+from golden_model import write_golden, write_noisy_photos
 
 import agegender as ag
 from agegender import predict
@@ -40,12 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Photos of drawn heads, of which no two are alike and one cannot be read."""
-    place = tmp_path_factory.mktemp("archive")
-    drawn = np.load(GOLDEN / "photos.npz")["photos"]
-    generator = np.random.default_rng(5)
-    for number in range(59):
-        noisy = drawn[number % len(drawn)].astype(int) + generator.integers(-30, 30, drawn[0].shape)
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(place / f"{number:03}.png")
+    place = write_noisy_photos(tmp_path_factory.mktemp("archive"), 59)
     (place / "030b.png").write_bytes(b"no photo")
     return place
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bad_photos import UNREADABLE, write_bad_photos
-from golden_model import GOLDEN, write_golden
+from golden_model import write_golden, write_noisy_photos
 from PIL import Image
 
 import agegender as ag
@@ -40,13 +40,7 @@ def model(folder: Path) -> ag.Model:
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Seventy small photos of drawn heads, no two alike."""
-    place = tmp_path_factory.mktemp("photos")
-    drawn = np.load(GOLDEN / "photos.npz")["photos"]
-    generator = np.random.default_rng(5)
-    for number in range(70):
-        noisy = drawn[number % len(drawn)].astype(int) + generator.integers(-30, 30, drawn[0].shape)
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(place / f"{number:03}.png")
-    return place
+    return write_noisy_photos(tmp_path_factory.mktemp("photos"), 70)
 
 
 @pytest.fixture
