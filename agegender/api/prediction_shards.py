@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -184,7 +185,7 @@ def predict_shard(job: ShardJob, shard: Shard) -> Counts:
     files = names if job.root == os.getcwd() else tuple(os.path.join(job.root, name) for name in names)  # noqa: PTH109, PTH118
     if not any(map(os.path.lexists, files)):
         raise PhotoError(
-            f"{os.uname().nodename} sees none of the {len(files)} photos of {shard.file}, the first of them "
+            f"{platform.node()} sees none of the {len(files)} photos of {shard.file}, the first of them "
             f"{printable(files[0])}. "
             f"All workers must see the photos at the same place as this machine does, on a shared disk."
         )
@@ -238,11 +239,11 @@ def _loaded_model(name: str, place: ModelPlace) -> Predictor:
     path = Path(place.path) if place.path is not None else shipped_folder() / "model.onnx"
     if not path.exists():
         raise ModelError(
-            f"{os.uname().nodename} sees no model at {path}. All workers must see the model at the same place as this "
+            f"{platform.node()} sees no model at {path}. All workers must see the model at the same place as this "
             f"machine does, on a shared disk."
         )
     if weights_digest(path) != place.weights_sha256:
-        raise ModelError(f"{os.uname().nodename} has other weights at {path} than those that {name} began with.")
+        raise ModelError(f"{platform.node()} has other weights at {path} than those that {name} began with.")
     detector = None if place.detector_file is None else Path(place.detector_file)
     return Predictor.load(path, device=place.device, precision=place.precision, detector_file=detector)
 
