@@ -210,10 +210,13 @@
       URL.revokeObjectURL(address);
       for (const row of rows.filter((one) => one.face_width !== undefined)) {
         const box = make("div", "", "box"), share = (part, whole) => `${100 * part / whole}%`;
-        box.style.left = share(row.face_left, image.naturalWidth);
-        box.style.top = share(row.face_top, image.naturalHeight);
-        box.style.width = share(row.face_width, image.naturalWidth);
-        box.style.height = share(row.face_height, image.naturalHeight);
+        // The detector's box may reach beyond the photo; what is drawn stays on it.
+        const within = (start, length, whole) => {
+          const first = Math.max(0, start);
+          return [share(first, whole), share(Math.min(whole, start + length) - first, whole)];
+        };
+        [box.style.left, box.style.width] = within(row.face_left, row.face_width, image.naturalWidth);
+        [box.style.top, box.style.height] = within(row.face_top, row.face_height, image.naturalHeight);
         box.append(make("span", String(row.face + 1)));
         holder.append(box);
       }
