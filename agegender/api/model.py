@@ -666,14 +666,16 @@ class Model(PredictingModel):
 
     def _staged_report(
         self, swap: Swap, place: Path, *, hide_faces: bool | None, explains: bool = True, title: str | None = None,
-        replaces_all: bool = False,
+        becomes: Path | None = None,
     ) -> dict[str, Path]:  # fmt: skip
         from agegender.pages.report_set import is_hiding_faces, stage_report_set
 
         hides = is_hiding_faces(place) if hide_faces is None else hide_faces
         explanations = self._explanations(place, swap if explains else None, hide_faces=hides)
         content = replace(self.report_content(title=title), explanations=explanations or None)
-        return stage_report_set(swap, place, content, hide_faces=hide_faces, replaces_all=replaces_all).pages
+        if becomes is not None:
+            content = replace(content, model_folder=becomes)
+        return stage_report_set(swap, place, content, hide_faces=hide_faces, replaces_all=becomes is not None).pages
 
     def _explanations(self, reports: Path, swap: Swap | None, *, hide_faces: bool) -> list[FaceExplanation]:
         """Explain the faces worth a look and leave that to be swapped in; without a swap, read what lies there."""
@@ -714,7 +716,7 @@ class Model(PredictingModel):
         )
         judged = replace(judged, notices=(*judged.notices, *ensemble_words(self.card)))
         root = None if faces is None else faces.root
-        return ReportContent(judged, photos_root=root, card=self.card, history=self.history)
+        return ReportContent(judged, photos_root=root, card=self.card, history=self.history, model_folder=self._folder)
 
     def save(
         self,
@@ -742,6 +744,7 @@ class Model(PredictingModel):
         """
         from agegender.model.learner import check_storable
         from agegender.model.training import write_model
+        from agegender.pages.card_text import HUMAN_FILE, keep_or_make
 
         place = Path(folder)
         check_storable(self.network)  # before faces are explained
@@ -750,11 +753,15 @@ class Model(PredictingModel):
             with replaced_set() as swap:
                 if reports is not None:  # first: pages are looked at as they are, and every command mends the model
                     finish_swaps(Path(reports))
-                    self._staged_report(swap, Path(reports), hide_faces=hide_faces, replaces_all=True)
+                    self._staged_report(swap, Path(reports), hide_faces=hide_faces, becomes=place)
                 parts = {"faces": self.faces, "predictions": self.predictions, "history": self.history}
                 has_learner = "learner" in self.__dict__ or (self._folder is not None and "members" not in self.card)
                 learner = self.learner if has_learner else None
-                write_model(swap.stage(place), self, learner=learner, **parts)
+                new = swap.stage(place)
+                write_model(new, self, learner=learner, **parts)
+                written = (one / HUMAN_FILE for one in (place, self._folder) if one is not None)
+                old = next((one for one in written if one.is_file()), place / HUMAN_FILE)
+                keep_or_make(old, new / HUMAN_FILE, self.name, str(self.card.get("run_id") or ""))
                 if self._run is not None:
                     swap.remove(self._run.folder)
         except BaseException:

@@ -58,7 +58,8 @@ def read_report_content(
         mixed = f"{PREDICTIONS_FILE} is of the training run {of_table}, and {CARD_FILE} beside it of {run_id}."
         judged = replace(judged, notices=(*judged.notices, mixed))
     judged = replace(judged, notices=(*judged.notices, *ensemble_words(card)))
-    return ReportContent(judged, photos_root, card, read_history(folder), _explanations(explanations, run_id))
+    explained = _explanations(explanations, run_id)
+    return ReportContent(judged, photos_root, card, read_history(folder), explained, model_folder=folder)
 
 
 def _explanations(folder: Path | None, run_id: str | None) -> list | None:

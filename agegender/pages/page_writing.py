@@ -24,6 +24,7 @@ from agegender.audit.assessment import Assessment, Comparisons
 from agegender.audit.groups import GroupResult
 from agegender.heads import KNOWN_HEADS, Classification, Head, Regression
 from agegender.pages import words
+from agegender.pages.card_text import HumanText
 from agegender.photos.finding import PhotosFolder
 from agegender.settings import VERSION
 from agegender.writing import write_text
@@ -50,6 +51,10 @@ class ReportContent:
         The model's card and its epochs.
     explanations : sequence of FaceExplanation or None
         For the page of explanations, which isn't written without.
+    model_folder : Path or None
+        Where the model lies, and `card.toml` beside it; None when only predictions are known.
+    human : HumanText
+        What that file says.
     hide_faces : bool
         Show nobody: faces are blurred, files go without a name, and fewer than `words.FEW` photos without figures.
     """
@@ -60,6 +65,8 @@ class ReportContent:
     history: pd.DataFrame | None = None
     explanations: Sequence[FaceExplanation] | None = None
     hide_faces: bool = False
+    model_folder: Path | None = None
+    human: HumanText = HumanText()  # noqa: RUF009 (frozen)
 
     @property
     def run_id(self) -> str:

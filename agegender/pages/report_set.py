@@ -16,6 +16,7 @@ from agegender.errors import UsageError
 from agegender.explanation import EXPLANATIONS_FOLDER
 from agegender.pages.bias_page import write_bias
 from agegender.pages.card_page import MARKDOWN_FILE, write_card
+from agegender.pages.card_text import human_place, read_human, template
 from agegender.pages.index_page import write_index
 from agegender.pages.page_writing import ReportContent, render_navigation
 from agegender.progress import say
@@ -62,7 +63,8 @@ def stage_report_set(
 ) -> ReportSet:
     """Write the pages where they wait for their swap; with `replaces_all`, older ones that are not written go."""
     hides = is_hiding_faces(folder) or content.hide_faces if hide_faces is None else hide_faces
-    content = replace(content, hide_faces=hides)
+    human = human_place(content.model_folder, folder)
+    content = replace(content, hide_faces=hides, human=read_human(human))
     stored = folder / EXPLANATIONS_FOLDER
     if hides and stored.is_dir() and not swap.has(stored):
         from agegender.explanation.explanation_files import hide_explanations
@@ -88,6 +90,7 @@ def stage_report_set(
         writers[name](swap.stage(page), content, page_links(listed, name))
     if "card" in wanted:
         swap.stage(folder / MARKDOWN_FILE)  # which the card's page writes beside itself
+        _make_human(swap, human, content, is_saved=replaces_all)
     if only is None or hide_faces is not None:
         run_id = content.run_id if only is None else of_pages
         write_json(swap.stage(folder / SETTINGS_FILE), _settings(content, run_id))
@@ -99,6 +102,16 @@ def stage_report_set(
         page = folder / f"{name}.html"
         _mend_navigation(page, swap.stage(page), page_links(listed, name))
     return ReportSet(pages, () if replaces_all else tuple(older))
+
+
+def _make_human(swap: Swap, place: Path, content: ReportContent, *, is_saved: bool) -> None:
+    """Have the file for people's part of the card made where there is none; a model that is saved brings its own."""
+    for problem in content.human.problems:
+        say(problem)
+    if place.is_file() or is_saved:
+        return
+    write_text(swap.stage(place), template(content.assessment.title, content.run_id))
+    say(f"{place} is for what only people can say of the model; fill it in, and the next report has it.")
 
 
 def add_page(path: Path, run_id: str, write: Callable[[Path, Sequence[Mapping[str, Any]]], Any]) -> None:
@@ -122,7 +135,8 @@ def write_page_alone(path: Path, name: str, content: ReportContent) -> Path:
     writers = _writers(content)
     if name not in writers:
         raise UsageError(f"the page {name!r} cannot be made here; there are {', '.join(writers)}.")
-    return writers[name](path, content, ())
+    human = read_human(human_place(content.model_folder, path.parent))
+    return writers[name](path, replace(content, human=human), ())
 
 
 def is_hiding_faces(folder: Path) -> bool:

@@ -1,0 +1,149 @@
+"""The model card: what people write in card.toml is kept and merged, and uses are drafted from the figures."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from agegender.audit.assessment import assess
+from agegender.pages import card_text
+from agegender.pages.card_page import card_markdown, card_parts
+from agegender.pages.card_text import HumanText, keep_or_make, read_human, template
+from agegender.pages.card_uses import COULD, NOT, UNSETTLED, drafted_uses
+from agegender.pages.page_writing import ReportContent
+from agegender.pages.report_set import write_page_alone, write_report_set
+from pages.report_inputs import make_predictions
+
+
+@pytest.fixture(scope="module")
+def content() -> ReportContent:
+    return ReportContent(assess(make_predictions(700).assign(split="test"), title="made-up"))
+
+
+def part(content, title):
+    return next(one for one in card_parts(content) if one["title"] == title)
+
+
+def test_what_people_wrote_is_in_both_cards_and_its_file_is_never_changed(content, tmp_path):
+    model, pages = tmp_path / "model", tmp_path / "pages"
+    model.mkdir()
+    content = replace(content, model_folder=model)
+    write_report_set(pages, content, only=("card",))
+    made = (model / "card.toml").read_text()
+    assert made == template("made-up")
+    written = made.replace('# contact = ""', 'contact = "anna@example.org <b>"')
+    written = written.replace('# intended_use = ""', 'intended_use = """\nTo count.\n\nNothing else.\n"""')
+    (model / "card.toml").write_text(written)
+    write_report_set(pages, content, only=("card",))
+    page, text = (pages / "card.html").read_text(), (pages / "MODEL_CARD.md").read_text()
+    assert (model / "card.toml").read_text() == written
+    assert "anna@example.org &lt;b&gt;" in page
+    assert "anna@example.org &lt;b&gt;" in text
+    assert "<p>To count.</p><p>Nothing else.</p>" in page
+    assert "as <code>contact</code>" not in page
+    assert "as <code>licence</code>" in page
+
+
+def test_every_question_of_the_file_stands_on_the_card_until_it_is_answered(content):
+    asked = {key for one in card_parts(content) for key, _ in one["asks"]}
+    assert asked == {one.key for one in card_text.QUESTIONS}
+    answers = HumanText({one.key: (f"about {one.key}",) for one in card_text.QUESTIONS})
+    told = card_parts(replace(content, human=answers))
+    assert not [key for one in told for key, _ in one["asks"]]
+    text = card_markdown("x", told, is_drawn=False)
+    assert all(f"about {one.key}".replace("_", r"\_") in text for one in card_text.QUESTIONS)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("contact = ", "could not be read"),
+        ("contcat = 'x'", "Did you mean contact?"),
+        ("wanted_share = 80", "wanted_share in card.toml is no share"),
+        ("wanted_share = true", "wanted_share in card.toml is no share"),
+        ("limits = {a = 1}", "limits in card.toml is neither a text nor a list"),
+    ],
+)
+def test_a_file_that_cannot_be_read_stops_no_report_and_the_card_says_why(content, tmp_path, written, said, capsys):
+    (tmp_path / "card.toml").write_text(written)
+    write_report_set(tmp_path, content, only=("card",))
+    assert said in (tmp_path / "card.html").read_text()
+    assert said in capsys.readouterr().err
+
+
+def test_bytes_that_are_no_text_stop_no_report_either(tmp_path):
+    (tmp_path / "card.toml").write_bytes(b"contact = '\xff'")
+    assert "could not be read" in read_human(tmp_path / "card.toml").problems[0]
+    keep_or_make(tmp_path / "card.toml", tmp_path / "new.toml", "x", "")
+    assert (tmp_path / "new.toml").read_bytes() == b"contact = '\xff'"
+
+
+def test_a_text_about_another_run_says_so(content):
+    old = replace(content, card={"name": "x", "run_id": "second"}, human=HumanText({"limits": ("few",)}, run="first"))
+    assert any("the training run first" in line for line in part(old, "Model details")["lines"])
+    new = replace(old, human=replace(old.human, run="second"))
+    assert not part(new, "Model details")["lines"]
+
+
+def test_a_use_is_drafted_where_its_whole_interval_is_on_one_side_of_what_is_wanted(content):
+    for wanted in (0.5, 0.8, 0.95):
+        uses = drafted_uses(content, HumanText(numbers={"wanted_share": wanted, "wanted_accuracy": wanted}))
+        assert {use.head.name for use in uses} == {"age", "gender"}
+        for use in uses:
+            low, high = use.group.estimate.low, use.group.estimate.high
+            settled = COULD if low >= wanted else NOT if high < wanted else UNSETTLED
+            assert use.verdict == (settled if use.group.n >= 30 else UNSETTLED)
+    assert {use.verdict for use in uses} >= {NOT, UNSETTLED}
+
+
+def test_a_drafted_sentence_has_the_share_of_the_rows_themselves(content):
+    rows = content.assessment.judged
+    women = rows[rows["gender"] == "female"]
+    share = 100 * ((women["predicted_age_years"] - women["age_years"]).abs() <= 8).mean()
+    uses = drafted_uses(content, HumanText())
+    (use,) = (one for one in uses if one.group.values == ("female",) and one.head.name == "age")
+    found = re.fullmatch(
+        r"Faces labelled female: age within ±8 years for (\d+) % \((\d+) to (\d+) %\) of (\d+) photos\.", use.sentence
+    )
+    assert found is not None
+    assert abs(int(found[1]) - share) <= 0.5
+    assert int(found[2]) < share < int(found[3])
+    assert int(found[4]) == len(women)
+
+
+def test_the_draft_is_marked_as_one_until_somebody_has_checked_it(content):
+    first = part(content, "Conditional uses")["lines"][0]
+    assert "Nobody has checked it yet" in first
+    checked = replace(content, human=HumanText({"uses_checked_by": ("Anna",)}))
+    assert part(checked, "Conditional uses")["lines"][0] == "A draft."
+    assert part(checked, "Conditional uses")["human"] == [("Checked by", ("Anna",))]
+
+
+def test_a_number_without_tolerances_gets_no_draft_and_the_card_says_so(tmp_path):
+    rows = make_predictions(80).assign(split="test")
+    rows = rows.rename(columns={"age_years": "height_cm", "predicted_age_years": "predicted_height_cm"})
+    content = ReportContent(assess(rows[["path", "height_cm", "predicted_height_cm"]], title="heights"))
+    lines = part(content, "Conditional uses")["lines"]
+    assert "Height: how large an error does no harm is not known, so no use is drafted." in lines
+    page = write_page_alone(tmp_path / "card.html", "card", content).read_text()
+    assert "Proving a height" in page
+
+
+def test_each_factor_has_one_figure_that_begins_with_the_worst_group(content):
+    shown = part(content, "Factors")["charts"]
+    assert len(shown) == 2 * len(content.comparisons.single)
+    result = content.comparisons.get(("age_group",), "age.mean_absolute_error")
+    words = next(words for _, words in shown if words.startswith("Age") and "by age, worst first" in words)
+    worst = max(result.ranked, key=lambda group: group.estimate.value)
+    assert f"worst first: {worst.name} " in words
+
+
+def test_a_saved_model_keeps_what_people_wrote_of_its_forerunner(tmp_path):
+    old, new = tmp_path / "old.toml", tmp_path / "new.toml"
+    keep_or_make(old, new, "mine", "r1")
+    assert new.read_text() == template("mine", "r1")
+    old.write_text('contact = "me"')
+    keep_or_make(old, new, "mine", "r2")
+    assert new.read_text() == 'contact = "me"'
