@@ -7,6 +7,7 @@ models/<name>/
   history.csv           one row per epoch
   predictions.parquet   every kept photo, predicted
   metrics.json          first metrics per split
+  card.toml             what people write for the model card; made once, never changed
   learner.pkl           the fastai export; the program itself never loads it, and it fits this version alone
   model.onnx            where `agegender export` was called: all that a prediction needs, without torch
   model-int8.onnx       where `agegender export --int8` was called

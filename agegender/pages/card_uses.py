@@ -20,6 +20,7 @@ from agegender.pages.words import capitalised, interval, number, photos
 
 COULD, NOT, UNSETTLED = "could", "not", "not settled"
 _MOST_SENTENCES = 6  # of each kind; the table has all
+_MOST_GAPS = 3  # the bias page has all
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def use_lists(content: ReportContent, uses: Sequence[Use]) -> list[tuple[str, li
     gaps = [finding.sentence for finding in content.assessment.findings if finding.kind.startswith("signed")]
     if gaps:
         heading = "Not to be used to compare averages of groups, which err in different directions"
-        lists.append((heading, gaps[:_MOST_SENTENCES]))
+        lists.append((heading, gaps[:_MOST_GAPS]))
     return lists
 
 
