@@ -24,6 +24,7 @@ from agegender.pages.words import FEW, MISSING, count, interval_ends, number, p_
 from agegender.table_cells import harmless
 from agegender.writing import to_json
 
+BYTE_ORDER_MARK = "\ufeff"
 _LONGEST_HEADING = 8  # letters
 
 
@@ -99,9 +100,14 @@ class Table:
     hidden_rows: Sequence[Row] = field(default=())  # in the downloads, too many for the page
 
     @property
+    def hints(self) -> list[Column]:
+        """The columns whose headings need a word."""
+        return [column for column in self.columns if column.hint]
+
+    @property
     def csv_link(self) -> str:
-        """The table as a CSV file in a data: address."""
-        return f"data:text/csv;charset=utf-8,{quote(self.csv_text())}"
+        """The table as a CSV file in a data: address; spreadsheets need the mark in front to read it as UTF-8."""
+        return f"data:text/csv;charset=utf-8,{quote(BYTE_ORDER_MARK + self.csv_text())}"
 
     @property
     def json_link(self) -> str:

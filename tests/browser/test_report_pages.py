@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import pytest
 from pages.report_inputs import make_explanations, make_photos, make_predictions, predicted_rows
@@ -65,14 +66,14 @@ def test_sorting_and_filter_survive_in_the_address(pages, open_page):
     again = open_page(pages["bias"], page.evaluate("location.hash"))
     assert column(again, TABLE, 0) == shown
     assert again.locator(f"{TABLE} thead th").nth(1).get_attribute("aria-sort") == "descending"
-    assert again.locator("#by-gender-ethnicity").evaluate("details => details.open")
+    assert again.locator("#by-gender-ethnicity").evaluate("inside => inside.parentElement.open")
 
 
 def test_group_name_leads_to_its_faces(pages, open_page):
     page = open_page(pages["bias"])
     page.locator("#gender-age tbody a").first.click()
     gallery = page.locator("#faces-gender-0")
-    assert gallery.evaluate("details => details.open")
+    assert gallery.evaluate("inside => inside.parentElement.open")
     picture = gallery.locator("img").first
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
     assert "the model's guess" in picture.get_attribute("alt")
@@ -93,7 +94,8 @@ def test_tables_can_be_saved_without_any_network(pages, open_page, tmp_path, kin
         page.locator(".table", has=page.locator("#ethnicity-age")).get_by_text(kind, exact=True).click()
     saved = tmp_path / download.value.suggested_filename
     download.value.save_as(saved)
-    text = saved.read_text()
+    text = saved.read_text(encoding="utf-8-sig")
+    assert kind == "JSON" or saved.read_bytes().startswith(b"\xef\xbb\xbf")  # or spreadsheets misread it
     rows = json.loads(text) if kind == "JSON" else list(csv.DictReader(text.splitlines()))
     assert saved.name == f"ethnicity-age.{kind.lower()}"
     assert {row["group"] for row in rows} == {"White", "Black", "Asian", "Indian", "Others"}
@@ -133,12 +135,79 @@ def test_bias_page_is_light_enough_to_open_at_once(pages, open_page):
     assert pages["bias"].stat().st_size < 3_000_000
 
 
-def test_print_opens_what_is_folded(pages, open_page):
+def test_print_leaves_folded_what_is_folded_and_takes_few_pages(pages, open_page):
     page = open_page(pages["bias"])
+    page.locator("#by-gender-ethnicity").evaluate("inside => { inside.parentElement.open = true; }")
+    folded = page.locator("details:not([open])").count()
+    printed = page.pdf(format="A4")
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) < 15
+    assert page.locator("details:not([open])").count() == folded > 5
     page.emulate_media(media="print")
-    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    assert page.locator("details:not([open])").count() == 0
     assert not page.locator("nav.sections").is_visible()
+
+
+def test_a_filter_that_nothing_meets_says_no_rows(pages, open_page):
+    page = open_page(pages["bias"], "#by-gender-ethnicity")
+    counted = page.locator(".table", has=page.locator(TABLE)).locator(".row-count")
+    before = counted.inner_text()
+    field = page.locator("input[data-filters=gender-ethnicity-age]")
+    field.fill("nobody")
+    assert counted.inner_text() == f"0 of {before.split()[0]} rows shown"
+    field.fill("")
+    assert counted.inner_text() == before
+
+
+def test_without_javascript_a_link_to_faces_opens_them(pages, open_page):
+    page = open_page(pages["bias"], java_script_enabled=False)
+    page.locator("#gender-age tbody a").first.click()
+    page.wait_for_url("**#faces-gender-0")
+    assert page.locator("#faces-gender-0").is_visible()
+
+
+def test_the_tab_key_stops_rarely_and_arrows_lead_on(pages, open_page):
+    page = open_page(pages["bias"])
+    page.wait_for_timeout(100)  # regions are measured in the next frame
+    stops = """[...document.querySelectorAll('a, button, input, select, summary, [tabindex]')]
+        .filter((one) => one.tabIndex >= 0 && one.checkVisibility()).length"""
+    assert page.evaluate(stops) < 130
+    page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    assert page.evaluate(stops) < 200
+    buttons = page.locator("#ethnicity-age thead button")
+    buttons.first.focus()
+    page.keyboard.press("ArrowRight")
+    assert buttons.nth(1).evaluate("button => button === document.activeElement && button.tabIndex === 0")
+    page.keyboard.press("Enter")
+    assert page.locator("#ethnicity-age thead th").nth(1).get_attribute("aria-sort") == "descending"
+    page.keyboard.press("Home")
+    assert buttons.first.evaluate("button => button === document.activeElement")
+
+
+def test_navigation_marks_where_the_reader_is(pages, open_page):
+    page = open_page(pages["bias"])
+    assert page.locator("nav.pages [aria-current=page]").inner_text() == "Bias"
+    page.locator("nav.sections a", has_text="Scores").click()
+    page.wait_for_function("document.querySelector('nav.sections [aria-current]').textContent === 'Scores'")
+    assert page.locator("nav.sections [aria-current]").count() == 1
+
+
+def test_names_stay_beside_a_scrolled_table_on_a_phone(pages, open_page):
+    page = open_page(pages["bias"], width=400)
+    scroll = page.locator(".scroll", has=page.locator("#ethnicity-age"))
+    scroll.evaluate("region => { region.scrollLeft = 300; }")
+    name = scroll.locator("tbody th").first
+    assert abs(name.bounding_box()["x"] - scroll.bounding_box()["x"]) <= 1
+    assert scroll.locator("tbody th a").first.bounding_box()["height"] >= 24
+
+
+@pytest.mark.parametrize("name", ["index", "bias", "lime", "card", "contact"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_have_no_serious_fault_for_those_who_cannot_see_them(pages, open_page, name, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = open_page(pages[name], color_scheme=scheme, width=400 if scheme == "dark" else 1280)
+    page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    found = axe.run(page).response["violations"]
+    told = [(one["id"], one["nodes"][0]["html"][:200]) for one in found if one["impact"] in ("serious", "critical")]
+    assert told == []
 
 
 def _brightness(colour: str) -> float:

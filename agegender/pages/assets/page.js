@@ -57,7 +57,11 @@
       row.hidden = !parts.every((part) => text.includes(part));
       shown += !row.hidden;
     }
-    say.textContent = parts.length ? `${shown} of ${table.tBodies[0].rows.length} rows shown` : "";
+    const told = parts.length ? `${shown} of ${table.tBodies[0].rows.length} rows shown` : "";
+    say.textContent = told;
+    const counted = table.closest(".table").querySelector(".row-count");
+    counted.dataset.all ??= counted.textContent;
+    counted.textContent = told || counted.dataset.all;
   }
 
   function addButtons(table) {
@@ -91,6 +95,83 @@
     });
   }
 
+  // Of many controls side by side one is a stop of the Tab key; arrows lead on to the others.
+  function rove(group, selector) {
+    const all = () => [...group.querySelectorAll(selector)].filter((one) => one.offsetParent);
+    const enter = (one) => {
+      group.querySelectorAll(selector).forEach((other) => { other.tabIndex = other === one ? 0 : -1; });
+    };
+    enter(group.querySelector(selector));
+    group.addEventListener("focusin", (event) => {
+      const one = event.target.closest(selector);
+      if (one) enter(one);
+    });
+    group.addEventListener("keydown", (event) => {
+      const places = all();
+      const now = places.indexOf(event.target.closest(selector));
+      const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -now, End: places.length - 1 - now };
+      if (now < 0 || !(event.key in steps) || event.altKey || event.ctrlKey || event.metaKey) return;
+      event.preventDefault();
+      places[(now + steps[event.key] + places.length) % places.length].focus();
+    });
+  }
+
+  function fewerStops() {
+    for (const [holder, selector] of [["thead", "button"], ["tbody", "a"], [".links", "a"], ["ul.chance", "a"]]) {
+      document.querySelectorAll(holder).forEach((group) => {
+        if (group.querySelectorAll(selector).length > 1) rove(group, selector);
+      });
+    }
+    // What does not scroll needs no stop; what is folded is measured when it opens.
+    const regions = [...document.querySelectorAll(".scroll[tabindex]")];
+    const watch = new ResizeObserver((seen) => seen.forEach(({ target }) => {
+      const scrolls = target.scrollWidth > target.clientWidth + 1 || target.scrollHeight > target.clientHeight + 1;
+      if (scrolls) target.tabIndex = 0;
+      else target.removeAttribute("tabindex");
+    }));
+    regions.forEach((region) => watch.observe(region));
+    document.querySelector("footer .wrap")?.append(Object.assign(document.createElement("p"), {
+      textContent: "By keyboard: Tab goes from table to table, and within the headings, names or links of one the arrow keys lead on.",
+    }));
+  }
+
+  function addWhole(region) {
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "plain-button" });
+    const told = region.closest(".table").querySelector(".scrolls");
+    const write = () => {
+      const isWhole = region.classList.contains("whole");
+      button.textContent = isWhole ? "Let it scroll" : "Show it whole";
+      told.textContent = isWhole ? " " : "; the table scrolls. ";
+    };
+    button.addEventListener("click", () => { region.classList.toggle("whole"); write(); });
+    write();
+    told.after(button);
+  }
+
+  function markPlace() {
+    const links = [...document.querySelectorAll("nav.sections a")];
+    const parts = links.map((link) => document.getElementById(link.hash.slice(1)));
+    if (!links.length) return;
+    let now = null;
+    const update = () => {
+      let place = 0;
+      parts.forEach((part, index) => { if (part && part.getBoundingClientRect().top < innerHeight / 3) place = index; });
+      if (scrollY + innerHeight >= document.documentElement.scrollHeight - 2) place = parts.length - 1;
+      if (links[place] === now) return;
+      now?.removeAttribute("aria-current");
+      now = links[place];
+      now.setAttribute("aria-current", "location");
+      const bar = now.parentElement;
+      if (bar.scrollWidth > bar.clientWidth) bar.scrollLeft = now.offsetLeft - bar.clientWidth / 3;
+    };
+    let asked = false;
+    addEventListener("scroll", () => {
+      if (!asked) requestAnimationFrame(() => { asked = false; update(); });
+      asked = true;
+    }, { passive: true });
+    update();
+  }
+
   function apply() {
     for (const table of tables) {
       const order = state.values.get(`${table.id}.sort`);
@@ -117,9 +198,11 @@
     writeState();
     goTo(state.anchor);
   });
-  window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => { part.open = true; }));
   tables.forEach(addButtons);
   tables.filter((table) => table.dataset.filterable !== undefined).forEach(addFilter);
+  document.querySelectorAll(".scroll.tall").forEach(addWhole);
+  fewerStops();
+  markPlace();
   apply();
   goTo(state.anchor);
 })();
