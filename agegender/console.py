@@ -167,6 +167,14 @@ def execute(
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
             raise
         return _fail(parser.prog, f"{error.strerror}: {error.filename or 'while writing'}", BAD_INPUT)
+    except (ImportError, AttributeError) as error:
+        # What a package that is absent or too old makes of a call; anything else is a mistake of ours.
+        from agegender.installation import unmet_requirements
+
+        if not (unmet := unmet_requirements(outdated_only=isinstance(error, AttributeError))):
+            raise
+        message = f"{error}. This installation lacks {', '.join(unmet)}: pip install --upgrade agegender brings it."
+        return _fail(parser.prog, message, BAD_INPUT)
     return 0
 
 

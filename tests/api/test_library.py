@@ -162,7 +162,8 @@ theirs = pd.read_csv("theirs.csv")
 audit = ag.Audit(theirs, columns={"predicted_age_years": "guess", "age_years": "true_age"})
 print(audit.by("mae", "ethnicity")["n"].sum(), len(audit.findings))
 audit.to_html("bias.html")
-from agegender import report
+from agegender import compare, report
+assert compare.main(["one.csv", "other.csv", "--split", "all", "--out", "compared"]) == 0
 raise SystemExit(report.main(["--predictions", "theirs.csv", "--columns", "predicted_age_years=guess",
                               "age_years=true_age", "--out", "pages", "--json"]))
 """
@@ -174,12 +175,18 @@ def test_somebody_elses_table_is_audited_where_torch_fastai_and_cv2_cannot_be_ha
     theirs = pd.DataFrame(
         {"true_age": ages, "guess": ages + generator.normal(0, 5, 200), "ethnicity": generator.choice(["a", "b"], 200)}
     )
+    theirs.insert(0, "path", [f"{number}.jpg" for number in range(200)])
     theirs.to_csv(tmp_path / "theirs.csv", index=False)
+    ours = theirs.rename(columns={"guess": "predicted_age_years", "true_age": "age_years"}).assign(split="test")
+    ours.to_csv(tmp_path / "one.csv", index=False)
+    ours.assign(predicted_age_years=30).to_csv(tmp_path / "other.csv", index=False)
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    first, _, document = done.stdout.partition("\n")
+    first, _, rest = done.stdout.partition("\n")
+    assert (tmp_path / "compared" / "compare.html").is_file()
+    document = rest[rest.index("\n{") :]
     assert first.split()[0] == "200"
     pages = json.loads(document)["pages"]
     assert {"index", "bias", "card"} <= set(pages)
