@@ -63,7 +63,8 @@ def run(place: Path, *command: str, before: tuple[str, ...] = (), **environment:
 
 def test_the_archives_hold_all_that_the_package_reads(released: Path) -> None:
     wheel = set(zipfile.ZipFile(next(released.glob("*.whl"))).namelist())
-    archive = {name.partition("/")[2] for name in tarfile.open(next(released.glob("*.tar.gz"))).getnames()}
+    with tarfile.open(next(released.glob("*.tar.gz"))) as opened:
+        archive = {name.partition("/")[2] for name in opened.getnames()}
     sources = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "agegender").rglob("*")
