@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from agegender.console import Result, command_parser, execute, metrics_lines
 from agegender.errors import UsageError
 from agegender.options import (
+    add_age_check_options,
     add_device_options,
     add_faces_options,
     add_model_option,
     add_split_option,
+    age_check_keywords,
     check_device,
     check_faces_options,
     source_options,
@@ -43,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         "split)",
         default=None,
     )
+    add_age_check_options(parser)
     parser.add_argument(
         "--out", metavar="FILE", type=Path, help="write the predictions table here, Parquet or .csv by its name"
     )
@@ -59,6 +62,7 @@ def run(options: argparse.Namespace) -> Result:
         )
     check_faces_options(options)
     check_device(options.device)
+    checks = age_check_keywords(options)
     from agegender.model.model_folder import chosen_model_or_export
     from agegender.writing import check_writable
 
@@ -66,13 +70,16 @@ def run(options: argparse.Namespace) -> Result:
     if options.out:
         check_writable(options.out.parent)
     from agegender.api.model import Model
-    from agegender.audit.metrics_document import evaluation_metrics
+    from agegender.audit.age_checks import checks_of
+    from agegender.audit.challenge_ages import checks_document, chosen_age
+    from agegender.audit.metrics_document import evaluation_metrics, split_age_checks
     from agegender.audit.predictions_table import write_predictions
 
     model = Model.load(folder, device=options.device, precision=options.precision)
     split = options.split or ("all" if options.data else "test")
     predictions = model.predict(_faces(options, folder), split=split)
     metrics = evaluation_metrics(predictions, model.heads)
+    checked = split_age_checks(predictions, model.heads, checks_of(checks["age_checks"]))
     if options.out:
         write_predictions(predictions, options.out, model.heads)
     document = {
@@ -81,9 +88,14 @@ def run(options: argparse.Namespace) -> Result:
         "photos": len(predictions),
         "out": str(options.out) if options.out else None,
         "metrics": metrics,
+        "age_checks": {
+            name: checks_document(results, [chosen_age(one, options.age_check_rate) for one in results])
+            for name, results in checked.items()
+        },
     }
     said = f"model {document['model']}, {document['photos']} photos ({document['split']})"
-    return Result(document, "\n".join([said, *metrics_lines(metrics, model.heads)]))
+    words = [f"{name}: {words}" for name, results in checked.items() for one in results for words in one.sentences]
+    return Result(document, "\n".join([said, *metrics_lines(metrics, model.heads), *words]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

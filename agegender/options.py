@@ -13,6 +13,8 @@ from agegender.errors import FolderError, PhotoError, TableError, UsageError, We
 from agegender.loss_choices import CLASSIFICATION_LOSSES, REGRESSION_LOSSES, losses_words
 from agegender.photos.finding import ARCHIVES, neighbours, require_folder
 from agegender.settings import (
+    AGE_CHECK_RATE,
+    AGE_CHECKS,
     DRAWN_DEFAULTS,
     LARGEST_IMAGE_SIZE,
     LEAST_TRAINED_SIZE,
@@ -146,6 +148,35 @@ def add_judged_options(parser: argparse.ArgumentParser) -> None:
         help="how the table calls our columns, such as predicted_age_years=pred_age",
     )
     add_images_option(parser)
+
+
+def add_age_check_options(parser: argparse.ArgumentParser) -> None:
+    """Add --age-checks and --age-check-rate."""
+    parser.add_argument(
+        "--age-checks",
+        metavar="CHECK",
+        nargs="+",
+        default=list(AGE_CHECKS),
+        help="what is asked of ages, or none: 18:25 lets in who is judged 25 where the law says 18, 13-16 who is "
+        f"judged 13 to 16 (default: {' '.join(AGE_CHECKS)})",
+    )
+    parser.add_argument(
+        "--age-check-rate",
+        metavar="SHARE",
+        type=float,
+        default=AGE_CHECK_RATE,
+        help="at most such a share of people up to four years under the legal age is to be let through: the challenge "
+        f"age that keeps it is looked for (default: {AGE_CHECK_RATE})",
+    )
+
+
+def age_check_keywords(options: argparse.Namespace) -> dict[str, Any]:
+    """Return these options as keywords, and refuse those that name no check before anything heavy is loaded."""
+    from agegender.audit.age_checks import checks_of
+    from agegender.audit.challenge_ages import wanted_rate_of
+
+    checks_of(options.age_checks), wanted_rate_of(options.age_check_rate)
+    return {"age_checks": options.age_checks, "age_check_rate": options.age_check_rate}
 
 
 def check_images_folder(folder: Path | None) -> None:

@@ -7,11 +7,19 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agegender.console import Result, command_parser, execute
 from agegender.errors import UsageError
-from agegender.options import add_folder_option, add_judged_options, add_no_faces_option, check_images_folder, pairs_of
+from agegender.options import (
+    add_age_check_options,
+    add_folder_option,
+    add_judged_options,
+    add_no_faces_option,
+    age_check_keywords,
+    check_images_folder,
+    pairs_of,
+)
 from agegender.progress import say
 from agegender.settings import REPORT_BYTES
 from agegender.writing import check_space
@@ -43,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         help="label columns that are held equal when groups are compared, or none (default: the labelled age)",
     )
+    add_age_check_options(parser)
     parser.add_argument("--title", help="what the pages call the model (default: its folder's or table's name)")
     add_no_faces_option(parser)
     add_folder_option(parser, "models")
@@ -55,8 +64,10 @@ def run(options: argparse.Namespace) -> Result:
     """Read, judge, write pages."""
     started = time.perf_counter()
     check_images_folder(options.images)
+    checks = age_check_keywords(options)
     check_space(options.out or options.reports_dir, REPORT_BYTES, "a report")
-    content = _foreign_content(options) if options.predictions else _model_content(options)
+    content = _foreign_content(options, checks) if options.predictions else _model_content(options, checks)
+    from agegender.audit.challenge_ages import checks_document
     from agegender.pages.report_set import write_report_set
 
     assessment = content.assessment
@@ -71,6 +82,7 @@ def run(options: argparse.Namespace) -> Result:
         "split": assessment.judged_split,
         "notices": list(assessment.notices),
         "findings": [finding.to_dict() for finding in assessment.findings],
+        "age_checks": checks_document(assessment.age_checks, assessment.chosen_ages),
         "seconds": round(time.perf_counter() - started, 2),
     }
     claimed = [finding.sentence for finding in assessment.findings if finding.is_gap]
@@ -92,7 +104,7 @@ def folder_name(title: str) -> str:
     return re.sub(r"[^\w. ()+-]+", "-", title).strip(" .-") or "report"
 
 
-def _model_content(options: argparse.Namespace) -> ReportContent:
+def _model_content(options: argparse.Namespace, checks: dict[str, Any]) -> ReportContent:
     if options.columns:
         raise UsageError("--columns maps the columns of a foreign table; give it together with --predictions.")
     from agegender.api.report_content import read_report_content
@@ -103,11 +115,16 @@ def _model_content(options: argparse.Namespace) -> ReportContent:
     title = options.title or str(read_card(folder)["name"])
     explanations = options.reports_dir / folder_name(title) / EXPLANATIONS_FOLDER
     return read_report_content(
-        folder, images=options.images, title=title, explanations=explanations, adjust_for=_held_equal(options)
+        folder,
+        images=options.images,
+        title=title,
+        explanations=explanations,
+        adjust_for=_held_equal(options),
+        **checks,
     )
 
 
-def _foreign_content(options: argparse.Namespace) -> ReportContent:
+def _foreign_content(options: argparse.Namespace, checks: dict[str, Any]) -> ReportContent:
     pairs = pairs_of(options.columns, "--columns", "OURS=THEIRS, such as predicted_age_years=pred")
     from agegender.api.audit import Audit
 
@@ -117,6 +134,7 @@ def _foreign_content(options: argparse.Namespace) -> ReportContent:
         adjust_for=_held_equal(options),
         title=options.title,
         images=options.images,
+        **checks,
     ).content
 
 

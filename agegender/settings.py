@@ -48,6 +48,10 @@ SMALLEST_IMAGE_SIZE, LARGEST_IMAGE_SIZE = 8, 2048  # pixels; a card that asks fo
 REPORT_BYTES = 20_000_000  # the pages and explanations of the usual faces
 BYTES_PER_ROW = 2_000  # a photo in the faces and the predictions table
 
+# What an age check asks: `18:25` whether somebody is 18, and lets in who is judged 25; `13-16` whether of these ages.
+AGE_CHECKS = ("18:25", "13-16")
+AGE_CHECK_RATE = 0.05  # at most such a share of people just under a legal age is to be let through
+
 SMALL_GROUP = 30  # photos; below, an accuracy of 93 % is known to ±10 points at best
 # What becomes of photos that show the same; the first one is the default.
 NEAR_RADIUS_BITS = 5  # of 64

@@ -12,11 +12,13 @@ from typing import Any
 import pandas as pd
 
 from agegender.audit.assessment import Assessment, assess
+from agegender.audit.challenge_ages import chosen_table
 from agegender.audit.findings import Finding
 from agegender.audit.metrics_document import evaluation_metrics
 from agegender.audit.predictions_table import read_predictions, with_our_names
 from agegender.heads import Head
 from agegender.pages.page_writing import ReportContent
+from agegender.settings import AGE_CHECK_RATE, AGE_CHECKS
 
 Place = str | Path
 _MOST_SHOWN = 12
@@ -45,11 +47,17 @@ class Audit:
         What the pages call the model.
     images : str or Path, optional
         The folder that `path` starts from, so that pages can show faces.
+    age_checks : sequence of str, optional
+        What is asked of ages: "18:25" lets in who is judged 25 where the law says 18, "13-16" who is judged 13 to 16.
+    age_check_rate : float
+        At most such a share of people up to four years under a legal age is to be let through, 0..1.
 
     Raises
     ------
     TableError
         Nothing in the table can be judged, or it lacks a column of `adjust_for`.
+    UsageError
+        `age_checks` or `age_check_rate` make no sense.
 
     Examples
     --------
@@ -61,7 +69,7 @@ class Audit:
     [['female', 3.5, 40], ['male', 1.0, 40]]
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what is judged, and how)
         self,
         predictions: pd.DataFrame | Place,
         *,
@@ -71,13 +79,16 @@ class Audit:
         adjust_for: str | Sequence[str] | None = "auto",
         title: str | None = None,
         images: Place | None = None,
+        age_checks: Sequence[str] = AGE_CHECKS,
+        age_check_rate: float = AGE_CHECK_RATE,
     ) -> None:
         name = "predictions" if isinstance(predictions, pd.DataFrame) else Path(predictions).stem
         table = predictions if isinstance(predictions, pd.DataFrame) else read_predictions(Path(predictions))
         self.photos_root = None if images is None else Path(images).absolute()
         self.assessment: Assessment = assess(
-            with_our_names(table, columns or {}), heads=heads, title=title or name, split=split, adjust_for=adjust_for
-        )
+            with_our_names(table, columns or {}), heads=heads, title=title or name, split=split, adjust_for=adjust_for,
+            age_checks=age_checks, age_check_rate=age_check_rate,
+        )  # fmt: skip
 
     @property
     def heads(self) -> tuple[Head, ...]:
@@ -113,6 +124,57 @@ class Audit:
     def metrics(self) -> dict[str, Any]:
         """The usual scores, per split and head, overall and by group."""
         return evaluation_metrics(self.assessment.rows, self.assessment.heads)
+
+    @property
+    def age_checks(self) -> pd.DataFrame:
+        """Who a check of ages would let in or turn away wrongly, by group; no rows without a number in years.
+
+        Errors are counted near the limits: for 18:25 `let_through` among people labelled 14 to 17, `asked_near` (asked
+        for an ID) among 18 to 24, `asked_past` among 25 to 34; for 13-16 `older_let_in` among 17 to 20,
+        `younger_let_in` among 9 to 12, `kept_out` among 13 to 16. In NIST's words the first of each check are false
+        positives, those who are asked or kept out false negatives.
+
+        Returns
+        -------
+        DataFrame
+            `head`, `check`, `measure`, `first_age` and `last_age` (labelled, whole years, both included), `grouping`
+            and `group` (empty for everybody), `n` photos, `rate`, 0..1, with `rate_low` and `rate_high` (95 %
+            interval; photos of one person count as one person's), `gap` to all other groups and `gap_same_age` (at
+            equal labelled ages), whose intervals are corrected for all comparisons of the check, and `differs`:
+            "more", "less" or "cannot be told", which groups under 30 photos always are.
+
+        References
+        ----------
+        NIST IR 8525, Face Analysis Technology Evaluation: Age Estimation and Verification, 2024.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"age_years": [16] * 40 + [30] * 40,
+        ...                       "predicted_age_years": [20] * 38 + [26] * 2 + [31] * 40})
+        >>> checks = Audit(table, age_checks=["18:25"]).age_checks
+        >>> checks[["measure", "n", "rate"]].values.tolist()
+        [['let_through', 40, 0.05], ['asked_near', 0, nan], ['asked_past', 40, 0.0]]
+        """
+        tables = [result.table() for result in self.assessment.age_checks]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    @property
+    def challenge_ages(self) -> pd.DataFrame:
+        """The challenge age that keeps the wanted rate in every group of one half of the judged people.
+
+        It is chosen on one half and measured on the other; the halves hang on the photos' names and keep persons whole.
+
+        Returns
+        -------
+        DataFrame
+            `head`, `check`, `wanted` (`age_check_rate`), `age` (the lowest that keeps it; missing where none of those
+            tried does), and of everybody and of each group with people enough `grouping`, `group`, `first_n` and
+            `first_rate` (of the half by which it was chosen: it flatters), `n`, `rate`, `rate_low` and `rate_high` (of
+            the other, 95 % interval), and `verdict`: "kept", "not kept" or "cannot be told". No rows with fewer than
+            30 photos near every limit.
+        """
+        return chosen_table(self.assessment.age_checks, self.assessment.chosen_ages)
 
     def by(self, metric: str, *columns: str) -> pd.DataFrame:
         """Return a metric for every group of one or more columns.

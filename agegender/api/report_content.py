@@ -18,6 +18,7 @@ from agegender.model.model_folder import (
     read_history,
 )
 from agegender.pages.page_writing import ReportContent
+from agegender.settings import AGE_CHECK_RATE, AGE_CHECKS
 
 
 def read_report_content(
@@ -27,6 +28,8 @@ def read_report_content(
     title: str | None = None,
     explanations: Path | None = None,
     adjust_for: str | Sequence[str] | None = BY_DEFAULT,
+    age_checks: Sequence[str] = AGE_CHECKS,
+    age_check_rate: float = AGE_CHECK_RATE,
 ) -> ReportContent:
     """Return what is to be reported on a model folder; its faces table and history may be absent.
 
@@ -36,8 +39,8 @@ def read_report_content(
         Where the photos are now, when they have moved since training.
     explanations : Path, optional
         The folder where `train` or `explain` left explanations; nothing is read where there is none.
-    adjust_for : str or sequence of str, optional
-        Label columns that are held equal; see `assess`.
+    adjust_for, age_checks, age_check_rate
+        See `assess`.
 
     Raises
     ------
@@ -52,7 +55,10 @@ def read_report_content(
     if (folder / FACES_FILE).is_file():
         faces = read_faces(folder / FACES_FILE, root=photos_root)
         photos_root, is_drawn = faces.root, faces.is_drawn()
-    judged = assess(predictions, title=title or str(card["name"]), adjust_for=adjust_for, is_drawn=is_drawn)
+    judged = assess(
+        predictions, title=title or str(card["name"]), adjust_for=adjust_for, is_drawn=is_drawn,
+        age_checks=age_checks, age_check_rate=age_check_rate,
+    )  # fmt: skip
     run_id, of_table = card.get("run_id"), predictions.attrs.get("run_id")
     if run_id and of_table and run_id != of_table:
         mixed = f"{PREDICTIONS_FILE} is of the training run {of_table}, and {CARD_FILE} beside it of {run_id}."

@@ -12,7 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from agegender.audit import grouping
+from agegender.audit.age_checks import AgeCheck, CheckResult, check_ages, checks_of
 from agegender.audit.chalearn import chalearn_beside_chance
+from agegender.audit.challenge_ages import ChosenAge, chosen_age, wanted_rate_of
 from agegender.audit.chance import FAMILY_SHARES, Ledger
 from agegender.audit.dependence import clusters_of
 from agegender.audit.findings import Finding, find, too_many_values, untold
@@ -24,7 +26,7 @@ from agegender.audit.sentences import equal_words
 from agegender.errors import TableError, UsageError
 from agegender.heads import AGE, Head, Regression, RowMetric
 from agegender.progress import say
-from agegender.settings import SPLIT_CHOICES, SPLITS
+from agegender.settings import AGE_CHECK_RATE, AGE_CHECKS, SPLIT_CHOICES, SPLITS
 
 _VERY_MANY_ROWS = 100_000  # above it something is said on the way, and what was sampled is noted
 _MANY_ROWS = 20_000  # above it intervals are narrow, and resampling takes long
@@ -72,6 +74,10 @@ class Assessment:
         Label columns that are held equal when groups are compared.
     resample_count, deal_count, seed : int
         Bootstrap resamples (at most 500 above 20,000 rows) and random deals.
+    checks : tuple of AgeCheck
+        Which checks of ages are looked at.
+    wanted_rate : float
+        At most such a share of people just under a legal age is to be let through.
     """
 
     rows: pd.DataFrame
@@ -85,6 +91,8 @@ class Assessment:
     resample_count: int = 2000
     deal_count: int = 2000
     seed: int = 7
+    checks: tuple[AgeCheck, ...] = ()
+    wanted_rate: float = AGE_CHECK_RATE
 
     @cached_property
     def splits(self) -> dict[str, pd.DataFrame]:
@@ -194,6 +202,16 @@ class Assessment:
             return pd.DataFrame()
         return chalearn_beside_chance(self.judged, banded[0], self.ledger)
 
+    @cached_property
+    def age_checks(self) -> list[CheckResult]:
+        """What each check of ages would do to the judged people; nothing without a number in years."""
+        return check_ages(self.judged, self.heads, self.checks, clusters=self.clusters)
+
+    @cached_property
+    def chosen_ages(self) -> list[ChosenAge | None]:
+        """The challenge age that keeps the wanted rate, for each of `age_checks`."""
+        return [chosen_age(result, self.wanted_rate) for result in self.age_checks]
+
     def has(self, *columns: str) -> bool:
         """Return whether some judged row knows all of `columns`."""
         if any(name not in self.judged for name in columns):
@@ -289,7 +307,7 @@ class Assessment:
         return int(chosen.sum()) if self.clusters is None else len(np.unique(self.clusters[chosen]))
 
 
-def assess(
+def assess(  # noqa: PLR0913 (what is judged, and how)
     predictions: pd.DataFrame,
     *,
     heads: Sequence[Head] | None = None,
@@ -297,6 +315,8 @@ def assess(
     split: str | None = None,
     adjust_for: str | Sequence[str] | None = BY_DEFAULT,
     is_drawn: bool = False,
+    age_checks: Sequence[str] = AGE_CHECKS,
+    age_check_rate: float = AGE_CHECK_RATE,
 ) -> Assessment:
     """Return the assessment of a predictions table, its columns completed, its oddities counted and said.
 
@@ -313,7 +333,10 @@ def assess(
         row knows it; None or () holds nothing equal.
     is_drawn : bool
         Also told by a `source` of "drawn_faces" in every row.
+    age_checks, age_check_rate : sequence of str, float
+        See `audit.age_checks` and `audit.challenge_ages`.
     """
+    checks, wanted = checks_of(age_checks), wanted_rate_of(age_check_rate)
     if split is not None and split not in SPLIT_CHOICES:
         raise UsageError(f"there is no split {split!r}; there are {', '.join(SPLIT_CHOICES)}.")
     rows, known, notices = complete_predictions(predictions, heads)
@@ -322,6 +345,7 @@ def assess(
     is_drawn = is_drawn or bool((rows["source"] == "drawn_faces").all())
     held = _held_columns(rows, known, adjust_for)
     made = Assessment(with_errors(rows, known), known, (), title, notices, is_drawn, split, held)
+    made = replace(made, checks=checks, wanted_rate=wanted)
     if split in SPLITS and split not in made.splits:
         raise TableError(f"the predictions table has no row in the split {split!r}; judge another, or all rows.")
     made = replace(made, notices=(*notices, *_held_words(made), *_size_words(len(made.judged))))

@@ -11,7 +11,9 @@ from typing import Any
 import pandas as pd
 
 from agegender.audit import grouping
+from agegender.audit.age_checks import AgeCheck, CheckResult, check_ages
 from agegender.audit.chalearn import chalearn_scores
+from agegender.audit.dependence import clusters_of
 from agegender.audit.predictions_table import complete_predictions
 from agegender.heads import Head, Regression
 from agegender.settings import SPLITS
@@ -38,6 +40,16 @@ def evaluation_metrics(predictions: pd.DataFrame, heads: Sequence[Head] | None =
     """
     rows, judged, _ = complete_predictions(predictions, heads)
     return {name: _one_split(part, judged) for name, part in split_rows(rows).items()}
+
+
+def split_age_checks(
+    predictions: pd.DataFrame, heads: Sequence[Head], checks: Sequence[AgeCheck]
+) -> dict[str, list[CheckResult]]:
+    """Return what checks of ages would do to the people of each split."""
+    rows, judged, _ = complete_predictions(predictions, heads)
+    return {
+        name: check_ages(part, judged, checks, clusters=clusters_of(part)) for name, part in split_rows(rows).items()
+    }
 
 
 def card_metrics(predictions: pd.DataFrame, heads: Sequence[Head]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from agegender.audit.findings import Finding
 from agegender.audit.sentences import equal_words
 from agegender.heads import Classification, Regression
 from agegender.pages import bias_charts, bias_tables, galleries
+from agegender.pages.age_check_section import age_check_section
 from agegender.pages.coverage_tables import coverage_table
 from agegender.pages.page_writing import ReportContent, write_page
 from agegender.pages.split_tables import overfitting_words, split_group_table, split_table
@@ -43,6 +44,7 @@ def bias_context(content: ReportContent) -> dict[str, Any]:
         "judged_count": count(len(assessment.judged)),
         "equal": equal_words(assessment.adjust_for).strip(),
         "findings": finding_links(content, assessment.findings),
+        "age_checks": age_check_section(content),
         "split_table": split_table(content),
         "split_groups": split_group_table(content),
         "overfitting": overfitting_words(content),
@@ -83,6 +85,8 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return anchor and name of each part of the page."""
     numbers, classes = context["numbers"], context["classes"]
     sections = [("findings", "Findings"), ("splits-section", "Splits"), ("groups", "Groups")]
+    if context["age_checks"]:
+        sections.insert(1, ("age-checks", "Age checks"))
     if numbers:
         sections += [("representation", "Representation"), *((one["anchor"], one["name"]) for one in numbers)]
         sections += [("errors", "Errors")]

@@ -47,7 +47,7 @@ def test_newest_model_is_reported_and_named(models, tmp_path, capsys):
 
 
 def test_a_report_that_cannot_be_written_is_refused_before_the_table_is_read(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("agegender.report._foreign_content", lambda _: pytest.fail("the table was read"))
+    monkeypatch.setattr("agegender.report._foreign_content", lambda *_: pytest.fail("the table was read"))
     given = ["--predictions", str(tmp_path / "theirs.csv")]
     (tmp_path / "file").write_text("in the way")
     assert main([*given, "--out", str(tmp_path / "file" / "pages")]) == 2
@@ -67,6 +67,7 @@ def test_foreign_table_is_audited_with_its_own_column_names(tmp_path, capsys):
     ])  # fmt: skip
     document = json.loads(capsys.readouterr().out)
     assert code == 0
+    assert [one["check"] for one in document["age_checks"]] == ["18:25", "13-16"]
     assert document["split"] == "all rows"
     assert "Only its predictions were given" in (tmp_path / "out" / "index.html").read_text()
 
@@ -83,6 +84,10 @@ def test_foreign_table_is_audited_with_its_own_column_names(tmp_path, capsys):
         (["--predictions", "t.csv"], "--columns"),
         (["--predictions", "t.csv", "--images", "nowhere"], "no folder"),
         (["--columns", "age_years=x"], "--predictions"),
+        (["--predictions", "t.csv", "--age-checks", "18:16"], "challenge age lies below the legal age"),
+        (["--predictions", "t.csv", "--age-checks", "18:25", "abc"], "age check 'abc' is no LEGAL:CHALLENGE"),
+        (["--predictions", "t.csv", "--age-checks", "16-13"], "range begins after it ends"),
+        (["--predictions", "t.csv", "--age-check-rate", "5"], "rate 5 is no share between 0 and 1"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys, arguments, message):
