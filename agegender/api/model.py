@@ -30,6 +30,7 @@ from agegender.model.model_folder import (
     FACES_FILE,
     ONNX_FILE,
     PREDICTIONS_FILE,
+    cards_beside,
     ensemble_words,
     is_exported,
     newest_model,
@@ -674,7 +675,8 @@ class Model(PredictingModel):
         explanations = self._explanations(place, swap if explains else None, hide_faces=hides)
         content = replace(self.report_content(title=title), explanations=explanations or None)
         if becomes is not None:
-            content = replace(content, model_folder=becomes)
+            others = [card for card in cards_beside(becomes) if card.get("name") != self.card.get("name")]
+            content = replace(content, model_folder=becomes, runs=(self.card, *others))
         return stage_report_set(swap, place, content, hide_faces=hide_faces, replaces_all=becomes is not None).pages
 
     def _explanations(self, reports: Path, swap: Swap | None, *, hide_faces: bool) -> list[FaceExplanation]:

@@ -13,6 +13,7 @@ from agegender.model.model_folder import (
     CARD_FILE,
     FACES_FILE,
     PREDICTIONS_FILE,
+    cards_beside,
     ensemble_words,
     read_card,
     read_history,
@@ -65,7 +66,9 @@ def read_report_content(
         judged = replace(judged, notices=(*judged.notices, mixed))
     judged = replace(judged, notices=(*judged.notices, *ensemble_words(card)))
     explained = _explanations(explanations, run_id)
-    return ReportContent(judged, photos_root, card, read_history(folder), explained, model_folder=folder)
+    return ReportContent(
+        judged, photos_root, card, read_history(folder), explained, model_folder=folder, runs=cards_beside(folder)
+    )
 
 
 def _explanations(folder: Path | None, run_id: str | None) -> list | None:

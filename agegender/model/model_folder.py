@@ -57,6 +57,7 @@ UNFINISHED = ".unfinished"  # how the folder of a run that is not done yet ends
 
 LIBRARIES = ("torch", "torchvision", "fastai", "timm", "lime", "numpy", "pandas", "opencv-python-headless")
 MOST_LISTED = 20  # items of a list in the card's notes
+MOST_RUNS = 50  # of a folder of models, that are shown beside one another
 
 
 def newest_model(models: Path) -> Path:
@@ -115,6 +116,20 @@ def read_card(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CardError(f"{folder} is no model folder: it has no {CARD_FILE}.")
     return parse_card(path)
+
+
+def cards_beside(folder: Path) -> list[dict[str, Any]]:
+    """Return the cards of the models in the folder around `folder`, its own too, the newest first."""
+    cards = []
+    for place in folder.absolute().parent.glob(f"*/{CARD_FILE}"):
+        if place.parent.name.startswith(".") or place.parent.suffix == UNFINISHED:
+            continue
+        try:
+            cards.append(parse_card(place))
+        except (CardError, OSError):
+            continue  # another model's card that can't be read is not this one's trouble
+    cards.sort(key=lambda card: str(card.get("created") or ""), reverse=True)
+    return cards[:MOST_RUNS]
 
 
 def read_history(folder: Path) -> pd.DataFrame | None:

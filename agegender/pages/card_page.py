@@ -72,11 +72,11 @@ def card_parts(content: ReportContent) -> list[Part]:
     tables = [table for columns in groupings for table in group_tables(content, columns, page="bias.html")]
     coverage = [table for head in content.regressions if (table := coverage_table(content, head))]
     uses = drafted_uses(content, human)
-    drafted = {"lists": use_lists(content, uses), "tables": list(filter(None, [use_table(uses)]))}
+    drafted = [table for table in [use_table(uses)] if table]
     parts = [
         _part("Model details", _age_of_text(content), facts=model_facts(content.card)),
         _part("Intended uses"),
-        _part("Conditional uses", list(rule_words(content, human)), **drafted),
+        _part("Conditional uses", list(rule_words(content, human)), lists=use_lists(content, uses), tables=drafted),
         _part("Out-of-scope uses", list(out_of_scope(content.heads))),
         _part("Factors", [_factor_words(groupings)], charts=factor_charts(content)),
         _part("Metrics", list(_metric_words(content.heads)), tables=[split_table(content), *coverage]),

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
-from agegender.audit.assessment import ALL_ROWS
+from agegender.audit.assessment import ALL_ROWS, Assessment
 from agegender.audit.findings import Finding
 from agegender.heads import Regression
 from agegender.pages.bias_page import finding_links
 from agegender.pages.charts import line_chart
+from agegender.pages.galleries import PhotoShelf, Strip, strips
 from agegender.pages.page_writing import ReportContent, write_page
+from agegender.pages.runs_section import runs_chart, runs_table
 from agegender.pages.split_tables import key_figures, overfitting_words, split_table
 from agegender.pages.tables import Column, Row, Table
 from agegender.pages.words import flattened, listing
 from agegender.training_settings import TrainingSettings, as_field
 
 _MOST_FINDINGS = 5
+_FACES = 6
 # Settings that stand in the facts by themselves, or say where and not how.
 _SAID_ELSEWHERE = ("epochs", "batch_size", "auxiliary", "device", "precision", "track")
 _NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six")
@@ -54,7 +57,26 @@ def write_index(path: Path, content: ReportContent, pages: Sequence[Mapping[str,
         settings=settings_table(content.card),
         curves=learning_curves(content),
         history=_history_table(content.history),
+        strips=_six_faces(content),
+        runs=runs_table(content),
+        runs_chart=runs_chart(content),
+        nearby=content.nearby,
+        has_labels_page=any(page["address"] == "suspects.html" for page in pages),
     )
+
+
+def _six_faces(content: ReportContent) -> list[Strip]:
+    """Return the two most over-estimated, most under-estimated and typical faces, or six missed labels; none hidden."""
+    if content.hide_faces or content.photos_root is None:
+        return []
+    shelf = PhotoShelf(content, _FACES)
+    each = 2 if isinstance(content.heads[0], Regression) else _FACES
+    found = strips(replace(content, assessment=_first_head(content.assessment)), content.assessment.judged, shelf, each)
+    return found if any(photo.image for strip in found for photo in strip.photos) else []
+
+
+def _first_head(assessment: Assessment) -> Assessment:
+    return replace(assessment, heads=assessment.heads[:1])
 
 
 def learning_curves(content: ReportContent) -> list[Markup]:

@@ -55,6 +55,10 @@ class ReportContent:
         Where the model lies, and `card.toml` beside it; None when only predictions are known.
     human : HumanText
         What that file says.
+    runs : sequence of mapping
+        The cards of all models in the same folder, its own too, the newest first.
+    nearby : sequence of (address, name, words)
+        Pages about the same model in other folders.
     hide_faces : bool
         Show nobody: faces are blurred, files go without a name, and fewer than `words.FEW` photos without figures.
     """
@@ -67,6 +71,8 @@ class ReportContent:
     hide_faces: bool = False
     model_folder: Path | None = None
     human: HumanText = HumanText()  # noqa: RUF009 (frozen)
+    runs: Sequence[Mapping[str, Any]] = ()
+    nearby: Sequence[tuple[str, str, str]] = ()
 
     @property
     def run_id(self) -> str:

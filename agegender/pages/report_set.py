@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from agegender.errors import UsageError
 from agegender.explanation import EXPLANATIONS_FOLDER
@@ -32,8 +33,14 @@ PAGES = {
     "bias": ("Bias", "who the model is wrong about, by how much, and how sure that is"),
     "lime": ("Explanations", "which parts of a face an estimate rests on, and how far that can be trusted"),
     "card": ("Model card", "what the model is for, what it isn't for, and what only its makers can say"),
+    "compare": ("Comparison", "this model beside others, on the same photos"),
+    "dataset": ("Dataset", "what became of the files, who is in the data, and what to be wary of"),
     "suspects": ("Labels to look at", "labels that are probably wrong, to be marked"),
+    "search": ("Search", "which settings were tried, and what came of them"),
 }
+# Commands of their own write these; a report leaves them where they are. Suspects go with the run that they are of.
+_OF_ANY_RUN = ("compare", "dataset", "search")
+_MOST_COMPARISONS = 8
 
 
 class ReportSet(NamedTuple):
@@ -83,9 +90,16 @@ def stage_report_set(
     wanted = [name for name in writers if only is None or name in only]
     # Suspects are looked for by a command of their own, and stay as long as the run is the same.
     is_same_run = of_pages == content.run_id and not replaces_all and is_hiding_faces(folder) == hides
-    stays = [one for one in there if one not in wanted and (only is not None or (one == "suspects" and is_same_run))]
+    shows_as_before = is_hiding_faces(folder) == hides
+    stays = [
+        one
+        for one in there
+        if one not in wanted
+        and (only is not None or (one == "suspects" and is_same_run) or (one in _OF_ANY_RUN and shows_as_before))
+    ]
     listed = [name for name in PAGES if name in wanted or name in stays]
     pages = {name: folder / f"{name}.html" for name in wanted}
+    content = replace(content, nearby=nearby_pages(folder))
     for name, page in pages.items():
         writers[name](swap.stage(page), content, page_links(listed, name))
     if "card" in wanted:
@@ -97,11 +111,12 @@ def stage_report_set(
     older = [folder / f"{name}.html" for name in there if name not in (*pages, *stays)]
     if replaces_all:
         for page in older:
-            swap.remove(page)
+            if page.stem not in _OF_ANY_RUN:
+                swap.remove(page)
     for name in stays:
         page = folder / f"{name}.html"
         _mend_navigation(page, swap.stage(page), page_links(listed, name))
-    return ReportSet(pages, () if replaces_all else tuple(older))
+    return ReportSet(pages, tuple(page for page in older if not replaces_all or page.stem in _OF_ANY_RUN))
 
 
 def _make_human(swap: Swap, place: Path, content: ReportContent, *, is_saved: bool) -> None:
@@ -175,6 +190,19 @@ def page_links(names: Sequence[str], current: str) -> list[dict[str, Any]]:
         {"address": f"{name}.html", "name": PAGES[name][0], "about": PAGES[name][1], "is_current": name == current}
         for name in names
     ]
+
+
+def nearby_pages(folder: Path) -> list[tuple[str, str, str]]:
+    """Return address, name and words of what commands have written about a report's model in folders beside its own."""
+    around, name = folder.absolute().parent, folder.absolute().name
+    found = []
+    if (around / f"{name}-search" / "search.html").is_file():
+        found.append((f"../{quote(name)}-search/search.html", *PAGES["search"]))
+    places = sorted(place for place in around.glob("compare-*/compare.html") if name in place.parent.name[8:])
+    for place in places[:_MOST_COMPARISONS]:
+        models = place.parent.name.removeprefix("compare-")
+        found.append((f"../{quote(place.parent.name)}/compare.html", f"Comparison {models}", PAGES["compare"][1]))
+    return found
 
 
 def _writers(content: ReportContent) -> dict[str, Writer]:
