@@ -17,6 +17,7 @@ from agegender.audit.chalearn import chalearn_beside_chance
 from agegender.audit.challenge_ages import ChosenAge, chosen_age, wanted_rate_of
 from agegender.audit.chance import FAMILY_SHARES, Ledger
 from agegender.audit.dependence import clusters_of
+from agegender.audit.estimates import Estimate, mean_of
 from agegender.audit.findings import Finding, find, too_many_values, untold
 from agegender.audit.grouping import Grouping
 from agegender.audit.groups import Group, GroupResult, compare_groups
@@ -240,7 +241,6 @@ class Assessment:
         key = (wanted.name, names)
         if key not in self._results:
             groups = self.groupings.get(names) or grouping.make(self.judged, names)
-            few = self.resample_count if len(self.judged) <= _MANY_ROWS else min(self.resample_count, 500)
             self._results[key] = compare_groups(
                 wanted,
                 self._values(wanted.name),
@@ -249,10 +249,29 @@ class Assessment:
                 clusters=self.clusters,
                 miss_rate=self.ledger.miss_rate,
                 chances=self.ledger.get(*key) if names in self.groupings else None,
-                resample_count=few,
+                resample_count=self._few_resamples,
                 seed=self.seed,
             )
         return self._results[key]
+
+    def overall(self, metric: str) -> Estimate:
+        """Return a metric of all judged rows: the one interval of it that pages show."""
+        wanted = self.metric(metric)
+        if wanted.name not in self._overall:
+            self._overall[wanted.name] = mean_of(
+                self._values(wanted.name),
+                is_rate=wanted.is_rate,
+                clusters=self.clusters,
+                resample_count=self._few_resamples,
+                seed=self.seed,
+            )
+        return self._overall[wanted.name]
+
+    def tested_gap(self, metric: str, columns: Columns, group: Group) -> Estimate:
+        """Return that gap of a group to its rest by which the audit judges: at equal ages where these were held."""
+        chances = self.ledger.get(metric, columns)
+        is_held = chances is not None and chances.is_held and np.isfinite(group.adjusted_gap.value)
+        return group.adjusted_gap if is_held else group.gap_to_rest
 
     def by(self, metric: str, *columns: str) -> pd.DataFrame:
         """Return a metric by group, or overall without columns: `value`, `low`, `high`, `n` and `persons`.
@@ -284,6 +303,14 @@ class Assessment:
             ],
             columns=[*columns, "value", "low", "high", "n", "persons"],
         )
+
+    @property
+    def _few_resamples(self) -> int:
+        return self.resample_count if len(self.judged) <= _MANY_ROWS else min(self.resample_count, 500)
+
+    @cached_property
+    def _overall(self) -> dict[str, Estimate]:
+        return {}
 
     @cached_property
     def _results(self) -> dict[tuple[str, Columns], GroupResult]:

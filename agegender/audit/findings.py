@@ -64,6 +64,9 @@ class Finding:
         gap is the group's own is uncertain.
     sentence : str
         Plain language, with n and interval.
+    training_share, judged_share : float or None
+        The group's share of the training rows and of those that are judged, 0..1; None where nothing is claimed, and
+        where the training rows are unknown.
     """
 
     kind: str
@@ -78,6 +81,13 @@ class Finding:
     p_value: float
     strength: float
     sentence: str
+    training_share: float | None = None
+    judged_share: float | None = None
+
+    @property
+    def claim(self) -> str:
+        """Return the sentence without the shares of the photos."""
+        return self.sentence.removesuffix(sentences.training_words(self.training_share, self.judged_share))
 
     @property
     def is_gap(self) -> bool:
@@ -269,6 +279,7 @@ def _told(gap: _Gap, compare: Compare, rows: pd.DataFrame, training: pd.DataFram
     apart, equal = (group.adjusted_gap, equal) if is_held else (group.gap_to_rest, "")
     kind, size, words = _words(gap, group, apart, equal)
     own = sentences.own_words(metric, group.gap_to_rest, is_own=apart.is_off_zero, equal=equal) if is_held else ""
+    shares = _shares(gap, rows, training)
     return Finding(
         kind=kind,
         metric=metric.name,
@@ -281,7 +292,9 @@ def _told(gap: _Gap, compare: Compare, rows: pd.DataFrame, training: pd.DataFram
         unit=metric.unit,
         p_value=gap.p_value,
         strength=_strength(apart if is_held else size) / _like_a_year(head, rows),
-        sentence=words + own + sentences.flattering_words(apart) + _training_words(gap, rows, training),
+        sentence=words + own + sentences.flattering_words(apart) + sentences.training_words(*shares),
+        training_share=shares[0],
+        judged_share=shares[1],
     )
 
 
@@ -320,10 +333,10 @@ def _like_a_year(head: Head, rows: pd.DataFrame) -> float:
     return float(rows[head.column].std()) / YEARS_IN_A_SPREAD or 1.0
 
 
-def _training_words(gap: _Gap, rows: pd.DataFrame, training: pd.DataFrame | None) -> str:
+def _shares(gap: _Gap, rows: pd.DataFrame, training: pd.DataFrame | None) -> tuple[float | None, float | None]:
     if training is None or training.empty or any(name not in training for name in gap.columns):
-        return ""
-    return sentences.training_words(*(_share(part, gap.columns, gap.values) for part in (training, rows)))
+        return None, None
+    return _share(training, gap.columns, gap.values), _share(rows, gap.columns, gap.values)
 
 
 def _share(rows: pd.DataFrame, columns: Sequence[str], values: Sequence[str]) -> float:

@@ -22,6 +22,7 @@ MOST_VALUES = 30  # more values than this are no grouping but an identity
 MOST_GROUPS = 120  # of an intersection
 SMALLEST_RANKED_GROUP = 30  # below this an interval is so wide that a rank would be noise
 LABEL_COLUMNS = ("gender", "ethnicity", "age_group", "expression", "mask", "source")
+AGE_COLUMNS = ("age_group", "age_band")  # made of the labelled age
 CROSSED_COLUMNS = ("gender", "ethnicity", "age_group")
 TITLES = {"gender": "gender label", "age_group": "age"}
 _NO_GROUPS = {*TIES, "split", "phash", "dropped_because", "fold", "root"}

@@ -155,8 +155,10 @@ def untold_sentence(head: Head, metric: RowMetric, columns: Sequence[str], reaso
     return f"Whether {metric_words(head, metric)} differs between {columns_words(columns)} cannot be told: {reason}."
 
 
-def training_words(share: float, here: float) -> str:
+def training_words(share: float | None, here: float | None) -> str:
     """Return how much of the training photos a group has, beside its share here; both 0..1."""
+    if share is None or here is None:
+        return ""
     return f" The group has {100 * share:.1f} % of the training photos and {100 * here:.1f} % of these."
 
 

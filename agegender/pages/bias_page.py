@@ -12,7 +12,9 @@ from agegender.audit.sentences import equal_words
 from agegender.heads import Classification, Regression
 from agegender.pages import bias_charts, bias_tables, galleries
 from agegender.pages.age_check_section import age_check_section
+from agegender.pages.bias_overview import overview, verdict, yardsticks
 from agegender.pages.coverage_tables import coverage_table
+from agegender.pages.findings_by_group import findings_by_group
 from agegender.pages.page_writing import ReportContent, write_page
 from agegender.pages.split_tables import overfitting_words, split_group_table, split_table
 from agegender.pages.tables import matrix_table
@@ -28,6 +30,7 @@ def bias_context(content: ReportContent) -> dict[str, Any]:
     """Return everything that the template of the page names."""
     assessment = content.assessment
     shelf = galleries.PhotoShelf(content)
+    links = finding_links(content, assessment.findings)
     numbers = [_regression_section(content, head) for head in content.regressions]
     classes = [section for head in content.classifications if (section := _class_section(content, head))]
     context = {
@@ -43,8 +46,12 @@ def bias_context(content: ReportContent) -> dict[str, Any]:
         "judged_split": assessment.judged_split,
         "judged_count": count(len(assessment.judged)),
         "equal": equal_words(assessment.adjust_for).strip(),
-        "findings": finding_links(content, assessment.findings),
         "age_checks": age_check_section(content),
+        "findings": links,
+        "verdict": _verdict_links(links, assessment.findings, verdict(content)),
+        "yardsticks": yardsticks(content),
+        "overview": overview(content),
+        "blocks": findings_by_group(content, links, shelf),
         "split_table": split_table(content),
         "split_groups": split_group_table(content),
         "overfitting": overfitting_words(content),
@@ -72,6 +79,7 @@ def finding_links(content: ReportContent, findings: Sequence[Finding], page: str
         links.append(
             {
                 "sentence": finding.sentence.replace("n = ", "n\u00a0=\u00a0"),
+                "claim": finding.claim.replace("n = ", "n\u00a0=\u00a0"),
                 "address": f"{page}#by-{identifier(columns)}" if is_shown else f"{page}#groups",
                 "faces_address": faces.get(tuple(finding.values), ""),
                 "kind": finding.kind,
@@ -81,12 +89,22 @@ def finding_links(content: ReportContent, findings: Sequence[Finding], page: str
     return links
 
 
+def _verdict_links(
+    links: Sequence[Mapping[str, Any]], findings: Sequence[Finding], told: Sequence[Finding | str]
+) -> list[Mapping[str, Any]]:
+    """Return the lines of the verdict, those that are findings with their links."""
+    of_finding = {id(finding): link for finding, link in zip(findings, links, strict=True)}
+    return [{"claim": one, "address": ""} if isinstance(one, str) else of_finding[id(one)] for one in told]
+
+
 def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return anchor and name of each part of the page."""
     numbers, classes = context["numbers"], context["classes"]
-    sections = [("findings", "Findings"), ("splits-section", "Splits"), ("groups", "Groups")]
-    if context["age_checks"]:
-        sections.insert(1, ("age-checks", "Age checks"))
+    sections = [("findings", "In short")]
+    sections += [("overview", "Overview")] if context["overview"] else []
+    sections += [("who", "Findings")] if context["findings"] else []
+    sections += [("age-checks", "Age checks")] if context["age_checks"] else []
+    sections += [("splits-section", "Splits"), ("groups", "Groups")]
     if numbers:
         sections += [("representation", "Representation"), *((one["anchor"], one["name"]) for one in numbers)]
         sections += [("errors", "Errors")]

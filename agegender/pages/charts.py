@@ -141,7 +141,7 @@ def line_chart(
         return svg(figure, description)
 
 
-def forest_chart(
+def forest_chart(  # noqa: PLR0913 (what is drawn, and how)
     names: Sequence[str],
     intervals: Sequence[Estimate],
     *,
@@ -150,16 +150,41 @@ def forest_chart(
     description: str,
     null_value: float,
     is_faint: Sequence[bool],
+    is_filled: Sequence[bool] | None = None,
+    ends: tuple[float, float] | None = None,
 ) -> Markup:
-    """Draw one line per group: estimate, 95 % interval, and where "no difference" lies."""
+    """Draw one line per group: estimate, 95 % interval, and where "no difference" lies.
+
+    `is_filled` leaves the points of some groups hollow. `ends` are those of an axis that several charts share: an
+    interval that goes on beyond them ends in an arrow.
+    """
     with chart(0.75 + 0.235 * max(len(names), 2)) as figure:
         axes = _row_axes(figure, names, title, x_label)
         axes.axvline(null_value, color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)))
         for place, (value, is_grey) in enumerate(zip(intervals, is_faint, strict=True)):
             color = FAINT if is_grey else SERIES[0]
-            axes.plot([value.low, value.high], [place, place], color=color, linewidth=2.2)
-            axes.plot([value.value], [place], "o", color=color, markersize=5)
+            fill = PAPER if is_filled is not None and not is_filled[place] else color
+            axes.plot([value.low, value.high], [place, place], color=color, linewidth=2.2 if fill == color else 1.2)
+            axes.plot([value.value], [place], "o", color=color, markerfacecolor=fill, markersize=5.5)
+        clear = [value for value, is_grey in zip(intervals, is_faint, strict=True) if not is_grey]
+        low, high = ends or axis_ends(clear, null_value)
+        if low < high:
+            axes.set_xlim(low, high)
+            for place, value in enumerate(intervals):
+                for marker, edge in (("<", low), (">", high)):
+                    if (value.low < edge) if marker == "<" else (value.high > edge):
+                        axes.plot([edge], [place], marker, color=FAINT, markersize=5, clip_on=False)
         return svg(figure, description)
+
+
+def axis_ends(intervals: Sequence[Estimate], null_value: float) -> tuple[float, float]:
+    """Return the ends of an axis that holds all of these intervals; equal ones where none is known."""
+    every = np.array([[value.low, value.value, value.high] for value in intervals], dtype=float)
+    known = every[np.isfinite(every)]
+    if not known.size:
+        return 0.0, 0.0
+    low, high = min(float(known.min()), null_value), max(float(known.max()), null_value)
+    return low - 0.06 * (high - low), high + 0.06 * (high - low)
 
 
 def bar_chart(
@@ -302,11 +327,30 @@ def _row_axes(figure: Figure, names: Sequence[str], title: str, x_label: str) ->
     axes = figure.add_subplot()
     figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold", color=INK)
     figure.supxlabel(x_label, fontsize=9, color=INK)
-    axes.set_yticks(range(len(names)), [shortened(name) for name in names])
+    axes.set_yticks(range(len(names)), shortened_apart(names))
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     return axes
+
+
+def shortened_apart(names: Sequence[str], longest: int = _LONGEST_LABEL) -> list[str]:
+    """Return labels that fit beside a chart and stay apart: where two would be cut to the same, what they share goes.
+
+    >>> shortened_apart(["a camera of the first kind", "a camera of the third kind"], 12)
+    ['…first kind', '…third kind']
+    """
+    labels = [shortened(name, longest) for name in names]
+    for label in {label for label in labels if labels.count(label) > 1}:
+        places = [place for place, other in enumerate(labels) if other == label]
+        words = [" ".join(str(names[place]).split()) for place in places]
+        shared = next((at for at, letters in enumerate(zip(*words, strict=False)) if len(set(letters)) > 1), 0)
+        for place, word in zip(places, words, strict=True):
+            labels[place] = shortened(f"…{word[shared:]}", longest)
+    numbered = {label for label in labels if labels.count(label) > 1}
+    return [
+        shortened(f"{place}: {label}", longest) if label in numbered else label for place, label in enumerate(labels, 1)
+    ]
 
 
 def shortened(name: str, longest: int = _LONGEST_LABEL) -> str:

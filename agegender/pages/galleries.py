@@ -114,6 +114,21 @@ def strips(content: ReportContent, rows: pd.DataFrame, shelf: PhotoShelf, each: 
     ]
 
 
+def few_faces(
+    rows: pd.DataFrame, head: Head, shelf: PhotoShelf, *, side: float = 0.0, each: int = 3
+) -> tuple[Photo, ...]:
+    """Return the photos with the largest errors, above zero alone with `side` 1 and below it with -1, or the misses."""
+    if isinstance(head, Regression):
+        errors = rows[head.error_column].dropna()
+        order = (errors.abs() if side == 0.0 else errors[errors * side > 0] * side).sort_values(
+            ascending=False, kind="stable"
+        )
+        chosen = rows.loc[order.index].head(each)
+    else:
+        chosen = next(_parts(head, rows, each, ""))[2]
+    return tuple(shelf.photo(row, head, _headline(head, row)) for row in chosen.to_dict("records"))
+
+
 def faces_addresses(content: ReportContent, columns: tuple[str, ...], page: str = "") -> dict[tuple[str, ...], str]:
     """Return the link to the faces of each group, which stand on `page`; of three columns none are shown."""
     if len(columns) > 2:
