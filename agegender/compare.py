@@ -22,9 +22,6 @@ from agegender.writing import check_space, check_writable
 if TYPE_CHECKING:
     import pandas as pd
 
-    from agegender.audit.models_compared import ClassChange, NumberChange
-    from agegender.heads import Head
-
 EPILOG = """\
 examples:
   agegender compare models/plain models/soft-labels
@@ -83,16 +80,16 @@ def run(options: argparse.Namespace) -> Result:
     if len(options.models) > 1:
         check_space(options.out or options.reports_dir, REPORT_BYTES, "a comparison")
     from agegender.api.comparison import Comparison
+    from agegender.audit.comparison_sentences import bias_sentences
     from agegender.pages.report_set import is_hiding_faces, remember_faces
 
     comparison = Comparison(options.models, split=options.split, images=options.images)
     document = comparison.to_dict()
     lines = [_board_text(comparison.board)]
+    if comparison.pairs:
+        lines += comparison.headline
     for name, pair in comparison.pairs.items():
-        changes = [_change_words(head, pair.changes[head.name]) for head in pair.heads if pair.changes[head.name].n]
-        lines.append(
-            f"{name} against {comparison.first}: {', '.join(changes) or 'no photo that both can be judged by'}"
-        )
+        lines += bias_sentences(comparison.first, name, pair)
     if options.submission is not None:
         count = comparison.write_submission(options.submission, rows=options.submission_rows)
         document["submission"] = {"path": str(options.submission), "rows": count}
@@ -117,20 +114,6 @@ def _board_text(board: pd.DataFrame) -> str:
     shown = [name for name in board if str(name).startswith("bias_") or board[name].notna().any()]
     columns = [name for name in shown if not str(name).startswith("rank_")]
     return str(board[columns].to_string(index=False, float_format=lambda value: f"{value:.3f}", na_rep="unknown"))
-
-
-def _change_words(head: Head, change: NumberChange | ClassChange) -> str:
-    from agegender.audit.models_compared import ClassChange, NumberChange
-    from agegender.heads import Regression
-
-    if isinstance(change, NumberChange) and isinstance(head, Regression):
-        value, low, high = (getattr(change.error_difference, end) for end in ("value", "low", "high"))
-        of = "" if head.has_bands else f" of {head.title}"
-        unit = f" {head.unit}" if head.unit else ""
-        return f"absolute error{of} {value:+.2f}{unit} (95 % CI {low:+.2f} to {high:+.2f})"
-    assert isinstance(change, ClassChange)
-    counts = f"{head.title} mended {change.mended}, broken {change.broken}"
-    return f"{counts} (p = {change.mcnemar_p_value:.3g})"
 
 
 if __name__ == "__main__":

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from agegender.audit.models_compared import PairedComparison, compare_pair, leaderboard, write_submission
-from agegender.audit.predictions_table import read_predictions
+from agegender.audit.comparison_sentences import group_sentences, headline, leaders_sentences
+from agegender.audit.models_compared import PairedComparison, compare_pair, leaderboard, leaders
+from agegender.audit.predictions_table import complete_predictions, read_predictions
+from agegender.audit.submission import write_submission
 from agegender.errors import TableError, UsageError
 from agegender.reading_tables import TABLE_SUFFIXES
 
@@ -67,26 +70,36 @@ class Comparison:
         self.pairs: dict[str, PairedComparison] = {
             name: compare_pair(self.predictions[first], self.predictions[name]) for name in others
         }
+        if self.pairs and not any(pair.shared for pair in self.pairs.values()):
+            told = "; ".join(f"{name}: {', '.join(_head_names(table))}" for name, table in self.predictions.items())
+            raise TableError(f"the models have no head in common, so there is nothing to compare ({told}).")
         self._photos_of_split = _photo_count(named[first], split)
         self.photos_root = _photos_root(named[first]) if images is None else Path(images).absolute()
+
+    @cached_property
+    def headline(self) -> list[str]:
+        """Which model is better in what, by how much, and what that leaves open: the first sentences of the page."""
+        best = leaders_sentences(leaders(self.predictions, self.board)) if len(self.predictions) > 2 else []
+        return [*best, *headline(self.first, self.pairs)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as plain dictionaries, as `agegender compare --json` prints them."""
         return {
             "first": self.first,
+            "headline": self.headline,
             "photos": {name: len(table) for name, table in self.predictions.items()},
             "leaderboard": self.board.to_dict(orient="records"),
-            "against_first": {name: pair.to_dict() for name, pair in self.pairs.items()},
+            "against_first": {
+                name: pair.to_dict() | {"sentences": group_sentences(name, pair)} for name, pair in self.pairs.items()
+            },
         }
 
     def to_html(self, path: Place, *, hide_faces: bool = False) -> Path:
         """Write the page, one offline file, whole or not at all; return its place."""
-        from agegender.pages.compare_page import write_comparison
+        from agegender.pages.compare_page import JudgedSet, write_comparisons
 
-        return write_comparison(
-            Path(path), board=self.board, pairs=self.pairs, first=self.first, photos_root=self.photos_root,
-            hide_faces=hide_faces,
-        )  # fmt: skip
+        judged = JudgedSet(self.board, self.pairs, self.first, headline=self.headline, photos_root=self.photos_root)
+        return write_comparisons(Path(path), [judged], hide_faces=hide_faces)
 
     def write_submission(self, path: Place, *, rows: int | None = None) -> int:
         """Write the first model's ages as the ChaLearn course's `predictions.zip`; return how many there are.
@@ -147,6 +160,10 @@ def _rows(name: str, model: Any, split: str) -> pd.DataFrame:
     if rows.empty:
         raise TableError(f"{name} has no row in the split {split!r}. Compare all rows with --split all.")
     return rows.reset_index(drop=True)
+
+
+def _head_names(table: pd.DataFrame) -> list[str]:
+    return [head.title for head in complete_predictions(table)[1]]
 
 
 def _is_table(place: Path) -> bool:

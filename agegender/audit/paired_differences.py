@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,11 +49,15 @@ class Differences:
 
 @dataclass(frozen=True)
 class Family:
-    """The same groups in one head: values of rows, NaN where unknown, and which are changes of a class (-1, 0, 1)."""
+    """The same groups in one head: values of rows, NaN where unknown, and which are changes of a class (-1, 0, 1).
+
+    With `rests`, one for each group, each mean is the group's minus that of its rest.
+    """
 
     values: Floats
     groups: Sequence[NDArray[np.bool_]]
     is_class: bool
+    rests: Sequence[NDArray[np.bool_]] = ()
 
 
 def measure_together(families: Sequence[Family], clusters: NDArray[np.int64] | None, *, seed: int) -> list[Differences]:
@@ -64,12 +68,12 @@ def measure_together(families: Sequence[Family], clusters: NDArray[np.int64] | N
     clusters : array, shape (rows,), int, optional
         Rows that hang together.
     """
-    parts = [_Sums.of(family, inside, clusters) for family in families for inside in family.groups]
+    parts = [part for family in families for part in _parts(family, clusters)]
     edges = np.cumsum([0, *(len(family.groups) for family in families)])
     if not parts:
         return [Differences(*(np.zeros(0),) * 4) for _ in families]
     means, errors = (np.array([getattr(part, name) for part in parts]) for name in ("mean", "error"))
-    freedom = np.array([part.units - 1.0 for part in parts])
+    freedom = np.array([part.freedom for part in parts])
     p_values, smallest = _p_values(means, errors, freedom), _smallest_p_values(parts, freedom, seed)
     limit = float(np.quantile(smallest, 1.0 - LEVEL)) if smallest.size else 1.0 - LEVEL
     together = np.mean(smallest <= p_values[:, None], axis=1) if smallest.size else p_values
@@ -110,13 +114,15 @@ class _Sums:
     plain_mean: float
     mean: float  # with one change of each kind more where rows are changes of a class, so that few are not none
     error: float
-    units: float
+    freedom: float
+    units: float  # whose spread is known anew in each draw
+    count: float = 1.0  # what `deviations` are divided by in a mean
 
     @classmethod
     def of(cls, family: Family, inside: NDArray[np.bool_], clusters: NDArray[np.int64] | None) -> _Sums:
         rows = np.flatnonzero(inside & np.isfinite(family.values))
         if not len(rows):
-            return cls(np.zeros(0), rows, *(float("nan"),) * 3, 0.0)
+            return cls(np.zeros(0), rows, *(float("nan"),) * 3, -1.0, 0.0)
         values, counts, members, n = family.values[rows], np.ones(len(rows)), rows, len(rows)
         if clusters is not None:
             members, numbers = np.unique(clusters[rows], return_inverse=True)
@@ -128,12 +134,41 @@ class _Sums:
         few = len(members) / (len(members) - 1.0) if len(members) > 1 else float("nan")
         more = 2.0 if family.is_class else 0.0
         error = float(np.sqrt(np.sum(deviations**2) * few + more) / (n + more))
-        return cls(deviations, members, mean, float(values.sum() / (n + more)), error, units)
+        count = len(members)
+        return cls(deviations, members, mean, float(values.sum() / (n + more)), error, units - 1.0, count, n + more)
+
+    def minus(self, rest: _Sums) -> _Sums:
+        """Return the same of the gap to a rest, in which the rarer side decides how much is known (Welch)."""
+        means = (self.plain_mean - rest.plain_mean, self.mean - rest.mean)
+        if min(self.freedom, rest.freedom) < 1.0:
+            return replace(rest, plain_mean=means[0], mean=float("nan"), error=float("nan"), freedom=-1.0)
+        members, places = np.unique(np.concatenate([self.members, rest.members]), return_inverse=True)
+        parts = np.concatenate([self._scaled(), -rest._scaled()])
+        deviations = np.bincount(places, weights=parts, minlength=len(members)).astype(np.float64)
+        # What both sides have in common (a person in both) cancels, and what a class adds does not.
+        added = sum(max(one.error**2 - float(np.sum(one._scaled() ** 2)), 0.0) for one in (self, rest))
+        error = float(np.sqrt(np.sum(deviations**2) + added))
+        squares = [one.error**2 for one in (self, rest)]
+        spread = sum(square**2 / one.freedom for square, one in zip(squares, (self, rest), strict=True))
+        freedom = sum(squares) ** 2 / spread if spread > 0.0 else min(self.freedom, rest.freedom)
+        return _Sums(deviations, members, *means, error, freedom, freedom + 1.0)
+
+    def _scaled(self) -> Floats:
+        few = self.units / (self.units - 1.0) if self.units > 1.0 else 0.0
+        return np.asarray(self.deviations * np.sqrt(few) / self.count)
+
+
+def _parts(family: Family, clusters: NDArray[np.int64] | None) -> list[_Sums]:
+    own = [_Sums.of(family, inside, clusters) for inside in family.groups]
+    if not family.rests:
+        return own
+    rests = [_Sums.of(family, outside, clusters) for outside in family.rests]
+    return [one.minus(rest) for one, rest in zip(own, rests, strict=True)]
 
 
 def _smallest_p_values(parts: Sequence[_Sums], freedom: Floats, seed: int) -> Floats:
     """Return the smallest p-value of any group in each draw, without groups that cannot be judged."""
-    chosen = [number for number, part in enumerate(parts) if part.units >= 2.0 and np.any(part.deviations)]
+    chosen = [number for number, part in enumerate(parts) if part.freedom >= 1.0 and np.any(part.deviations)]
     if not chosen:
         return np.zeros(0)
     generator = np.random.Generator(np.random.SFC64(seed))
@@ -158,7 +193,7 @@ def _drawn(parts: Sequence[_Sums], generator: np.random.Generator) -> Iterator[F
         )
         return
     dense = sums[:, used].toarray().T
-    units = np.array([float(len(part.members)) for part in parts])
+    units = np.array([part.units for part in parts])
     step = max(1, _CHUNK_VALUES // len(used))
     for start in range(0, _DRAWS, step):
         signs = generator.integers(0, 2, size=(min(step, _DRAWS - start), len(used))) * 2.0 - 1.0

@@ -2,38 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from agegender.audit import grouping
 from agegender.audit.assessment import Assessment
+from agegender.audit.comparison_sentences import CLAIMED, group_sentences, headline, unit_of
 from agegender.audit.estimates import Estimate
-from agegender.audit.models_compared import ClassChange, NumberChange, PairedComparison, change_column
-from agegender.heads import KNOWN_HEADS, Classification, Head, Regression
-from agegender.pages import charts
+from agegender.audit.models_compared import NumberChange, PairedComparison, change_column
+from agegender.heads import Classification, Head, Regression
+from agegender.pages.charts import captioned
+from agegender.pages.comparison_charts import dumbbell_chart, errors_chart
+from agegender.pages.comparison_tables import bias_score_table, group_table, leaderboard_table
 from agegender.pages.galleries import PhotoShelf, Strip
 from agegender.pages.page_writing import ReportContent, write_page
-from agegender.pages.tables import Column, Row, Table, known_columns
-from agegender.pages.words import (
-    FEW,
-    about,
-    capitalised,
-    count,
-    in_unit,
-    interval,
-    number,
-    own_id,
-    p_value,
-)
-from agegender.settings import SMALL_GROUP
+from agegender.pages.tables import Table
+from agegender.pages.words import FEW, about, capitalised, count, interval, number
 
 FACES_EACH = 12
 _MOST_LINES = 24
-_BIAS = "bias_"
+_VERDICT = re.compile(
+    r"([^:]+: .*? (?:is better than|is worse than|cannot be told apart|give one and the same).*?)[:.]"
+)
+
+
+@dataclass(frozen=True)
+class JudgedSet:
+    """Models on one set of photos.
+
+    Attributes
+    ----------
+    board : DataFrame
+        See `models_compared.leaderboard`.
+    pairs : mapping of name to PairedComparison
+        Further models against the first.
+    first : str
+    name : str
+        Of the photos, where there are several sets.
+    headline : sequence of str
+        What it comes to; by default what the pairs say.
+    notes : sequence of str
+        What is to be said of the photos.
+    photos_root : Path or None
+    """
+
+    board: pd.DataFrame
+    pairs: Mapping[str, PairedComparison]
+    first: str
+    name: str = ""
+    headline: Sequence[str] | None = None
+    notes: Sequence[str] = ()
+    photos_root: Path | None = None
 
 
 def write_comparison(
@@ -45,201 +70,187 @@ def write_comparison(
     photos_root: Path | None = None,
     hide_faces: bool = False,
 ) -> Path:
-    """Write `compare.html` to `path`, whole or not at all; return the path."""
-    faces = [pair.faces for pair in pairs.values()]
-    is_drawn = bool(faces) and all("source" in rows and bool((rows["source"] == "drawn_faces").all()) for rows in faces)
-    heads = tuple(dict.fromkeys(head for pair in pairs.values() for head in pair.heads))
-    rows = faces[0] if faces else pd.DataFrame()
-    content = ReportContent(Assessment(rows, heads, title=first, is_drawn=is_drawn), photos_root, hide_faces=hide_faces)
-    shelf = PhotoShelf(content)
-    sections = [_section(place, name, pair, content, shelf) for place, (name, pair) in enumerate(pairs.items())]
+    """Write `compare.html` of one set of photos to `path`, whole or not at all; return the path."""
+    judged = JudgedSet(board, pairs, first, photos_root=photos_root)
+    return write_comparisons(path, [judged], hide_faces=hide_faces)
+
+
+def write_comparisons(
+    path: Path,
+    judged: Sequence[JudgedSet],
+    *,
+    hide_faces: bool = False,
+    tables: Sequence[Table] = (),
+    reports: Mapping[str, str] | None = None,
+) -> Path:
+    """Write `compare.html` of one or several sets of photos, the first one unfolded.
+
+    Parameters
+    ----------
+    tables : sequence of Table
+        That are about all sets: trained on against judged on, the experiments.
+    reports : mapping of str to str, optional
+        Model -> address of its own report, seen from the page.
+    """
+    contents = [_content(one, hide_faces=hide_faces) for one in judged]
+    is_drawn = all(content.assessment.is_drawn for content in contents)
+    sets = [_set(place, one, content) for place, (one, content) in enumerate(zip(judged, contents, strict=True))]
+    main = judged[0]
+    links = [("answer", "Answer"), *((table.identifier, table.caption) for table in tables)]
+    links += [(one["anchor"], one["title"]) for one in sets] if len(sets) > 1 else [
+        ("board", "Leaderboard"), *((section["anchor"], section["name"]) for section in sets[0]["pairs"])
+    ]  # fmt: skip
+    others = listing_of(main)
     return write_page(
         path,
         "compare.html",
-        title=f"Which model, and for whom? {len(board)} models",
+        title=f"Which model, and for whom? {others}",
         is_drawn=is_drawn,
-        cautions=content.cautions,
+        cautions=list(dict.fromkeys(caution for content in contents for caution in content.cautions)),
         hide_faces=hide_faces,
-        has_photos=photos_root is not None,
-        first=first,
-        board=leaderboard_table(board, heads),
-        overview=_overview(pairs, content),
-        pairs=sections,
-        sections=[
-            ("board", "Leaderboard"),
-            *((section["anchor"], section["name"]) for section in sections),
-            ("methods", "Methods"),
-        ],
+        first=main.first,
+        sets=sets,
+        tables=tables,
+        reports=reports or {},
+        sections=[*links, ("methods", "Methods")],
     )
 
 
-def leaderboard_table(board: pd.DataFrame, heads: Sequence[Head] = KNOWN_HEADS) -> Table:
-    """Return the leaderboard as a page's table; scores that no model has are left out."""
-    columns = [Column("model", "Model"), Column("n", "Photos", 0), Column("average_rank", "Average rank", 2)]
-    columns += [column for name in map(str, board.columns) if (column := _score_column(name, heads))]
-    rows = [Row({str(key): value for key, value in record.items()}) for record in board.to_dict("records")]
-    ranked = "MAE and the bias scores, as the ChaLearn course does; lower is better"
-    if not any(column.key.startswith(_BIAS) for column in columns):
-        ranked = "the main score of each head; lower is better"
-    note = f"Ordered by the average of the ranks in {ranked}. These scores have no interval."
-    return Table("leaderboard", "Models by average rank", known_columns(columns, rows), rows, note)
+def listing_of(judged: JudgedSet) -> str:
+    """Return the models of a page's title."""
+    names = [judged.first, *judged.pairs]
+    return " and ".join(names) if len(names) == 2 and sum(map(len, names)) < 60 else f"{len(names)} models"
 
 
-def _score_column(name: str, heads: Sequence[Head]) -> Column | None:
-    """Return a score's column; a head that one model alone has is known by the score's name only."""
-    if name.startswith(_BIAS):
-        return Column(name, f"Bias, {name.removeprefix(_BIAS).replace('_', ' ')}", 2)
-    head_name, _, score = name.rpartition("_")
-    title = capitalised(head_name.replace("_", " "))
-    if score == "accuracy":
-        return Column(name, f"{title} accuracy", 1, is_percent=True)
-    if score != "mae" or name.startswith("rank_"):
-        return None
-    numbers = [head for head in heads if isinstance(head, Regression)]
-    head = next((one for one in numbers if one.name == head_name or (one.has_bands and not head_name)), None)
-    words = f"{title}: MAE" if title else "MAE"
-    return Column(name, words if head is None else in_unit(words, head), 2)
+def _content(judged: JudgedSet, *, hide_faces: bool) -> ReportContent:
+    faces = [pair.faces for pair in judged.pairs.values()]
+    is_drawn = bool(faces) and all("source" in rows and bool((rows["source"] == "drawn_faces").all()) for rows in faces)
+    heads = tuple(dict.fromkeys(head for pair in judged.pairs.values() for head in pair.heads))
+    rows = faces[0] if faces else pd.DataFrame()
+    assessment = Assessment(rows, heads, title=judged.first, is_drawn=is_drawn)
+    return ReportContent(assessment, judged.photos_root, hide_faces=hide_faces)
 
 
-def _overview(pairs: Mapping[str, PairedComparison], content: ReportContent) -> list[Markup]:
-    """Return the difference of each model from the first, one drawing per regression."""
-    drawings, first = [], content.assessment.title
-    for head in content.regressions:
-        changes = {name: pair.changes.get(head.name) for name, pair in pairs.items()}
-        values = {
-            name: one.error_difference for name, one in changes.items() if isinstance(one, NumberChange) and one.n
-        }
-        if not values:
-            continue
-        told = "; ".join(f"{name}: {interval(value, 2, signed=True)}" for name, value in values.items())
-        where = about(head, content.heads)
-        what = f"MAE{where}" if where else "Mean absolute error"
-        drawing = charts.forest_chart(
-            list(values),
-            list(values.values()),
-            title=charts.shortened(f"{what} minus that of {first}", 44),
-            x_label=f"{head.unit}; left of the line: better".removeprefix("; "),
-            description=f"Difference of MAE{where} against {first}, in {head.unit or 'its unit'}. {told}",
-            null_value=0.0,
-            is_faint=[False] * len(values),
-        )
-        drawings.append(drawing)
-    return drawings
+def _set(place: int, judged: JudgedSet, content: ReportContent) -> dict[str, Any]:
+    """Return one set of photos: its answer, its leaderboard, a section for each pair."""
+    least, shelf = FEW if content.hide_faces else 1, PhotoShelf(content)
+    told = headline(judged.first, judged.pairs, least=least)
+    if judged.headline is not None and not content.hide_faces:
+        told = list(judged.headline)
+    before = f"set-{place}-" if place else ""
+    sections = [
+        _section(f"{before}{number}", name, pair, content, shelf)
+        for number, (name, pair) in enumerate(judged.pairs.items())
+    ]
+    board = leaderboard_table(judged.board, content.heads)
+    return {
+        "anchor": f"set-{place}",
+        "title": judged.name or "these photos",
+        "headline": [_parted(sentence) for sentence in told],
+        "notes": judged.notes,
+        "board": replace(board, identifier=f"{before}leaderboard"),
+        "pairs": sections,
+        "has_photos": judged.photos_root is not None,
+    }
+
+
+def _parted(sentence: str) -> tuple[str, str]:
+    """Return the verdict of a sentence and the figures behind it."""
+    found = _VERDICT.match(sentence)
+    return (found[1], sentence[found.end(1) :]) if found else ("", sentence)
 
 
 def _section(
-    place: int, name: str, pair: PairedComparison, content: ReportContent, shelf: PhotoShelf
+    place: str, name: str, pair: PairedComparison, content: ReportContent, shelf: PhotoShelf
 ) -> dict[str, Any]:
-    """Return one model held against the first: sentences, drawings, the table of groups, faces."""
-    sentences = [_sentence(head, pair, name, content) for head in pair.heads]
+    """Return one model held against the first: charts, what changed for groups, tables, faces."""
+    names = (content.assessment.title, name)
+    tables = [group_table(place, names, head, pair, hide_faces=content.hide_faces) for head in pair.heads]
+    banded = [head for head in pair.heads if isinstance(head, Regression) and head.has_bands]
+    tables += [bias_score_table(place, names, head, pair) for head in banded]
+    same = [head for head in pair.heads if pair.agreement[head.name].is_identical]
     return {
         "anchor": f"pair-{place}",
         "name": name,
-        "sentences": [sentence for sentence in sentences if sentence],
-        "drawings": [drawing for head in pair.heads for drawing in _group_forests(head, pair, content)],
-        "table": _group_table(place, name, pair, content),
+        "sentences": group_sentences(name, pair, least=FEW if content.hide_faces else 1),
+        "drawings": [
+            drawing for head in pair.heads if head not in same for drawing in _drawings(head, names, pair, content)
+        ],
+        "shares": [
+            _share_sentence(head, names, pair)
+            for head in pair.heads
+            if isinstance(head, Regression) and content.hide_faces and head not in same
+        ],
+        "tables": [table for table in tables if table],
         "strips": [strip for head in pair.heads for strip in _strips(head, pair, content, shelf)],
     }
 
 
-def _sentence(head: Head, pair: PairedComparison, name: str, content: ReportContent) -> str:
-    change, clusters = pair.changes[head.name], pair.cluster_count
-    if not change.n:
-        return ""
-    if isinstance(change, NumberChange) and isinstance(head, Regression):
-        value, first = change.error_difference, content.assessment.title
-        digits = content.digits(head, 2)
-        words = f"{interval(value, digits, signed=True)} {head.unit}".rstrip()
-        clear = value.high < 0 or value.low > 0
-        verdict = f"{name} is {'better' if value.value < 0 else 'worse'}" if clear else "no difference beyond chance"
-        return (
-            f"Mean absolute {head.title} error: {words} against {first} on {count(change.n)} shared photos; {verdict}."
-        )
-    assert isinstance(change, ClassChange)
-    verdict = "more than chance" if change.mcnemar_p_value < 0.05 else "no more than chance makes"
-    p = p_value(change.mcnemar_p_value)
-    test = "exact McNemar p" if clusters is None else "exact p, persons kept whole,"
-    points = interval(change.accuracy_difference.scaled(100.0), 1, signed=True)
-    return (
-        f"{capitalised(head.title)} labels: {count(change.mended)} mended and {count(change.broken)} broken of "
-        f"{count(change.n)}, {verdict} ({test} {p if p.startswith('<') else f'= {p}'}); accuracy changes by {points} "
-        f"points."
-    )
-
-
-def _group_forests(head: Head, pair: PairedComparison, content: ReportContent) -> list[Markup]:
+def _share_sentence(head: Regression, names: tuple[str, str], pair: PairedComparison) -> str:
+    """Say on how many photos the second model is nearer to the label, and on how many farther away."""
     change = pair.changes[head.name]
-    if not isinstance(change, NumberChange) or not isinstance(head, Regression):
-        return []
-    drawings, least = [], FEW if content.hide_faces else 1
-    for column, rows in change.by_group.groupby("column", sort=False):
-        shown = rows[rows["n"] >= least].nlargest(_MOST_LINES, "n").sort_index()
-        if len(shown) < 2:
-            continue
-        ends = shown[["error_difference", "error_difference_low", "error_difference_high"]].to_numpy(float)
-        drawing = charts.forest_chart(
-            [f"{group} ({count(n)})" for group, n in zip(shown["group"], shown["n"], strict=True)],
-            [Estimate(*row) for row in ends],
-            title=f"By {grouping.title((str(column),))}{about(head, content.heads, ': ')}",
-            x_label=f"{head.unit}; left of the line: better".removeprefix("; "),
-            description=f"Difference of MAE by {column}, corrected intervals; figures in the table below.",
-            null_value=0.0,
-            is_faint=[bool(n < SMALL_GROUP) for n in shown["n"]],
-        )
-        drawings.append(drawing)
-    return drawings
-
-
-def _group_table(place: int, name: str, pair: PairedComparison, content: ReportContent) -> Table | None:
-    columns = [Column("column", "Grouping"), Column("group", "Group"), Column("n", "Photos", 0)]
-    values: dict[tuple[str, str], dict[str, Any]] = {}
-    for head in pair.heads:
-        change = pair.changes[head.name]
-        columns += _change_columns(head, content)
-        for record in change.by_group.to_dict("records"):
-            row = values.setdefault((str(record["column"]), str(record["group"])), {"n": 0})
-            row["n"] = max(row["n"], int(record["n"]))
-            row |= _change_values(head, record, content)
-    rows = [
-        Row({"column": grouping.title((column,)), "group": group} | row, row["n"] < SMALL_GROUP)
-        for (column, group), row in values.items()
-        if not content.hide_faces or row["n"] >= FEW
-    ]
-    kept = "" if pair.cluster_count is None else f" {count(pair.cluster_count)} persons or twins are kept whole."
-    note = (
-        f"Brackets and p-values hold for all {count(len(values))} groups of this table together: of two equally good "
-        f"models any group is said to gain or lose in 5 of 100 comparisons.{kept}"
+    if not isinstance(change, NumberChange) or not change.n:
+        return ""
+    nearer, farther = (interval(one, 1, is_percent=True) for one in (change.nearer, change.farther))
+    return (
+        f"{capitalised(head.title)}: {names[1]} is nearer to the label than {names[0]} on {nearer} of "
+        f"{count(change.n)} photos, and farther away on {farther}."
     )
-    caption = f"{name}, group by group"
-    if not rows:
-        return None
-    return Table(f"groups-{place}", caption, known_columns(columns, rows), rows, note, len(rows) > 6)
 
 
-def _change_columns(head: Head, content: ReportContent) -> list[Column]:
-    if isinstance(head, Regression):
-        title = in_unit(f"Change of MAE{about(head, content.heads)}", head)
-        return [Column(own_id("difference", head, content.heads), title, content.digits(head, 2), is_signed=True)]
-    name = capitalised(head.title)
-    keys = [own_id(key, head, content.heads) for key in ("mended", "broken", "accuracy", "p")]
-    return [
-        Column(keys[0], f"{name}s mended", 0),
-        Column(keys[1], f"{name}s broken", 0),
-        Column(keys[2], f"Change of {head.title} accuracy, points", 1, is_signed=True),
-        Column(keys[3], f"p (corrected){about(head, content.heads)}", 3, is_p_value=True),
-    ]
+def _drawings(head: Head, names: tuple[str, str], pair: PairedComparison, content: ReportContent) -> Iterator[Markup]:
+    """Yield the charts of a head: groups before and after, and the errors of both models photo by photo."""
+    where = about(head, content.heads, ": ")
+    if isinstance(head, Classification):
+        yield from _dumbbell("accuracy", f"{capitalised(head.title)} accuracy by group, %", head, names, pair, content)
+        yield from _dumbbell("gap", f"Gap in {head.title} accuracy to the rest", head, names, pair, content)
+        return
+    yield from _dumbbell("signed", f"Mean error by group{where}", head, names, pair, content)
+    yield from _dumbbell("mae", f"Mean absolute error (MAE) by group{where}", head, names, pair, content)
+    yield from _dumbbell("gap", f"MAE minus that of the rest{where}", head, names, pair, content)
+    if content.hide_faces:
+        return  # a point is a person
+    errors = [pair.faces[f"{head.absolute_error_column}_{which}"].to_numpy(float) for which in ("first", "second")]
+    known = np.isfinite(errors[0]) & np.isfinite(errors[1])
+    if known.sum() > 1:
+        told = _share_sentence(head, names, pair)
+        drawing = errors_chart(
+            errors[0][known], errors[1][known], models=names, unit=head.unit, title=f"Errors photo by photo{where}",
+            description=f"{told} Points below the line: {names[1]} is nearer.",
+        )  # fmt: skip
+        yield captioned(drawing, told)
 
 
-def _change_values(head: Head, record: Mapping[Any, Any], content: ReportContent) -> dict[str, Any]:
-    if isinstance(head, Regression):
-        ends = (record["error_difference"], record["error_difference_low"], record["error_difference_high"])
-        return {own_id("difference", head, content.heads): Estimate(*ends)}
-    change = Estimate(*(record[f"accuracy_difference{end}"] for end in ("", "_low", "_high")))
-    values = {"mended": record["mended"], "broken": record["broken"], "p": record["p_corrected"]}
-    values["accuracy"] = change.scaled(100.0)
-    if content.hide_faces and any(0 < values[key] < FEW for key in ("mended", "broken")):
-        values = {key: f"<{FEW}" if 0 < values[key] < FEW else values[key] for key in ("mended", "broken")}
-    return {own_id(key, head, content.heads): value for key, value in values.items()}
+def _dumbbell(
+    kind: str, title: str, head: Head, names: tuple[str, str], pair: PairedComparison, content: ReportContent
+) -> Iterator[Markup]:
+    """Yield groups before and after by one figure, sorted by the second model's, filled where a change is claimed."""
+    groups, least = pair.changes[head.name].by_group, FEW if content.hide_faces else 2
+    shown = groups[groups["n"] >= least].nlargest(_MOST_LINES, "n").sort_values(f"{kind}_second", ascending=False)
+    if len(shown) < 2:
+        return
+    scale = 100.0 if isinstance(head, Classification) else 1.0
+    rows: dict[str, list[Estimate]] = {}
+    for which in ("first", "second"):
+        ends = shown[[f"{kind}_{which}{end}" for end in ("", "_low", "_high")]].to_numpy(float)
+        rows[which] = [Estimate(*row).scaled(scale) for row in ends]
+    p_value = f"{kind}_p_corrected" if kind in ("signed", "gap") else "p_corrected"
+    claimed = [bool(value < CLAIMED) for value in shown[p_value]]
+    left_out = len(groups) - len(shown)
+    more = f" The other {left_out} groups are in the table alone." if left_out else ""
+    unit = "%" if kind == "accuracy" else unit_of(head).strip()
+    yield dumbbell_chart(
+        [f"{group} ({count(n)})" for group, n in zip(shown["group"], shown["n"], strict=True)],
+        rows["first"],
+        rows["second"],
+        is_claimed=claimed,
+        models=names,
+        title=title,
+        x_label=f"{unit}; filled: a claimed change".removeprefix("; "),
+        description=f"{title}, {names[0]} (circles) and {names[1]} (diamonds), {len(shown)} groups with 95 % "
+        f"intervals; {sum(claimed)} changes are claimed. Figures in the table below.{more}",
+        null_value=0.0 if kind in ("signed", "gap") else None,
+    )
 
 
 def _strips(head: Head, pair: PairedComparison, content: ReportContent, shelf: PhotoShelf) -> list[Strip]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -11,8 +14,8 @@ import pytest
 
 from agegender import compare
 from agegender.api.comparison import Comparison
-from agegender.audit.models_compared import write_submission
 from agegender.audit.predictions_table import write_predictions
+from agegender.audit.submission import write_submission
 from agegender.errors import TableError
 
 
@@ -74,7 +77,10 @@ def test_a_submission_with_a_missing_age_is_refused(tmp_path: Path) -> None:
 def test_the_command_writes_its_page(tables: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare.main([*map(str, tables), "--out", str(tmp_path / "page")]) == 0
     assert (tmp_path / "page" / "compare.html").stat().st_size > 5_000
-    assert "bad against good" in capsys.readouterr().out
+    assert (
+        "Age: bad is worse than good: mean absolute error 4.00 years against 1.00, 3.00 higher"
+        in capsys.readouterr().out
+    )
 
 
 def test_one_model_alone_is_refused(tables: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,3 +118,76 @@ def test_a_submission_of_another_length_is_refused_and_nothing_is_written(
     assert target.is_file()
     assert compare.main([str(tables[0]), str(tables[1]), "--submission-rows", "80"]) == 2
     assert compare.main([*words, "--submission-rows", "0"]) == 2
+
+
+def numbers_in(document: object) -> set[float]:
+    """Return every number of a JSON document, its percentages and its sizes too."""
+    if isinstance(document, dict):
+        return set().union(*map(numbers_in, document.values()))
+    if isinstance(document, list):
+        return set().union(*map(numbers_in, document))
+    return {abs(document), abs(100 * document)} if isinstance(document, (int, float)) else set()
+
+
+def test_every_number_of_the_sentences_stands_in_the_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables, generator = {}, np.random.default_rng(3)
+    for name, noise in (("plain", 6.0), ("better", 5.0), ("other", 5.5)):
+        rows = table(0.0, 600)
+        rows["predicted_age_years"] += noise * generator.normal(size=600) - 2.0 * (rows["ethnicity"] == "Black")
+        rows["predicted_gender"] = np.where(generator.random(600) < noise / 30, "male", rows["gender"])
+        tables[name] = tmp_path / f"{name}.csv"
+        rows.drop(columns="female_probability").to_csv(tables[name], index=False)
+    words = [*map(str, tables.values()), "--out", str(tmp_path / "page"), "--json"]
+    assert compare.main(words) == 0
+    document = json.loads(capsys.readouterr().out)
+    page = html.unescape(re.sub(r"</?span[^>]*>", "", (tmp_path / "page" / "compare.html").read_text()))
+    known = numbers_in(document)
+    sentences = [
+        *document["headline"],
+        *(one for pair in document["against_first"].values() for one in pair["sentences"]),
+    ]
+    assert len(sentences) > 6
+    for sentence in sentences:
+        assert sentence in page
+        said = re.sub(r"Ages [\d–+]+|ages [\d–+]+|95 %|under \d\d", "", sentence)
+        for text in re.findall(r"\d[\d,]*(?:\.\d+)?", said):
+            digits = len(text.partition(".")[2])
+            shown = float(text.replace(",", ""))
+            assert any(abs(one - shown) <= 0.51 * 10.0**-digits for one in known), (text, sentence)
+
+
+def test_identical_answers_are_said_as_identical(tables: list[Path]) -> None:
+    said = " ".join(Comparison([tables[0], tables[0]]).headline)
+    assert "give one and the same age for each of 80 photos" in said
+    assert "give one and the same gender for each of 80 photos" in said
+    assert "mended" not in said
+
+
+def test_without_labels_only_agreement_is_said(tmp_path: Path) -> None:
+    models = {name: table(shift).drop(columns=["age_years", "gender"]) for name, shift in (("a", 0.0), ("b", 2.0))}
+    comparison = Comparison(models)
+    said = " ".join(comparison.headline)
+    assert "Age has no labels, so only agreement can be said: a and b are 2.00 years apart on average" in said
+    assert "b +2.00 against a" in said
+    assert "b and a give one and the same gender" in said
+    assert "flatters" not in said
+    assert comparison.to_html(tmp_path / "compare.html").stat().st_size > 5_000
+
+
+def test_two_photos_are_said_to_tell_nothing(tmp_path: Path) -> None:
+    models = {name: table(shift).iloc[[3, 40]] for name, shift in (("a", 0.0), ("b", 2.0))}
+    assert "With 2 photos hardly any difference can be told from chance." in Comparison(models).headline
+
+
+def test_heads_that_one_model_alone_has_are_named_and_left_out(tmp_path: Path) -> None:
+    both = table(1.0)
+    ages, genders = (
+        both.drop(columns=["gender", "predicted_gender", "female_probability"]),
+        both.drop(columns=["age_years", "predicted_age_years"]),
+    )
+    assert (
+        "genders alone predicts gender here, which is not compared."
+        in Comparison({"ages": both[ages.columns], "genders": both}).headline
+    )
+    with pytest.raises(TableError, match="no head in common"):
+        Comparison({"ages": ages, "genders": genders})

@@ -155,7 +155,9 @@ def test_groups_of_two_equal_models_are_told_apart_in_few_comparisons(photos):
     generator, told = np.random.default_rng(photos), []
     for seed in range(60):
         pair = compare_pair(*two_equal_models(generator, photos), resample_count=50, seed=seed)
-        told.append(any((change.by_group["p_corrected"] < 0.05).any() for change in pair.changes.values()))
+        told.append(
+            any((change.by_group.filter(like="p_corrected") < 0.05).any(axis=None) for change in pair.changes.values())
+        )
         assert pair.cluster_count == (None if photos == 1 else 250)
     # 5 % of 60 is 3; more than 6 happens by chance in 3 of 100 runs.
     assert sum(told) <= 6
@@ -192,3 +194,52 @@ def test_flipped_signs_give_the_p_value_of_all_of_them(sums):
     totals = signs @ np.array(sums, dtype=float)
     expected = np.mean(np.abs(totals) >= abs(sum(sums)) - 1e-9)
     assert flip_p_value(np.array(sums, dtype=np.int64)) == pytest.approx(expected)
+
+
+def test_gaps_before_and_after_differ_by_the_change_of_the_gap_and_signed_errors_too():
+    table = simulated_predictions(900)
+    pair = compare_pair(table, better(table), columns=("ethnicity",))
+    for change, kinds in ((pair.changes["age"], ("signed", "gap")), (pair.changes["gender"], ("gap", "accuracy"))):
+        groups = change.by_group
+        for kind in kinds:
+            moved = groups[f"{kind}_second"] - groups[f"{kind}_first"]
+            assert np.allclose(moved, groups[f"{kind}_difference"])
+            assert (groups[f"{kind}_first_low"] <= groups[f"{kind}_first"]).all()
+    age = pair.changes["age"]
+    assert age.second.value - age.first.value == pytest.approx(age.error_difference.value)
+    assert age.nearer.value == pytest.approx(1.0)
+
+
+def test_a_gap_that_is_mended_is_told_for_its_group_and_not_for_the_others():
+    table = simulated_predictions(2000)
+    black = table["ethnicity"] == "Black"
+    error = table["predicted_age_years"] - table["age_years"]
+    worse = table.assign(predicted_age_years=table["age_years"] + error.where(~black, 3.0 * error))
+    groups = compare_pair(worse, table, columns=("ethnicity", "gender")).changes["age"].by_group.set_index("group")
+    assert groups.loc["Black", "gap_p_corrected"] < 0.001
+    assert groups.loc["Black", "gap_difference_high"] < 0
+    assert (groups.loc[["male", "female"], "gap_p_corrected"] > 0.05).all()
+    assert abs(groups.loc["Black", "gap_second"]) < abs(groups.loc["Black", "gap_first"])
+
+
+def test_bias_scores_before_and_after_are_those_of_the_leaderboard_beside_chance():
+    table = simulated_predictions(1200)
+    board = leaderboard({"plain": table, "better": better(table)}).set_index("model")
+    found = {one.attribute: one for one in compare_pair(table, better(table)).bias}
+    assert set(found) == {"gender", "age", "ethnicity"}
+    for name, one in found.items():
+        scores = board.loc["plain", f"bias_{name}"], board.loc["better", f"bias_{name}"]
+        assert (one.first.value, one.second.value) == pytest.approx(scores)
+        assert one.difference.value == pytest.approx(scores[1] - scores[0])
+        assert 0 <= one.first.low <= one.first.value <= one.first.high
+        assert one.chance_second == pytest.approx(0.8 * one.chance_first, rel=0.05)
+
+
+def test_agreement_needs_no_labels():
+    table = simulated_predictions(300)
+    bare = table.drop(columns=["age_years", "gender"])
+    pair = compare_pair(bare, bare.assign(predicted_age_years=bare["predicted_age_years"] + 1.5))
+    assert pair.heads == ()
+    assert pair.agreement["age"].shift.value == pytest.approx(1.5)
+    assert pair.agreement["gender"].is_identical
+    assert not pair.agreement["age"].is_identical

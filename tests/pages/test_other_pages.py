@@ -35,10 +35,11 @@ def test_comparison_says_which_model_is_better_and_shows_whom_it_mended(better, 
         pairs={"<b>new": compare_pair(first, second)},
         first="plain",
     ).read_text()
-    assert "&lt;b&gt;new is better." in page
+    assert "Age: &lt;b&gt;new is better than plain</span>: mean absolute error" in page
     assert "<b>new" not in page
     assert "Mended" in page
-    assert "0 mended and 0 broken of 400, no more than chance makes" in page
+    assert "&lt;b&gt;new and plain give one and the same gender for each of 400 photos" in page
+    assert "0 mended" not in page
     assert page.index("&lt;b&gt;new</th>") < page.index("plain</th>")
 
 
