@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agegender.console import Result, command_parser, execute
 from agegender.errors import UsageError
-from agegender.explanation import EXPLANATIONS_FOLDER, FILLS, SEGMENTS, require_captum
+from agegender.explanation import EXPLANATIONS_FOLDER, FILLS, GRAD_CAM, OCCLUSION, SEGMENTS, require_captum
 from agegender.options import (
     add_device_options,
     add_folder_option,
@@ -27,13 +27,16 @@ from agegender.settings import REPORT_BYTES
 if TYPE_CHECKING:
     from agegender.api.explaining import Explanations
     from agegender.api.model import Model
+    from agegender.explanation.choosing_faces import Choice
     from agegender.explanation.face_explanation import FaceExplanation
 
+_COUNTS = ("worst", "mistakes", "best", "random")
 EPILOG = """\
 examples:
   agegender explain portrait.jpg
-  agegender explain --worst 5 --best 5 --random 5 --report
-      faces of the newest model's own test split, and reports/<model>/lime.html
+  agegender explain --report
+      of the newest model's own test split 48 faces at random, the largest errors, the most certain mistakes, and
+      reports/<model>/lime.html, which begins with what holds for the faces at random
   agegender explain --model models/first --faces faces.parquet --random 20 --group ethnicity=Asian --segments face-grid
   agegender explain --onnx genderage.onnx --input white=255 --head age=fc1:columns=2,scale=100 \
       --head "gender=fc1:columns=0-1,classes=female|male" --faces faces.parquet --worst 5 --report
@@ -42,7 +45,10 @@ examples:
 An ONNX file that is not ours says little of itself: --input KEY=VALUE (layout, size, colour, white, mean, std; white is
 what a white pixel is before mean and std) and --head NAME=OUTPUT:KEY=VALUE,… (columns, values, classes, unit, scale,
 shift, first), or both as JSON with --about. What is said is held against the graph and its answers to test pictures.
-Explanations take the place of earlier ones in --out together, at the end; Ctrl-C keeps those that are done."""
+Explanations take the place of earlier ones in --out together, at the end; Ctrl-C keeps those that are done, and the
+same command goes on from there: what was explained in the very same way is not explained again.
+Of faces at random the averages are made. They are sampled more lightly than others (--samples auto), and where the
+parts of their faces are known these are the regions (--segments slic)."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -70,9 +76,23 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_images_option(table)
     add_split_option(table, "which part of it (default: test)")
-    table.add_argument("--worst", metavar="N", type=int, default=0, help="faces with the largest age errors")
-    table.add_argument("--best", metavar="N", type=int, default=0, help="faces with the smallest age errors")
-    table.add_argument("--random", metavar="N", type=int, default=0, help="faces at random")
+    table.add_argument(
+        "--worst", metavar="N", type=int, help="faces with the largest errors of each number, such as age"
+    )
+    table.add_argument(
+        "--mistakes",
+        metavar="N",
+        type=int,
+        help="faces taken for a wrong class, of gender for example, the most certain",
+    )
+    table.add_argument("--best", metavar="N", type=int, help="faces with the smallest errors of each head")
+    table.add_argument(
+        "--random",
+        metavar="N",
+        type=int,
+        help="faces at random, whose averages the page begins with (without any of these four and without photos: "
+        "--random 48 --worst 6 --mistakes 6)",
+    )
     table.add_argument(
         "--group", metavar="COLUMN=VALUE", action="append", default=[], help="only faces of this group; may be repeated"
     )
@@ -87,7 +107,9 @@ def build_parser() -> argparse.ArgumentParser:
     lime.add_argument("--fill", choices=FILLS, default="mean", help="what covers a region (default: mean)")
     lime.add_argument("--seed", metavar="N", type=int, default=0, help="(default: 0)")
     lime.add_argument(
-        "--second-opinions", action="store_true", help="Grad-CAM and occlusion beside LIME (needs the extra explain)"
+        "--second-opinions",
+        action="store_true",
+        help="occlusion beside LIME and Grad-CAM, which stands there wherever the extra explain is installed",
     )
     output = parser.add_argument_group("output")
     output.add_argument("--report", action="store_true", help="also write the page lime.html")
@@ -115,9 +137,8 @@ def run(options: argparse.Namespace) -> Result:
     if is_exported(folder) and not (options.photos or options.faces):
         raise UsageError(f"{folder} knows no faces of its own: name photos, or a faces table with --faces.")
     _check_group(group, options.faces, folder)
-    from agegender.api.explaining import PhotoToExplain, chosen_photos, explain_photos
+    from agegender.api.explaining import PhotoToExplain, chosen_photos, explain_photos, usual_methods
     from agegender.api.model import Model
-    from agegender.explanation.choosing_faces import Choice
     from agegender.explanation.lime_explainer import LimeSettings
     from agegender.pages.report_set import is_hiding_faces
     from agegender.photos.finding import named_photos, printable
@@ -134,14 +155,12 @@ def run(options: argparse.Namespace) -> Result:
         else Model.load(folder, device=options.device, precision=options.precision, images=images)
     )
     settings = LimeSettings(samples, options.segments, fill=options.fill, seed=options.seed, device=str(model.device))
-    choice = Choice(options.worst, options.best, options.random, group, options.seed)
     photos = [PhotoToExplain(photo, printable(photo)) for photo in named_photos(options.photos)] or chosen_photos(
-        model, folder, choice, faces_file=options.faces, images=options.images, split=options.split
+        model, folder, _choice(options, group), faces_file=options.faces, images=options.images, split=options.split
     )
     hides = is_hiding_faces(reports) if options.hide_faces is None else options.hide_faces
-    explanations = explain_photos(
-        model, photos, settings, out, has_second_opinions=options.second_opinions, hide_faces=hides
-    )
+    methods = (GRAD_CAM, OCCLUSION) if options.second_opinions else usual_methods(model)
+    explanations = explain_photos(model, photos, settings, out, methods=methods, hide_faces=hides)
     page = _write_page(model, reports, explanations.faces, options) if options.report else None
     return Result(_document(explanations), _text(explanations, out, page))
 
@@ -202,18 +221,28 @@ def _samples(given: str) -> int | str:
 
 def _group(options: argparse.Namespace) -> dict[str, str]:
     """Check what the options ask for, and return the group as a column's name to its value."""
-    counts = {"--worst": options.worst, "--best": options.best, "--random": options.random}
+    counts = {f"--{name}": getattr(options, name) for name in _COUNTS}
     for name, count in counts.items():
-        if count < 0:
+        if count is not None and count < 0:
             raise UsageError(f"{name} {count}: expected 0 or more faces.")
     if options.photos and (any(counts.values()) or options.faces or options.group or options.images):
-        raise UsageError("give either photos, or --worst, --best and --random of a faces table, not both.")
-    if not options.photos and not any(counts.values()):
-        raise UsageError("nothing to explain: name photos, or give --worst, --best or --random.")
+        raise UsageError("give either photos, or --worst, --mistakes, --best and --random of a faces table, not both.")
+    if not options.photos and 0 in counts.values() and not any(counts.values()):
+        raise UsageError("nothing to explain: every count is 0.")
     for text in options.group:
         if "=" not in text:
             raise UsageError(f"--group {text}: expected COLUMN=VALUE, for example ethnicity=Asian.")
     return dict(text.split("=", 1) for text in options.group)
+
+
+def _choice(options: argparse.Namespace, group: dict[str, str]) -> Choice:
+    """Return how many faces of each kind are wanted; what was left open is as on every report."""
+    from agegender.explanation.choosing_faces import REPORT_CHOICE, Choice
+
+    counts = {name: getattr(options, name) for name in _COUNTS}
+    usual = {name: getattr(REPORT_CHOICE, name) for name in _COUNTS}
+    wanted = usual if all(count is None for count in counts.values()) else counts
+    return Choice(**{name: wanted[name] or 0 for name in _COUNTS}, group=group, seed=options.seed)
 
 
 def _check_group(group: dict[str, str], faces_file: Path | None, folder: Path) -> None:

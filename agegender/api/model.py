@@ -632,13 +632,15 @@ class Model(PredictingModel):
             No photo can be read.
         """
         from agegender.api.explaining import PhotoToExplain, explain_photos
+        from agegender.explanation import GRAD_CAM, OCCLUSION
         from agegender.explanation.lime_explainer import LimeSettings
 
         is_one = isinstance(photos, (str, Path)) and not Path(photos).is_dir()
         given = photos if isinstance(photos, (list, tuple)) else [photos]
         wanted = [PhotoToExplain(photo, printable(photo)) for photo in named_photos(given)]
         settings = LimeSettings(samples, segments, fill=fill, seed=seed, device=str(self.device))
-        found = explain_photos(self, wanted, settings, None, has_second_opinions=second_opinions).faces
+        methods = (GRAD_CAM, OCCLUSION) if second_opinions else ()
+        found = explain_photos(self, wanted, settings, None, methods=methods).faces
         return found[0] if is_one else found
 
     def report(
@@ -681,7 +683,7 @@ class Model(PredictingModel):
 
     def _explanations(self, reports: Path, swap: Swap | None, *, hide_faces: bool) -> list[FaceExplanation]:
         """Explain the faces worth a look and leave that to be swapped in; without a swap, read what lies there."""
-        from agegender.api.explaining import explain_photos, faces_to_explain
+        from agegender.api.explaining import explain_photos, faces_to_explain, usual_methods
         from agegender.explanation.explanation_files import read_explanations
         from agegender.explanation.lime_explainer import LimeSettings
 
@@ -691,8 +693,16 @@ class Model(PredictingModel):
         settings = LimeSettings(seed=int(self.card.get("seed", 0)), device=str(self.device))
         if not photos:
             return []
-        place = swap.stage(reports / EXPLANATIONS_FOLDER)
-        return explain_photos(self, photos, settings, place, hide_faces=hide_faces).faces
+        earlier = reports / EXPLANATIONS_FOLDER
+        return explain_photos(
+            self,
+            photos,
+            settings,
+            swap.stage(earlier),
+            methods=usual_methods(self),
+            hide_faces=hide_faces,
+            earlier=earlier,
+        ).faces
 
     def report_content(self, *, title: str | None = None) -> ReportContent:
         """Return what the pages are made of, explanations aside.

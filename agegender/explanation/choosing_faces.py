@@ -1,19 +1,22 @@
-"""Which faces of a predictions table are worth explaining: the worst, the best, typical ones, some at random.
+"""Which faces of a predictions table are explained: some at random, which speak for all, and some for what they show.
 
 The kind of a head decides what is bad: of numbers the largest errors, of classes the mistakes that were most certain.
+Faces at random are drawn from all, whatever else was chosen; only they may be averaged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
 from agegender.audit.grouping import LABEL_COLUMNS
 from agegender.errors import TableError, UsageError, did_you_mean
-from agegender.heads import Classification, Head, Regression, heads_of_predictions
-from agegender.heads.classification import as_names
+from agegender.heads import Head, Regression, heads_of_predictions
+
+AT_RANDOM = "chosen at random"
 
 
 @dataclass(frozen=True)
@@ -22,33 +25,33 @@ class Choice:
 
     Attributes
     ----------
-    worst, best : int
-        Faces of each head with the largest and the smallest errors.
-    worst_each_way : int
-        Over-estimates and under-estimates of each regression, mistakes of each classification.
-    has_typical : bool
-        Whether to add a typical face of each class.
+    worst : int
+        Faces of each regression with the largest errors.
+    mistakes : int
+        Faces of each classification that were taken for another class, the most certain first.
+    best : int
+        Faces of each head with the smallest errors, or recognised with the highest probability.
     random : int
-        Faces at random, among those not chosen yet.
+        Faces at random out of all of the group; one of them may have been chosen for its error too.
     group : mapping
         Column -> value (`{"ethnicity": "Black"}`); empty: everyone.
     """
 
     worst: int = 0
+    mistakes: int = 0
     best: int = 0
     random: int = 0
     group: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
-    worst_each_way: int = 0
-    has_typical: bool = False
 
     @property
     def needs_predictions(self) -> bool:
         """Whether labels alone do not tell which faces are meant."""
-        return bool(self.worst or self.best or self.worst_each_way or self.has_typical)
+        return bool(self.worst or self.mistakes or self.best)
 
 
-REPORT_CHOICE = Choice(worst_each_way=5, has_typical=True)
+# A mean over 48 photos is known to about 0.4 standard deviations when some twenty parts are looked at together.
+REPORT_CHOICE = Choice(worst=6, mistakes=6, random=48)
 
 
 def choose_faces(table: pd.DataFrame, choice: Choice, heads: Sequence[Head] | None = None) -> pd.DataFrame:
@@ -64,27 +67,39 @@ def choose_faces(table: pd.DataFrame, choice: Choice, heads: Sequence[Head] | No
     Returns
     -------
     DataFrame
-        With a column `reason` ("worst over-estimate", "chosen at random").
+        With the columns `reason` ("largest error of age: over-estimated by 31.0 years", "chosen at random"),
+        `chosen_for` (the name of the head whose answer was the reason, or nothing) and `is_random`.
     """
     table = of_group(table, choice.group).reset_index(drop=True)
     known = [head for head in heads or heads_of_predictions(table) if {head.column, head.predicted} <= set(table)]
     for head in known:
         table = head.with_errors(table)
-    reasons: dict[int, str] = {}
-    ranked = ranking_heads(known)
-    for which, count, order in (("worst", choice.worst, _worst_first), ("best", choice.best, _best_first)):
-        for head in ranked:
-            rows = order(head, table).drop(index=list(reasons), errors="ignore").head(count)
-            reasons |= {place: f"{which}: {_error_words(head, row)}" for place, row in rows.iterrows()}
-    for head in ranked:
-        for place, reason in _worst_each_way(head, table, choice.worst_each_way).items():
-            reasons.setdefault(place, reason)
-    if choice.has_typical:
-        _add_typical(reasons, table, known)
-    rest = table.drop(index=list(reasons)).sort_values("path")
-    some = rest.sample(min(choice.random, len(rest)), random_state=choice.seed)
-    reasons |= dict.fromkeys(some.index, "chosen at random")
-    return table.loc[list(reasons)].assign(reason=list(reasons.values()))
+    reasons: dict[int, tuple[str, str]] = {}
+    for head in known:
+        what, count = (
+            (f"largest error of {head.title}", choice.worst)
+            if isinstance(head, Regression)
+            else (f"most certain mistake of {head.title}", choice.mistakes)
+        )
+        _add(reasons, head, what, _worst_first(head, table), count)
+    for head in known:
+        _add(reasons, head, f"nearest to the label of {head.title}", _best_first(head, table), choice.best)
+    drawn = table.sort_values("path").sample(min(choice.random, len(table)), random_state=choice.seed).index
+    for place in drawn:
+        reasons.setdefault(place, (AT_RANDOM, ""))
+    chosen = table.loc[list(reasons)]
+    return chosen.assign(
+        reason=[reason for reason, _ in reasons.values()],
+        chosen_for=[name for _, name in reasons.values()],
+        is_random=chosen.index.isin(drawn),
+    )
+
+
+def _add(reasons: dict[int, tuple[str, str]], head: Head, what: str, ranked: pd.DataFrame, count: int) -> None:
+    """Add the first faces of a ranking that were not chosen yet."""
+    rows = ranked.drop(index=list(reasons), errors="ignore").head(count)
+    for place, row in zip(rows.index.tolist(), rows.to_dict("records"), strict=True):
+        reasons[place] = f"{what}: {_error_words(head, row)}", head.name
 
 
 def of_group(table: pd.DataFrame, group: Mapping[str, str]) -> pd.DataFrame:
@@ -99,17 +114,6 @@ def of_group(table: pd.DataFrame, group: Mapping[str, str]) -> pd.DataFrame:
             raise UsageError(f"nobody has {column}={value!r}.{hint} There are {', '.join(present[:20]) or 'none'}.")
         table = table[table[column].astype(str) == value]
     return table
-
-
-def ranking_heads(heads: Sequence[Head]) -> list[Head]:
-    """Return the heads by whose errors faces are chosen.
-
-    All but the first classification where a regression stands beside it: it tells of what typical faces are shown.
-    """
-    regressions = [head for head in heads if isinstance(head, Regression)]
-    classifications = [head for head in heads if isinstance(head, Classification)]
-    skipped = classifications[:1] if regressions else []
-    return [head for head in heads if head not in skipped]
 
 
 def label_columns(table: pd.DataFrame, heads: Sequence[Head]) -> list[str]:
@@ -134,46 +138,12 @@ def _best_first(head: Head, table: pd.DataFrame) -> pd.DataFrame:
     return right.sort_values(head.confidence_column, kind="stable", na_position="first").iloc[::-1]
 
 
-def _worst_each_way(head: Head, table: pd.DataFrame, count: int) -> dict[int, str]:
-    if isinstance(head, Classification):
-        rows = _worst_first(head, table).head(count)
-        return {place: f"most certain mistake: {_error_words(head, row)}" for place, row in rows.iterrows()}
-    errors = table[head.error_column].dropna().sort_values()
-    of = _of(head)
-    over = {place: f"worst over-estimate{of}" for place in errors.index[::-1][:count] if errors[place] > 0}
-    return over | {place: f"worst under-estimate{of}" for place in errors.index[:count] if errors[place] < 0}
-
-
-def _add_typical(reasons: dict[int, str], table: pd.DataFrame, heads: Sequence[Head]) -> None:
-    """Add for each class the face whose error is nearest to the median of those that are recognised as that class."""
-    regression = next((head for head in heads if isinstance(head, Regression)), None)
-    classes = next((head for head in heads if isinstance(head, Classification)), None)
-    measure = regression.error_column if regression else classes.confidence_column if classes else ""
-    groups: dict[str, pd.DataFrame] = {}
-    if classes:
-        # Of two classes the second first: it is the one that the map speaks for.
-        names = classes.classes[::-1] if classes.is_binary else classes.classes
-        right = table[table[classes.right_column] == 1]
-        groups = {f"typical face labelled {name}": right[as_names(right[classes.column]) == name] for name in names}
-    elif regression:
-        groups = {"typical face": table}
-    for reason, rows in groups.items():
-        values = rows[measure].dropna().drop(index=list(reasons), errors="ignore")
-        if len(values):
-            reasons[(values - values.median()).abs().idxmin()] = reason
-
-
-def _error_words(head: Head, row: pd.Series) -> str:
+def _error_words(head: Head, row: Mapping[Hashable, Any]) -> str:
     if isinstance(head, Regression):
         error = row[head.error_column]
-        size = f"{abs(error):.1f} {head.unit}".rstrip()
-        return f"{'over' if error > 0 else 'under'}-estimated by {size}{_of(head)}"
+        return f"{'over' if error > 0 else 'under'}-estimated by {abs(error):.1f} {head.unit}".rstrip()
     sure = row[head.confidence_column]
     confidence = f", {100 * sure:.0f} % sure" if pd.notna(sure) else ""
     if row[head.right_column] == 1:
-        return f"{head.title} {row[head.column]} recognised{confidence}"
-    return f"{head.title} labelled {row[head.column]}, taken for {row[head.predicted]}{confidence}"
-
-
-def _of(head: Regression) -> str:
-    return "" if head.has_bands else f" in {head.title}"
+        return f"{row[head.column]} recognised{confidence}"
+    return f"labelled {row[head.column]}, taken for {row[head.predicted]}{confidence}"

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, UnionType
@@ -101,6 +102,24 @@ def read_explanations(folder: Path, *, run_id: str | None = None) -> list[FaceEx
         say(f"the explanations in {folder} are of another training run ({of_run}, not {run_id}) and are left out.")
         return []
     return [_read_explanation(path) for path in sorted(folder.glob(f"[0-9]*{SUFFIX}.json"))]
+
+
+def reusable_explanations(folder: Path) -> Callable[[str], FaceExplanation | None]:
+    """Return what finds an explanation of a folder by its `made_by`; a damaged one is as good as none."""
+    places = {}
+    for path in sorted(folder.glob(f"[0-9]*{SUFFIX}.json")):
+        with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
+            places[str(json.loads(path.read_text(encoding="utf-8"))["made_by"])] = path
+
+    def find(made_by: str) -> FaceExplanation | None:
+        if not made_by or made_by not in places:
+            return None
+        try:
+            return _read_explanation(places[made_by])
+        except TableError:
+            return None
+
+    return find
 
 
 def _run_of(folder: Path) -> str:

@@ -226,7 +226,14 @@ class FaceExplanation:
     predictions, labels : mapping
         Columns of the predictions and of the faces table, where known (`predicted_age_years`, `age_years`, …).
     reason : str
-        Why this photo was chosen ("worst over-estimate"), empty when it was named by the caller.
+        Why this photo was chosen ("chosen at random"), empty when it was named by the caller.
+    chosen_for : str
+        The name of the head whose answer on it was the reason, where one was.
+    is_random : bool
+        Whether it is of the random sample, whatever else it was chosen for; only such photos may be averaged.
+    made_by : str
+        A digest of all that the maps depend on, by which a later run knows that they need not be made again; empty
+        where that is not known.
     is_hidden : bool
         Faces were hidden when it was stored: the photo is blurred and has lost its name.
     parts : FaceParts or None
@@ -260,6 +267,9 @@ class FaceExplanation:
     duration_seconds: float = 0.0
     is_hidden: bool = False
     parts: FaceParts | None = None
+    chosen_for: str = ""
+    is_random: bool = False
+    made_by: str = ""
 
     @property
     def region_count(self) -> int:
@@ -325,8 +335,10 @@ def to_document(face: FaceExplanation, *, has_curves: bool = False) -> dict[str,
 
 
 def without_face(face: FaceExplanation, number: int) -> FaceExplanation:
-    """Return an explanation that shows and names nobody; a file's name may be a person's."""
-    return face if face.is_hidden else replace(face, photo=hidden(face.photo), path=f"photo {number}", is_hidden=True)
+    """Return an explanation that shows and names nobody: a file's name may be a person's, a digest may tell a photo."""
+    if face.is_hidden:
+        return face
+    return replace(face, photo=hidden(face.photo), path=f"photo {number}", is_hidden=True, made_by="")
 
 
 def _figure(face: FaceExplanation, maps: Sequence[TargetMap]) -> Figure:

@@ -153,15 +153,21 @@ def name_regions(region_map: RegionMap, parts: FaceParts | None = None) -> tuple
     >>> name_regions(grid)
     ('upper middle', 'centre, 1st of 2', 'centre, 2nd of 2', 'lower middle')
     """
+    ending = ", {ordinal} of {count}" if parts is None else " {number}"
+    return _numbered(parts_of_regions(region_map, parts), ending)
+
+
+def parts_of_regions(region_map: RegionMap, parts: FaceParts | None = None) -> list[str]:
+    """Return what each region is called after: several may share a part of the face, or a ninth of the photo."""
     if parts is None:
-        return _numbered(_places(region_map), ", {ordinal} of {count}")
+        return _places(region_map)
     counts = np.zeros((int(region_map.max()) + 1, len(parts.names)), dtype=np.int64)
     np.add.at(counts, (region_map.ravel(), parts.part_map.ravel()), 1)
     is_detail = np.isin(parts.names, parts.details)
     of_detail = counts / np.maximum(1, counts.sum(axis=0))
     told = np.where(is_detail & (of_detail >= LEAST_SHARE_OF_DETAIL), counts, 0)
     chosen = np.where(told.any(axis=1), told.argmax(axis=1), counts.argmax(axis=1))
-    return _numbered([parts.names[part] for part in chosen], " {number}")
+    return [parts.names[part] for part in chosen]
 
 
 def _places(region_map: RegionMap) -> list[str]:

@@ -153,7 +153,9 @@ def _maps_of_target(
     total = np.abs(weights).sum(axis=1, keepdims=True)
     attention = np.abs(weights) / np.where(total > 0, total, 1)
     names = [name for name, size in sizes.items() if size >= SMALLEST_GROUP]
-    left_out = tuple(f"{name} ({size} faces)" for name, size in sizes.items() if size < SMALLEST_GROUP)
+    left_out = tuple(
+        f"{name} ({size} face{'s' * (size != 1)})" for name, size in sizes.items() if size < SMALLEST_GROUP
+    )
     groups, differences = [], []
     level = 1 - 0.05 / (len(parts.names) * max(1, len(names)))
     for name in names:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from agegender.errors import UsageError
 from agegender.explanation import FILLS, SEGMENTS
 from agegender.explanation.face_explanation import FaceExplanation, RegionWeight, TargetMap, Trust, direction
-from agegender.explanation.face_parts import FaceParts
+from agegender.explanation.face_parts import FACE_PARTS, FaceParts
 from agegender.explanation.perturbing import (
     Evaluator,
     Sample,
@@ -33,6 +33,7 @@ from agegender.memory import kept_memory
 
 HARDLY_CHANGES = 1e-3  # of the answer: of 40 years half a month, which a map would only dress up
 SMALLEST_SIDE_PIXELS = 32
+GRID_SAMPLES = 128  # a whole block of pairs for the parts of the face grid; superpixels want two
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,17 @@ class LimeSettings:
                 raise UsageError(f"{what}: {given!r} is none of {', '.join(choices)}.")
         if self.samples != "auto" and (not isinstance(self.samples, int) or self.samples < 4):
             raise UsageError(f"{self.samples!r} is no number of samples: expected auto, or a number from 4.")
+
+    def for_averaging(self, parts: FaceParts | None) -> LimeSettings:
+        """Return these settings for a photo whose maps are averaged with many others.
+
+        Where the face grid lies on its face, the parts are the regions, unless others than the usual were chosen: no
+        weight has to be divided then. What few samples leave open is little beside how photos differ.
+        """
+        is_grid = parts is not None and parts.names == FACE_PARTS and self.segments in ("slic", "face-grid")
+        few = GRID_SAMPLES if is_grid else 2 * GRID_SAMPLES
+        samples = few if self.samples == "auto" else self.samples
+        return replace(self, samples=samples, segments="face-grid" if is_grid else self.segments)
 
     @property
     def photos_per_call(self) -> int:

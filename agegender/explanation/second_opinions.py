@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from agegender.errors import UsageError
-from agegender.explanation import require_captum
+from agegender.explanation import GRAD_CAM, OCCLUSION, require_captum
 from agegender.explanation.face_explanation import FaceExplanation, SecondOpinion, TargetMap
 from agegender.explanation.perturbing import ScoreImages
 from agegender.explanation.surrogate import Numbers, rank_correlation
@@ -52,6 +52,7 @@ class SecondOpinions:
     mean: Sequence[float]
     std: Sequence[float]
     device: str = "cpu"
+    methods: Sequence[str] = (GRAD_CAM, OCCLUSION)
 
     def __post_init__(self) -> None:
         self._captum = _captum()
@@ -59,12 +60,10 @@ class SecondOpinions:
     def __call__(self, face: FaceExplanation) -> FaceExplanation:
         """Return the explanation with the opinions beside each of its maps."""
         image = torch.tensor(np.ascontiguousarray(face.photo), device=self.device).permute(2, 0, 1)[None].float()
+        ask = {GRAD_CAM: self.grad_cam, OCCLUSION: self.occlusion}
         maps = []
         for i, one in enumerate(face.maps):
-            opinions = (
-                _opinion("Grad-CAM", self.grad_cam(image, i), one, face),
-                _opinion("occlusion", self.occlusion(image, i), one, face),
-            )
+            opinions = tuple(_opinion(method, ask[method](image, i), one, face) for method in self.methods)
             maps.append(replace(one, second_opinions=opinions))
         return replace(face, maps=tuple(maps))
 

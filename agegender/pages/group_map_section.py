@@ -14,50 +14,62 @@ from agegender.errors import UsageError
 from agegender.explanation.face_explanation import FaceExplanation
 from agegender.explanation.face_parts import FACE_PARTS
 from agegender.explanation.group_maps import GroupDifference, GroupMap, GroupMaps, PartMeans, group_maps, usual_parts
-from agegender.explanation.maps import Scale, largest_weight, weight_picture
+from agegender.explanation.maps import Scale, weight_picture
 from agegender.heads.age_bands import with_age_group
 from agegender.pages.tables import Column, Row, Table
 from agegender.pages.thumbnails import webp
-from agegender.pages.words import interval, number
+from agegender.pages.words import FEW, interval, number
 
 _MOST_SENTENCES = 6
 _PICTURE_QUALITY = 72
 
 
-def group_sections(explanations: Sequence[FaceExplanation], scales: Mapping[str, Scale]) -> list[dict[str, Any]]:
-    """Return what can be said of groups; nothing where too few faces of any group were explained."""
-    labels = with_age_group(pd.DataFrame([dict(face.labels) for face in explanations]))
+def group_sections(
+    sample: Sequence[FaceExplanation], scales: Mapping[str, Scale], *, hide_faces: bool = False
+) -> list[dict[str, Any]]:
+    """Return what can be said of groups, from faces at random; nothing where too few of any group were explained."""
+    if not sample:
+        return []
+    labels = with_age_group(pd.DataFrame([dict(face.labels) for face in sample]))
     sections = []
     for column in group_columns(labels):
         groups = [value if isinstance(value, str) and value else None for value in labels[column]]
+        if hide_faces:
+            groups = [group if groups.count(group) >= FEW else None for group in groups]
         if len({group for group in groups if group}) > 1:
-            sections += [_section(column, found, scales[found.target.key]) for found in _maps(explanations, groups)]
+            sections += [_section(column, found, scales[found.target.key]) for found in _maps(sample, groups)]
     return sections
 
 
-def no_groups_words(explanations: Sequence[FaceExplanation]) -> str:
+def no_groups_words(sample: Sequence[FaceExplanation]) -> str:
     """Return why no groups are compared."""
-    if explanations and usual_parts(explanations) is None:
+    if not sample:
+        return (
+            "Groups are compared over faces at random, lest the worst errors speak for everybody, and none was "
+            "explained. `agegender explain --report` explains 48."
+        )
+    if usual_parts(sample) is None:
         return (
             "Groups are compared part by part, and where the parts of these faces are is not known. It is known of "
             "drawn faces, of photos aligned as UTKFace's are, and of faces that the detector finds."
         )
     return (
-        "Too few faces of any two groups were explained to compare them: three of each are the least, and twenty begin "
-        "to say something. `agegender explain --random 50` explains more."
+        "Too few faces at random of any two groups were explained to compare them: three of each are the least, and "
+        "twenty begin to say something. `agegender explain --random 100 --report` explains more."
     )
 
 
-def _maps(explanations: Sequence[FaceExplanation], groups: Sequence[str | None]) -> Sequence[GroupMaps]:
+def _maps(sample: Sequence[FaceExplanation], groups: Sequence[str | None]) -> Sequence[GroupMaps]:
     try:
-        return [found for found in group_maps(explanations, groups) if len(found.groups) > 1]
+        return [found for found in group_maps(sample, groups) if len(found.groups) > 1]
     except UsageError:  # no group has enough faces
         return []
 
 
 def _section(column: str, found: GroupMaps, scale: Scale) -> dict[str, Any]:
     target = found.target
-    own = Scale(target, largest_weight([group.weights.mean for group in found.groups]))
+    largest = float(np.abs([group.weights.mean for group in found.groups]).max())
+    own = Scale(target, largest or 1.0)
     return {
         "title": f"{target.title.capitalize()} head, by {title((column,))}",
         "limit": f"{number(own.limit, scale.digits)} {target.unit}".rstrip(),
@@ -82,10 +94,11 @@ def _picture(group: GroupMap, found: GroupMaps, scale: Scale) -> dict[str, str]:
 
 
 def _sentences(found: GroupMaps, scale: Scale) -> list[str]:
-    """Return the clear differences, largest first."""
+    """Return the clear differences, largest first; of two groups one's, since the other's are the same turned round."""
+    told = found.differences[:1] if len(found.differences) == 2 else found.differences
     clear = [
         (abs(difference.weights.mean[place]), _sentence(found.parts.names[place], difference, int(place), scale))
-        for difference in found.differences
+        for difference in told
         for place in np.flatnonzero(difference.is_clear)
     ]
     return [sentence for _, sentence in sorted(clear, reverse=True)[:_MOST_SENTENCES]]

@@ -1,11 +1,12 @@
-"""`lime.html`: per photo what each head looks at, how far that can be believed, and what holds for groups."""
+"""`lime.html`: what moves each head on average, what it looks at in single photos and for groups, how sure that is."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,23 +20,26 @@ from agegender.explanation.face_explanation import (
     Curve,
     FaceExplanation,
     RegionWeight,
+    SecondOpinion,
     TargetMap,
     direction,
     scaled_curves,
 )
 from agegender.explanation.maps import Scale, outline_picture, resized, scales_of, weight_picture
 from agegender.explanation.trust import looks_outside
-from agegender.heads import Classification, Head, Target
+from agegender.heads import KNOWN_HEADS, Classification, Head, Target
 from agegender.pages.charts import line_chart
 from agegender.pages.group_map_section import group_sections, no_groups_words
 from agegender.pages.page_writing import write_page
+from agegender.pages.part_effects_section import effect_sections
 from agegender.pages.tables import Column, Row, Table
 from agegender.pages.thumbnails import webp
-from agegender.pages.words import capitalised, interval, listing, number
-from agegender.photos.warping import hidden
+from agegender.pages.words import FEW, capitalised, chance_of, interval, listing, number, photo_anchor, too
 
-MOST_FACES = 60  # four pictures each: about 1.5 MB
+MOST_FACES = 84  # a dozen or three with five pictures each, the others with three: about 2 MB
 _STRONGEST = 5
+_MOST_IN_HEADING = 2  # heads
+_POINTED_SIDE = 48
 EXACT = "(exact to this digit)"
 _PICTURE_QUALITY = 72  # colours and borders suffer sooner than a photo does
 _SHARES = np.linspace(0, 1, 41)
@@ -52,14 +56,16 @@ def write_lime(  # noqa: PLR0913 (what a page is about, each by its name)
     pages: Sequence[Mapping[str, Any]] = (),
     run_id: str = "",
 ) -> Path:
-    """Write `lime.html` to `path`, whole or not at all; return the path."""
+    """Write `lime.html` to `path`, whole or not at all; return the path.
+
+    With `hide_faces` it tells of averages alone: a single photo's map is somebody's.
+    """
     maps = [one for face in explanations for one in face.maps]
     scales = scales_of((one.target, one.weights()) for one in maps)
-    said = photo_words(explanations)
-    shown = list(explanations[:MOST_FACES])
-    # A file's name may be a person's.
-    names = [f"photo {place}" if hide_faces else face.path for place, face in enumerate(explanations, start=1)]
     targets = [scale.target for scale in scales.values()]
+    sample = [face for face in explanations if face.is_random]
+    photos = [] if hide_faces else _photos(explanations[:MOST_FACES], scales, is_drawn=is_drawn)
+    links = {str(page["address"]) for page in pages}
     return write_page(
         path,
         "lime.html",
@@ -71,30 +77,54 @@ def write_lime(  # noqa: PLR0913 (what a page is about, each by its name)
         cautions=cautions,
         is_drawn=is_drawn,
         hide_faces=hide_faces,
-        scales=list(scales.values()),
+        scales=[(scale, clipped_words(scale, maps)) for scale in scales.values()],
         lead=lead_words(targets),
         method=method_words(targets),
-        faces=[
-            _face(face, name, words, scales, is_drawn=is_drawn, hide_faces=hide_faces)
-            for face, name, words in zip(shown, names, said, strict=False)
-        ],
-        left_out=len(explanations) - len(shown),
+        effects=effect_sections(explanations, scales, hide_faces=hide_faces),
+        sample_count=len(sample),
+        few_hidden=hide_faces and 0 < len(sample) < FEW,
+        cases=cases_of([photo for photo in photos if not photo["is_only_random"]]),
+        random=[photo for photo in photos if photo["is_only_random"]],
+        bias_address="bias.html" if "bias.html" in links else "",
+        left_out=max(0, len(explanations) - MOST_FACES),
         face_count=len(explanations),
         failed=sum(not one.is_believable for one in maps),
         map_count=len(maps),
         outside=sum(one.trust is not None and looks_outside(one.trust) for one in maps),
         has_log_odds=any(target.is_log_odds for target in targets),
-        trust=None if hide_faces else trust_table(explanations, names),
-        curves=trust_charts(maps),
-        groups=group_sections(explanations, scales),
-        no_groups=no_groups_words(explanations),
+        has_opinions=any(one.second_opinions for one in maps),
+        trust=None if hide_faces else trust_table(explanations),
+        curves=[] if hide_faces and len(explanations) < FEW else trust_charts(maps),
+        groups=group_sections(sample, scales, hide_faces=hide_faces),
+        no_groups=no_groups_words(sample),
         sections=[
+            ("summary", "Summary"),
             ("photos", "Photo by photo"),
-            ("trust-section", "Trust"),
             ("group-maps", "Groups"),
+            ("trust-section", "Trust"),
             ("methods", "Methods"),
         ],
     )
+
+
+def clipped_words(scale: Scale, maps: Sequence[TargetMap]) -> str:
+    """Return how many weights lie beyond the scale, whose colours no longer tell them apart."""
+    weights = np.concatenate([one.weights() for one in maps if one.target.key == scale.target.key])
+    weights = weights[np.isfinite(weights)]
+    beyond = weights[np.abs(weights) > scale.limit]
+    if not len(beyond):
+        return "No weight lies beyond the ends."
+    largest = number(beyond[np.argmax(np.abs(beyond))], scale.digits, signed=True)
+    which = "1 weight lies" if len(beyond) == 1 else f"{len(beyond):,} weights lie"
+    return f"{which} beyond the ends, of {len(weights):,}, and get the same full colour: up to {largest}."
+
+
+def cases_of(photos: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return the photos that were chosen or named, by what for, in their order."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for photo in photos:
+        kinds.setdefault(photo["face"].reason.partition(":")[0], []).append(photo)
+    return [(capitalised(kind), chosen) for kind, chosen in kinds.items()]
 
 
 def lead_words(targets: Sequence[Target]) -> str:
@@ -127,8 +157,8 @@ def method_words(targets: Sequence[Target]) -> str:
     return "; ".join([f"{first[0].capitalize()} is explained {first[1]}", *map(" ".join, others)]) + "."
 
 
-def trust_table(explanations: Sequence[FaceExplanation], names: Sequence[str]) -> Table | None:
-    """Return the trust figures of every map as a table; `names` are the photos'."""
+def trust_table(explanations: Sequence[FaceExplanation]) -> Table | None:
+    """Return the trust figures of every map as a table."""
     columns = (
         Column("path", "Photo"),
         Column("head", "Head"),
@@ -152,11 +182,12 @@ def trust_table(explanations: Sequence[FaceExplanation], names: Sequence[str]) -
     keys = [column.key for column in columns[2:10]]
     rows = [
         Row(
-            {"path": name, "head": one.target.title, "verdict": _short_verdict(one), "looks": _short_finding(one)}
+            {"path": face.path, "head": one.target.title, "verdict": _short_verdict(one), "looks": _short_finding(one)}
             | {key: getattr(one.trust, key) if one.trust else None for key in keys},
             not one.is_believable,
+            address=f"#{photo_anchor(face.path)}" if place < MOST_FACES else "",
         )
-        for face, name in zip(explanations, names, strict=True)
+        for place, face in enumerate(explanations)
         for one in face.maps
     ]
     note = "Rows in grey italics: maps that failed a check."
@@ -232,42 +263,90 @@ def _on_shares(curve: Curve) -> NDArray[np.float64]:
     return np.interp(_SHARES, curve.pixel_share, curve.values)
 
 
-def _face(
-    face: FaceExplanation,
-    name: str,
-    said: tuple[str, str],
-    scales: Mapping[str, Scale],
-    *,
-    is_drawn: bool,
-    hide_faces: bool,
-) -> dict[str, Any]:
-    labels, guesses = said
+def _photos(
+    explanations: Sequence[FaceExplanation], scales: Mapping[str, Scale], *, is_drawn: bool
+) -> list[dict[str, Any]]:
+    """Return what is shown of each photo; one that was drawn at random and chosen for nothing else shows less."""
+    shown = [
+        _photo(face, said, scales, is_drawn=is_drawn)
+        for face, said in zip(explanations, photo_words(explanations), strict=True)
+    ]
+    anchors: set[str] = set()
+    for one in shown:  # somebody may name a photo twice
+        one["anchor"] = "" if one["anchor"] in anchors else one["anchor"]
+        anchors.add(one["anchor"])
+    return shown
+
+
+def _photo(face: FaceExplanation, said: Said, scales: Mapping[str, Scale], *, is_drawn: bool) -> dict[str, Any]:
     who = "A drawn face" if is_drawn else "A face"
-    photo = hidden(resized(face.photo)) if hide_faces else resized(face.photo)
+    photo = resized(face.photo)
+    is_only_random = face.is_random and not face.chosen_for
     return {
         "face": face,
-        "name": name,
+        "is_only_random": is_only_random,
+        "anchor": photo_anchor(face.path),
+        "heading": said.heading or capitalised(face.reason) or "Photo",
         "photo": webp(photo),
-        "outlines": webp(outline_picture(photo, face.region_map), _PICTURE_QUALITY),
-        "alt": f"{who}, in the data labelled {labels}; the model's guess: {guesses}",
-        "sampling": f"label {labels}; guess {guesses}. {_sampling_words(face)} {_names_words(face)}".strip(),
+        "outlines": "" if is_only_random else webp(outline_picture(photo, face.region_map), _PICTURE_QUALITY),
+        "regions": json.dumps(regions_document(face), separators=(",", ":"), ensure_ascii=False),
+        "alt": f"{who}, in the data labelled {said.labels}; the model's guess: {said.guesses}",
+        "sampling": f"label {said.labels}; guess {said.guesses}. {_sampling_words(face)} {_names_words(face)}".strip(),
         "maps": [_map(face, one, scales[one.target.key], photo) for one in face.maps],
     }
 
 
+def regions_document(face: FaceExplanation) -> dict[str, Any]:
+    """Return where the regions are, for scripts that name the one under the pointer.
+
+    `side` rows of as many places each; `runs` are region numbers, each followed by how many places it goes on, row
+    after row from the top left; `names` are those of the regions, in the order of their numbers.
+    """
+    side = min(_POINTED_SIDE, *face.region_map.shape)
+    rows, columns = ((np.arange(side) + 0.5) * length // side for length in face.region_map.shape)
+    places = face.region_map[np.ix_(rows.astype(int), columns.astype(int))].ravel()
+    starts = np.flatnonzero(np.diff(places, prepend=-1))
+    lengths = np.diff(starts, append=len(places))
+    runs = np.stack([places[starts], lengths], axis=1).ravel().tolist()
+    names = [region.name or f"region {region.region}" for region in face.maps[0].regions]
+    return {"side": side, "runs": runs, "names": names}
+
+
 def _map(face: FaceExplanation, one: TargetMap, scale: Scale, photo: NDArray[np.uint8]) -> dict[str, Any]:
     sentences = [region_words(region, scale) for region in one.strongest(_STRONGEST)]
-    trust = one.trust
+    beyond = int((np.abs(one.weights()) > scale.limit).sum())
     return {
         "one": one,
         "headline": _answer(one.value, scale),
         "picture": webp(weight_picture(photo, face.region_map, one.weights(), scale), _PICTURE_QUALITY),
         "alt": f"Map of the {one.target.title} head. Strongest: {'; '.join(sentences) or 'nothing'}",
+        "clipped": f"{beyond} region{'s' * (beyond != 1)} beyond the scale" if beyond else "",
+        "weights": json.dumps([_weight_words(region, scale) for region in one.regions], ensure_ascii=False),
         "regions": sentences,
         "answers": answer_words(one, scale),
-        "looks_outside": trust is not None and looks_outside(trust),
+        "looks_outside": one.trust is not None and looks_outside(one.trust),
         "trust": trust_lines(one),
+        "opinions": [_opinion(face, one, other, photo) for other in one.second_opinions],
     }
+
+
+def _opinion(face: FaceExplanation, one: TargetMap, other: SecondOpinion, photo: NDArray[np.uint8]) -> dict[str, str]:
+    """Return another method's map in colours of its own: only its order can be compared."""
+    weights = np.array(other.weights)
+    per_pixel = weights / np.bincount(face.region_map.ravel(), minlength=len(weights))
+    scale = Scale(one.target, float(np.abs(per_pixel).max()) or 1.0)
+    agrees = number(other.rank_correlation, 2)
+    strongest = one.regions[int(np.argmax(np.abs(per_pixel)))].name or "a region without a name"
+    return {
+        "method": other.method,
+        "picture": webp(weight_picture(photo, face.region_map, per_pixel, scale), _PICTURE_QUALITY),
+        "alt": f"{other.method} of the {one.target.title} head, by region. Strongest: {strongest}",
+        "caption": f"{other.method}: order alone; rank correlation with LIME {agrees}",
+    }
+
+
+def _weight_words(region: RegionWeight, scale: Scale) -> str:
+    return f"{number(region.weight, scale.digits, signed=True)} {scale.target.unit}".rstrip()
 
 
 def answer_words(one: TargetMap, scale: Scale) -> list[tuple[str, str]]:
@@ -294,8 +373,7 @@ def _answer(value: float, scale: Scale) -> str:
     words = f"{number(value, scale.digits, signed=target.is_log_odds)} {target.unit}".rstrip()
     if not target.is_log_odds:
         return words
-    chance = 1 / (1 + math.exp(-max(-700.0, min(700.0, value))))
-    return f"{number(chance, 1, is_percent=True)} {target.class_name} ({words})"
+    return f"{chance_of(value)} {target.class_name} ({words})"
 
 
 _NAMED = {
@@ -334,28 +412,65 @@ def region_words(region: RegionWeight, scale: Scale) -> str:
     return f"{region.name or f'region {region.region}'}: {said}"
 
 
-def photo_words(explanations: Sequence[FaceExplanation]) -> list[tuple[str, str]]:
-    """Return for each photo what is labelled and what was guessed, each in a few words."""
+class Said(NamedTuple):
+    """What is labelled and what was guessed of a photo, and the error in words; empty where it is not known."""
+
+    labels: str
+    guesses: str
+    heading: str
+
+
+def photo_words(explanations: Sequence[FaceExplanation]) -> list[Said]:
+    """Return what is said of each photo; its heading is about the head that it was chosen for, or the first ones."""
     table = pd.DataFrame([{**face.labels, **face.predictions} for face in explanations])
     try:
         rows, heads, _ = complete_predictions(table)
     except TableError:  # nothing is known of any of them
-        return [("unknown", "unknown")] * len(explanations)
-    return [
-        (
-            ", ".join(filter(None, (head.label_words(row[head.column]) for head in heads))) or "unknown",
-            ", ".join(filter(None, (_guess_words(head, row) for head in heads))) or "unknown",
-        )
-        for row in rows.to_dict("records")
-    ]
+        return [Said("unknown", "unknown", "")] * len(explanations)
+    found = []
+    for face, row in zip(explanations, rows.to_dict("records"), strict=True):
+        labels = ", ".join(filter(None, (head.label_words(row[head.column]) for head in heads)))
+        guesses = ", ".join(filter(None, (_guess_words(head, row) for head in heads)))
+        told = [head for head in heads if head.name == face.chosen_for] or heads[:_MOST_IN_HEADING]
+        heading = "; ".join(filter(None, (error_words(head, row) for head in told)))
+        found.append(Said(labels or "unknown", guesses or "unknown", capitalised(heading)))
+    return found
+
+
+def error_words(head: Head, row: Mapping[Any, Any]) -> str:
+    """Return how a guess differs from the label; nothing where one of them is not known.
+
+    >>> from agegender.heads import AGE
+    >>> error_words(AGE, {"age_years": 63.0, "predicted_age_years": 38.2})
+    'labelled 63, guessed 38: 25 years too young'
+    """
+    label, guess = head.label_words(row[head.column]), head.label_words(row[head.predicted])
+    if not (label and guess):
+        return ""
+    name = "" if head in KNOWN_HEADS else f"{head.title} "
+    if isinstance(head, Classification):
+        sure = _sure_words(head, row)
+        if label == guess:
+            return f"{name}labelled {label}, recognised{sure and f', {sure}'}"
+        return f"{name}labelled {label}, taken for {guess}{sure and f', {sure}'}"
+    error = float(row[head.predicted]) - float(row[head.column])
+    size = number(abs(error), 0 if abs(error) >= 1 else 1)
+    more, less = too(head)
+    way = f"{size} {head.unit}".strip() + f" too {more if error > 0 else less}"
+    return f"{name}labelled {label}, guessed {guess}: {way if size != '0.0' else 'no error'}"
 
 
 def _guess_words(head: Head, row: Mapping[Any, Any]) -> str:
     words = head.label_words(row[head.predicted])
     if not (words and isinstance(head, Classification)):
         return words
+    sure = _sure_words(head, row)
+    return f"{words} ({sure})" if sure else words
+
+
+def _sure_words(head: Classification, row: Mapping[Any, Any]) -> str:
     probability = row[head.probability_columns[row[head.predicted]]]
-    return f"{words} ({number(probability, 0, is_percent=True)} sure)" if _is_number(probability) else words
+    return f"{number(probability, 0, is_percent=True)} sure" if _is_number(probability) else ""
 
 
 def trust_lines(one: TargetMap) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -47,6 +48,15 @@ def photos(value: int, *, hides_few: bool = False) -> str:
     if hides_few and 0 < value < FEW:
         return f"under {FEW} photos"
     return f"{count(value)} photo{'s' * (value != 1)}"
+
+
+def chance_of(log_odds: float) -> str:
+    """Return the probability that log-odds stand for.
+
+    >>> chance_of(0.0), chance_of(2.0)
+    ('50.0 %', '88.1 %')
+    """
+    return number(1 / (1 + math.exp(-max(-700.0, min(700.0, log_odds)))), 1, is_percent=True)
 
 
 def p_value(value: float) -> str:
@@ -143,6 +153,15 @@ def is_first_of_kind(head: Head, heads: Sequence[Head]) -> bool:
 def about(head: Head, heads: Sequence[Head], link: str = " in ") -> str:
     """Return " in height" for a head that shares its page with an earlier one of its kind, else nothing."""
     return "" if is_first_of_kind(head, heads) else f"{link}{head.title}"
+
+
+def photo_anchor(path: str) -> str:
+    """Return the anchor of a photo, the same on every page that shows it.
+
+    >>> photo_anchor("a/anna.jpg")
+    'photo-6f9bfb153be6'
+    """
+    return f"photo-{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
 
 
 def own_id(base: str, head: Head, heads: Sequence[Head]) -> str:

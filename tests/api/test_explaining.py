@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,9 +14,10 @@ from agegender.api import explaining
 from agegender.api.explaining import PhotoToExplain, chosen_photos, explain_photos
 from agegender.audit.predictions_table import write_predictions
 from agegender.data.faces_table import FacesTable, make_table, read_faces, write_faces
+from agegender.explanation import GRAD_CAM, OCCLUSION
 from agegender.explanation.choosing_faces import Choice
 from agegender.explanation.explanation_files import read_explanations
-from agegender.explanation.lime_explainer import LimeSettings
+from agegender.explanation.lime_explainer import LimeExplainer, LimeSettings
 from agegender.heads import KNOWN_HEADS as HEADS
 from agegender.heads import Classification, Regression
 from agegender.model.checkpoint import save_weights
@@ -107,10 +109,10 @@ def test_ten_pixel_photo_is_said_although_it_was_enlarged(model, tmp_path):
 def test_faces_are_chosen_by_error_and_none_twice(model, model_folder):
     chosen = chosen_photos(model, model_folder, Choice(worst=3, best=3, random=9))
     assert len({one.name for one in chosen}) == len(chosen) == 8
-    reasons = [one.reason.split(":")[0] for one in chosen]
-    assert reasons == ["worst"] * 3 + ["best"] * 3 + ["chosen at random"] * 2
-    errors = [float(one.reason.split()[-2]) for one in chosen[:6]]
+    assert [one.reason.split(":")[0] for one in chosen[:3]] == ["largest error of age"] * 3
+    errors = [float(one.reason.split()[-2]) for one in chosen if one.chosen_for == "age"]
     assert errors[0] >= errors[1] >= errors[2] >= errors[5] >= errors[4] >= errors[3]
+    assert all(one.is_random for one in chosen)
     assert chosen[0].labels["gender"] == "male"
 
 
@@ -122,7 +124,7 @@ def test_what_the_model_folder_holds_is_not_predicted_again(model, model_folder,
     write_predictions(predictions.assign(predicted_age_years=range(8)), own / "predictions.parquet")
     monkeypatch.setattr(model, "predict_faces", None)
     chosen = chosen_photos(model, own, Choice(worst=1))
-    assert [one.reason for one in chosen] == ["worst: under-estimated by 63.0 years"]
+    assert [one.reason for one in chosen] == ["largest error of age: under-estimated by 63.0 years"]
     assert chosen_photos(model, own, Choice(worst=1), faces_file=own / "faces.parquet") == chosen
     # Another table is predicted, but not for faces at random.
     assert len(chosen_photos(model, own, Choice(random=3), faces_file=model_folder / "faces.parquet")) == 3
@@ -141,10 +143,10 @@ def test_only_the_wanted_group_is_explained(model_folder, tmp_path, capsys):
 def test_interrupted_it_keeps_what_is_done(model, photos, tmp_path, capsys, monkeypatch):
     explained = explaining.explain_photo
 
-    def interrupted(model, explainer, photo, one):
+    def interrupted(model, explainer, photo, one, **others):
         if one.name == "third":
             raise KeyboardInterrupt
-        return explained(model, explainer, photo, one)
+        return explained(model, explainer, photo, one, **others)
 
     monkeypatch.setattr(explaining, "explain_photo", interrupted)
     names = ("first", "second", "third", "fourth")
@@ -153,6 +155,99 @@ def test_interrupted_it_keeps_what_is_done(model, photos, tmp_path, capsys, monk
         explain_photos(model, wanted, SETTINGS, tmp_path)
     assert [face.path for face in read_explanations(tmp_path)] == ["first", "second"]
     assert "2 of 4 explanations are done, kept in" in capsys.readouterr().err
+
+
+@pytest.fixture
+def counted(monkeypatch) -> list[str]:
+    """The names of photos that LIME is asked about."""
+    asked: list[str] = []
+    explained = LimeExplainer.explain
+    monkeypatch.setattr(
+        LimeExplainer,
+        "explain",
+        lambda self, photo, name, **more: (asked.append(name), explained(self, photo, name, **more))[1],
+    )
+    return asked
+
+
+def test_what_was_explained_before_is_taken_over_and_what_has_changed_is_not(model_folder, photos, tmp_path, counted):
+    loaded = Predictor.load(model_folder, device="cpu")
+    loaded.card["weights_sha256"] = "0" * 64
+    wanted = [PhotoToExplain(path, path.name) for path in photos[:3]]
+    first = explain_photos(loaded, wanted, SETTINGS, tmp_path).faces
+    assert counted == ["0.png", "1.png", "2.png"]
+    again = [replace(wanted[1], reason="another", labels={"gender": "female"}), PhotoToExplain(photos[4], "4.png")]
+    second = explain_photos(loaded, again, SETTINGS, tmp_path).faces
+    assert counted[3:] == ["4.png"]
+    assert [face.path for face in read_explanations(tmp_path)] == ["1.png", "4.png"]
+    assert (second[0].reason, second[0].labels) == ("another", {"gender": "female"})
+    assert np.array_equal(second[0].maps[0].weights(), first[1].maps[0].weights())
+    # Another setting, another network, and an explanation that shows nobody are all made anew.
+    explain_photos(loaded, again[:1], replace(SETTINGS, seed=1), tmp_path, hide_faces=True)
+    explain_photos(loaded, again[:1], replace(SETTINGS, seed=1), tmp_path)
+    loaded.card["weights_sha256"] = "1" * 64
+    explain_photos(loaded, again[:1], replace(SETTINGS, seed=1), tmp_path)
+    assert counted[4:] == ["1.png"] * 3
+
+
+def test_an_interrupted_run_goes_on_where_it_was(model_folder, photos, tmp_path, counted, monkeypatch):
+    loaded = Predictor.load(model_folder, device="cpu")
+    loaded.card["weights_sha256"] = "0" * 64
+    wanted = [PhotoToExplain(path, path.name) for path in photos[:4]]
+    explained = explaining.explain_photo
+
+    def interrupted(model, explainer, photo, one, **others):
+        if one.name == "2.png":
+            raise KeyboardInterrupt
+        return explained(model, explainer, photo, one, **others)
+
+    monkeypatch.setattr(explaining, "explain_photo", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        explain_photos(loaded, wanted, SETTINGS, tmp_path)
+    monkeypatch.setattr(explaining, "explain_photo", explained)
+    explain_photos(loaded, wanted, SETTINGS, tmp_path)
+    assert counted == ["0.png", "1.png", "2.png", "3.png"]
+    assert [face.path for face in read_explanations(tmp_path)] == ["0.png", "1.png", "2.png", "3.png"]
+
+
+def test_a_damaged_explanation_is_made_anew(model_folder, photos, tmp_path, counted):
+    loaded = Predictor.load(model_folder, device="cpu")
+    loaded.card["weights_sha256"] = "0" * 64
+    wanted = [PhotoToExplain(photos[0], "0.png")]
+    explain_photos(loaded, wanted, SETTINGS, tmp_path)
+    next(tmp_path.glob("*.npz")).write_bytes(b"PK")
+    explain_photos(loaded, wanted, SETTINGS, tmp_path)
+    assert counted == ["0.png"] * 2
+    assert len(read_explanations(tmp_path)) == 1
+
+
+def test_faces_at_random_are_sampled_lightly_with_the_parts_as_regions_where_they_are_known(model, photos):
+    settings = LimeSettings()
+    one = PhotoToExplain(photos[0], "x", is_from_table=True, is_aligned=True, is_random=True)
+    wanted = [one, replace(one, chosen_for="age"), replace(one, is_aligned=False)]
+    grid, both, unknown = explain_photos(model, wanted, settings, None).faces
+    assert (grid.segments, grid.sample_count) == ("face-grid", 128)
+    assert grid.evaluation_count < both.evaluation_count / 2
+    assert both.segments == "slic"
+    assert (unknown.segments, unknown.sample_count) == ("slic", 256)
+    assert all(face.is_random for face in (grid, both, unknown))
+    assert grid.maps[0].trust is not None
+
+
+def test_it_says_how_long_it_will_take(model, photos, capsys, monkeypatch):
+    monkeypatch.setattr(explaining, "_LONG_SECONDS", 0)
+    explain_photos(model, [PhotoToExplain(path, path.name) for path in photos[:3]], SETTINGS, None)
+    said = capsys.readouterr().err
+    assert said.count("3 photos to explain: about ") == 1
+    assert "Ctrl-C keeps what is done" in said
+
+
+def test_grad_cam_is_asked_by_itself_wherever_it_can_be(model, photos, monkeypatch):
+    assert explaining.usual_methods(model) == (GRAD_CAM,)
+    (face,) = explain_photos(model, [PhotoToExplain(photos[0], "x")], SETTINGS, None, methods=(GRAD_CAM,)).faces
+    assert [opinion.method for opinion in face.maps[0].second_opinions] == [GRAD_CAM]
+    monkeypatch.setattr(explaining, "has_captum", lambda: False)
+    assert explaining.usual_methods(model) == ()
 
 
 def test_every_head_is_explained_in_its_own_words(photos):
@@ -166,7 +261,7 @@ def test_every_head_is_explained_in_its_own_words(photos):
 
 def test_second_opinions_stand_beside_the_maps(model, photos):
     wanted = [PhotoToExplain(photos[0], "x")]
-    (face,) = explain_photos(model, wanted, SETTINGS, None, has_second_opinions=True).faces
+    (face,) = explain_photos(model, wanted, SETTINGS, None, methods=(GRAD_CAM, OCCLUSION)).faces
     for one in face.maps:
         assert [opinion.method for opinion in one.second_opinions] == ["Grad-CAM", "occlusion"]
         assert all(len(opinion.weights) == face.region_count for opinion in one.second_opinions)
@@ -182,7 +277,7 @@ def test_the_untrained_copy_has_other_answers(model):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "nothing to explain"),
+        (["--random", "0"], "nothing to explain: every count is 0"),
         (["a.jpg", "--random", "3"], "give either photos"),
         (["--random", "-1"], "--random -1"),
         (["a.jpg", "--samples", "many"], "--samples many"),
@@ -224,7 +319,7 @@ def test_report_hides_faces_when_asked_or_when_the_other_pages_do(model, model_f
     assert explain.main([*arguments, "--reports-dir", str(tmp_path), *asked]) == 0
     page = (tmp_path / "toy" / "lime.html").read_text(encoding="utf-8")
     assert photos[0].name not in page
-    assert "photo 1: label" in page
+    assert "Faces are hidden, and with them all that is known of single photos." in page
     (stored,) = read_explanations(tmp_path / "toy" / "explanations")
     assert (stored.is_hidden, stored.path) == (True, "photo 1")
     if not asked:
@@ -240,5 +335,5 @@ def test_a_photo_is_taken_for_aligned_only_where_its_source_says_so_and_it_was_n
     table = make_table(rows)
     for notes, expected in (({}, [True, False, False]), ({"crop": "haar"}, [False, False, False])):
         faces = FacesTable(table, tmp_path, notes)
-        found = explaining.photos_of_rows(faces, table.assign(reason="x"), HEADS)
+        found = explaining.photos_of_rows(faces, table.assign(reason="x", chosen_for="", is_random=False), HEADS)
         assert [one.is_aligned for one in found] == expected

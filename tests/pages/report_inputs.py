@@ -59,12 +59,15 @@ def make_photos(folder: Path, predictions: pd.DataFrame, *, source: str = "csv",
 
 
 def make_explanations(count: int = 8, *, path: str = "face.jpg") -> list[FaceExplanation]:
-    """Return explanations on six regions; the second one's gender map fails its check."""
+    """Return explanations on six regions, all of a random sample, the first half chosen for their ages too.
+
+    The second one's gender map fails its check.
+    """
     generator = np.random.default_rng(5)
     regions = np.repeat(np.repeat(np.arange(6).reshape(2, 3), 24, axis=0), 16, axis=1)
     return [
         FaceExplanation(
-            path,
+            path if count == 1 else path.replace(".", f"{place}."),
             generator.integers(0, 255, (48, 48, 3)).astype(np.uint8),
             regions,
             (
@@ -73,7 +76,9 @@ def make_explanations(count: int = 8, *, path: str = "face.jpg") -> list[FaceExp
             ),
             labels={"age_years": 20.0 + 8 * place, "gender": ("male", "female")[place % 2], "ethnicity": "White"},
             predictions={"predicted_age_years": 30.0, "predicted_gender": "female", "gender_probability_female": 0.7},
-            reason="worst over-estimate",
+            reason="largest error of age: 9 years" if 2 * place < count else "chosen at random",
+            chosen_for="age" if 2 * place < count else "",
+            is_random=True,
             parts=aligned_parts(48),
         )
         for place in range(count)

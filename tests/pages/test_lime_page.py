@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from functools import partial
@@ -10,10 +11,11 @@ from html import unescape
 import numpy as np
 import pytest
 
-from agegender.explanation.face_explanation import Curve, TargetMap, Trust, scaled_curves
+from agegender.explanation.face_explanation import Curve, SecondOpinion, TargetMap, Trust, scaled_curves
 from agegender.explanation.lime_explainer import LimeExplainer, LimeSettings
 from agegender.heads import GENDER, Classification, Regression
 from agegender.pages.lime_page import mean_curves, write_lime
+from agegender.pages.words import photo_anchor
 from pages.report_inputs import make_explanations
 
 
@@ -96,6 +98,8 @@ def test_explanations_of_other_heads_speak_of_themselves(tmp_path):
         "lowers height",
         "speaks for “happy”",
         "label 170 cm, calm; guess 165 cm, happy (80 % sure)",
+        "Height labelled 170 cm, guessed 165 cm: 5 cm too low",
+        "What moves it most: ",
         "Mood: sad: ",
         "Height head, by mood",
     ):
@@ -103,10 +107,18 @@ def test_explanations_of_other_heads_speak_of_themselves(tmp_path):
     assert not re.search(r"makes older|years|female", re.sub(r"<(style|script|svg)\b.*?</\1>", "", page, flags=re.S))
 
 
-def test_explanations_without_faces_name_no_file(tmp_path):
-    page = write_lime(tmp_path / "lime.html", make_explanations(2), title="x", hide_faces=True).read_text()
-    assert "face.jpg" not in page
-    assert "photo 2" in page
+def test_explanations_without_faces_tell_of_nobody_alone(tmp_path):
+    page = write_lime(tmp_path / "lime.html", make_explanations(24), title="x", hide_faces=True).read_text()
+    text = text_of(page)
+    assert not re.search(r"face\d*\.jpg|photo-[0-9a-f]|label \d|data-regions", page)
+    assert "Faces are hidden, and with them all that is known of single photos." in text
+    assert "Averages over 24 photos" in text
+    assert "female (12 faces)" in text
+    assert "White (24 faces)" not in text  # the only ethnicity
+    few = text_of(write_lime(tmp_path / "lime.html", make_explanations(8), title="x", hide_faces=True).read_text())
+    assert "Fewer than 10 photos were drawn at random" in few
+    assert "female (" not in few
+    assert "years (" not in few
 
 
 def text_of(page: str) -> str:
@@ -186,3 +198,155 @@ def halves(images, sign):
 @pytest.fixture
 def photo_of_halves():
     return np.random.default_rng(0).integers(0, 255, (48, 48, 3)).astype(np.uint8)
+
+
+def test_the_summary_says_what_moves_each_answer_with_its_interval_and_how_it_adds_up(tmp_path):
+    faces = [with_planted_hair(face) for face in make_explanations(20)]
+    page = write_lime(tmp_path / "lime.html", faces, title="x").read_text()
+    text = text_of(page)
+    assert page.index('id="summary"') < page.index('id="photos"')
+    assert "Averages over 20 photos that were drawn at random" in text
+    match = re.search(
+        r"The left side hair makes older, on average by \+(\d\.\d) years \(\+(\d\.\d) to \+(\d\.\d)\)", text
+    )
+    assert match
+    mean, low, high = map(float, match.groups())
+    assert low < 5.0 < high
+    assert low < mean < high
+    assert re.search(r"What moves it most: left side hair \(typically ±5\.\d years\)", text)
+    odds = (
+        r"speaks for “female”, on average by \+\d\.\d\d log-odds \(.*?\), which takes an even chance to 99\.\d % female"
+    )
+    assert re.search(odds, text)
+    sums = re.search(r"Mean over 20 photos: (\S+) years .*? (\S+) from all parts, (\S+) from .*? of (\S+) years", text)
+    base, parts, rest, answer = (float(word.replace("−", "-")) for word in sums.groups())
+    assert base + parts + rest == pytest.approx(answer, abs=0.16)
+    assert 'aria-label="Mean effect of each part on age, in years' in page
+
+
+def with_planted_hair(face):
+    """Hair adds about five to either answer, the other regions nothing on average."""
+    generator = np.random.default_rng(int(face.labels["age_years"]))
+    maps = []
+    for one in face.maps:
+        weights = generator.normal([5, 0, 0, 0, 0, 0], 0.6)
+        regions = tuple(
+            replace(r, weight=w, low=w - 0.1, high=w + 0.1) for r, w in zip(one.regions, weights, strict=True)
+        )
+        maps.append(replace(one, regions=regions, intercept=25.0, value=30.0))
+    return replace(face, maps=tuple(maps))
+
+
+def test_without_faces_at_random_nothing_is_said_in_general(tmp_path):
+    faces = [replace(face, is_random=False, chosen_for="age") for face in make_explanations(8)]
+    text = text_of(write_lime(tmp_path / "lime.html", faces, title="x").read_text())
+    assert "No photo was drawn at random that could be explained" in text
+    assert "Groups are compared over faces at random" in text
+    assert "head, by gender" not in text
+    assert "on average by" not in text
+
+
+def test_group_maps_leave_out_faces_that_were_chosen_for_their_errors_alone(tmp_path):
+    faces = make_explanations(12)
+    faces = [replace(face, is_random=place % 3 > 0) for place, face in enumerate(faces)]
+    text = text_of(write_lime(tmp_path / "lime.html", faces, title="x").read_text())
+    assert "female (4 faces)" in text
+    assert "male (4 faces)" in text
+
+
+def test_headings_say_the_error_and_sections_say_why_a_face_is_there(tmp_path):
+    first, second, third, fourth = make_explanations(4)
+    guess = {"predicted_age_years": 38.0, "predicted_gender": "male", "gender_probability_male": 0.97}
+    faces = [
+        replace(first, labels={"age_years": 63.0, "gender": "female"}, predictions=guess),
+        replace(second, labels={"age_years": 63.0, "gender": "female"}, predictions=guess, chosen_for="gender",
+                reason="most certain mistake of gender: labelled female"),
+        replace(third, labels={"age_years": 38.0, "gender": "male"}, predictions=guess),
+        replace(fourth, labels={}),
+    ]  # fmt: skip
+    page = write_lime(tmp_path / "lime.html", faces, title="x").read_text()
+    headings = [text_of(part) for part in re.findall(r"<h[34]>(.*?)</h[34]>", page)]
+    kept = [one for one in headings if "abelled" in one or "hosen" in one or "mistake" in one or "error" in one]
+    assert kept == [
+        "Largest error of age",
+        "Labelled 63, guessed 38: 25 years too young",
+        "Most certain mistake of gender",
+        "Labelled female, taken for male, 97 % sure",
+        "Labelled 38, guessed 38: no error; labelled male, recognised, 97 % sure",
+        "Chosen at random",
+    ]
+
+
+def test_colours_say_where_they_no_longer_tell_weights_apart(tmp_path):
+    faces = make_explanations(20)
+    outlier = tuple(
+        replace(region, weight=-50.0 if region.region == 3 else region.weight) for region in faces[0].maps[0].regions
+    )
+    faces[0] = with_map(faces[0], 0, regions=outlier)
+    text = text_of(write_lime(tmp_path / "lime.html", faces, title="x").read_text())
+    assert re.search(
+        r"\d weights? lies? beyond the ends, of 120, and gets? the same full colour: up to −50\.0",
+        text.replace("lie ", "lie "),
+    )
+    assert "1 region beyond the scale" in text
+    flat = [with_map(one, 0, regions=tuple(replace(r, weight=2.0) for r in one.maps[0].regions)) for one in faces]
+    text = text_of(write_lime(tmp_path / "lime.html", flat, title="x").read_text())
+    assert "No weight lies beyond the ends." in text
+
+
+def test_each_photo_has_its_anchor_and_its_regions_for_scripts(tmp_path):
+    faces = make_explanations(3)
+    page = write_lime(tmp_path / "lime.html", faces, title="x").read_text()
+    for face in faces:
+        assert f'<article class="face" id="{photo_anchor(face.path)}">' in page
+        assert f'href="#{photo_anchor(face.path)}"' in page  # from the table of trust
+    document = json.loads(unescape(re.search(r'data-regions="(.*?)"', page)[1]))
+    runs = np.array(document["runs"]).reshape(-1, 2)
+    places = np.repeat(runs[:, 0], runs[:, 1]).reshape(document["side"], document["side"])
+    assert np.array_equal(places, faces[0].region_map)
+    assert document["names"] == ["hair", "region 1", "region 2", "region 3", "region 4", "region 5"]
+    weights = json.loads(unescape(re.search(r'data-weights="(.*?)"', page)[1]))
+    assert weights[0] == f"{faces[0].maps[0].regions[0].weight:+.1f} years".replace("-", "−")
+
+
+def test_a_photo_named_twice_keeps_one_anchor(tmp_path):
+    (face,) = make_explanations(1)
+    page = write_lime(tmp_path / "lime.html", [face, face], title="x").read_text()
+    assert page.count(f'id="{photo_anchor(face.path)}"') == 1
+
+
+def test_grad_cam_stands_beside_lime_with_what_each_can_say(tmp_path):
+    (face,) = make_explanations(1)
+    opinion = SecondOpinion("Grad-CAM", (1.0, -2.0, 0.0, 0.5, 0.1, 0.2), 0.62)
+    page = write_lime(tmp_path / "lime.html", [with_map(face, 0, second_opinions=(opinion,))], title="x").read_text()
+    text = text_of(page)
+    assert "Grad-CAM: order alone; rank correlation with LIME 0.62" in text
+    assert "Grad-CAM reads the gradient of the network's last layer" in text
+    assert "Strongest: region 1" in page or "Strongest: a region without a name" in page
+    assert "Grad-CAM" not in text_of(write_lime(tmp_path / "lime.html", [face], title="x").read_text())
+
+
+def test_a_page_of_one_head_and_of_two_photos_stands(tmp_path):
+    faces = [replace(face, maps=face.maps[:1], labels={"age_years": 30.0}, predictions={"predicted_age_years": 33.0})
+             for face in make_explanations(2)]  # fmt: skip
+    text = text_of(write_lime(tmp_path / "lime.html", faces, title="x").read_text())
+    assert "female" not in text
+    assert "Labelled 30, guessed 33: 3 years too old" in text
+    assert "As far as 2 photos can tell, no part raises or lowers it on average." in text
+
+
+def test_photos_of_which_nothing_is_known_in_the_head_say_so(tmp_path):
+    faces = [replace(face, problems=("no face was found",)) for face in make_explanations(3)]
+    text = text_of(write_lime(tmp_path / "lime.html", faces, title="x").read_text())
+    assert "No photo was drawn at random that could be explained" in text
+    assert "no face was found" in text
+
+
+def test_averages_of_which_most_maps_failed_are_not_to_be_relied_on(tmp_path):
+    faces = []
+    for place, face in enumerate(make_explanations(6)):
+        trust = replace(face.maps[0].trust, failures=("x",) if place < 4 else ())
+        faces.append(with_map(face, 0, trust=trust))
+    text = text_of(write_lime(tmp_path / "lime.html", faces, title="x").read_text())
+    assert "4 of these 6 maps failed a check: do not rest a decision on these averages." in text
+    assert "1 of these 6 maps failed a check. They stay in the averages" in text
