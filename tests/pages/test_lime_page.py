@@ -213,7 +213,7 @@ def test_the_summary_says_what_moves_each_answer_with_its_interval_and_how_it_ad
     mean, low, high = map(float, match.groups())
     assert low < 5.0 < high
     assert low < mean < high
-    assert re.search(r"What moves it most: left side hair \(typically ±5\.\d years\)", text)
+    assert re.search(r"What moves it most: left side hair \(typically ±\d\.\d years\)", text)
     odds = (
         r"speaks for “female”, on average by \+\d\.\d\d log-odds \(.*?\), which takes an even chance to 99\.\d % female"
     )
@@ -298,7 +298,7 @@ def test_each_photo_has_its_anchor_and_its_regions_for_scripts(tmp_path):
     faces = make_explanations(3)
     page = write_lime(tmp_path / "lime.html", faces, title="x").read_text()
     for face in faces:
-        assert f'<article class="face" id="{photo_anchor(face.path)}">' in page
+        assert page.count(f' id="{photo_anchor(face.path)}"') == 1
         assert f'href="#{photo_anchor(face.path)}"' in page  # from the table of trust
     document = json.loads(unescape(re.search(r'data-regions="(.*?)"', page)[1]))
     runs = np.array(document["runs"]).reshape(-1, 2)
