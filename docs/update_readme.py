@@ -1,19 +1,23 @@
-"""Rewrite the README's list of commands and its tree from the code: `python docs/update_readme.py`.
+"""Rewrite what is made from the code: `python docs/update_readme.py`.
 
-`tests/test_readme.py` fails when the README is behind.
+The README's list of commands and its tree, and the pages of the reference (`reference_pages.py`).
+`tests/test_readme.py` fails when one of them is behind.
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import importlib
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 from agegender.__main__ import COMMANDS
 from agegender.writing import write_text
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import reference_pages
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -31,6 +35,8 @@ NOTES = {
     "pyproject.toml": "dependencies, ruff, mypy, pytest",
     "README.md": "this page",
     "CHANGELOG.md": "what changed",
+    "CITATION.cff": "how to cite it",
+    "SECURITY.md": "what is promised about pickles, pages and the server, and how to report",
     "CONTRIBUTING.md": "how to work here",
     "LICENSE": "MIT, of everything but those weights",
     "Dockerfile": "`agegender serve` in a container",
@@ -44,8 +50,7 @@ def commands_text() -> str:
     parts = []
     for name, summary in COMMANDS.items():
         parser = importlib.import_module(f"agegender.{name}").build_parser()
-        rows = [_option_row(action, parser) for action in parser._actions if action.dest != "help"]
-        table = "\n".join(["| option | meaning |", "|---|---|", *rows])
+        table = reference_pages.option_table(parser._actions, parser)
         parts.append(f"<details>\n<summary><code>agegender {name}</code>: {summary}</summary>\n\n{table}\n\n</details>")
     return "\n\n".join(parts)
 
@@ -74,19 +79,6 @@ def updated(text: str) -> str:
     return text
 
 
-def _option_row(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
-    name = ", ".join(action.option_strings) or str(action.metavar or action.dest)
-    value = ""
-    if action.option_strings and action.nargs != 0:
-        value = " " + str(action.metavar or "{" + ",".join(map(str, action.choices or [])) + "}")
-    meaning = (action.help or "") % {**vars(action), "prog": parser.prog}
-    return (
-        f"| `{name}{value}` | {meaning} |".replace("|N", "\\|N")
-        .replace("none|FILE", "none\\|FILE")
-        .replace("imagenet|", "imagenet\\|")
-    )
-
-
 def _package_lines(paths: list[Path]) -> list[str]:
     lines = [_line("agegender/", "the package")]
     folders = sorted({path.parts[1] for path in paths if len(path.parts) > 2})
@@ -109,3 +101,5 @@ def _line(name: str, note: str) -> str:
 
 if __name__ == "__main__":
     write_text(README, updated(README.read_text(encoding="utf-8")))
+    for page, text in reference_pages.pages().items():
+        write_text(page, text)

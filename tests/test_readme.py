@@ -1,4 +1,4 @@
-"""The README keeps its word: its tree is the folder, its options are those of the parsers."""
+"""The README and the reference keep their word: the tree is the folder, the options are those of the parsers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ def test_commands_and_tree_in_the_readme_are_those_of_the_code() -> None:
     module = runpy.run_path(str(ROOT / "docs" / "update_readme.py"))
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert module["updated"](text) == text, "run `python docs/update_readme.py`"
+
+
+def test_the_reference_is_made_of_the_code() -> None:
+    module = runpy.run_path(str(ROOT / "docs" / "update_readme.py"))
+    for page, text in module["reference_pages"].pages().items():
+        assert page.read_text(encoding="utf-8") == text, f"{page.name}: run `python docs/update_readme.py`"
 
 
 def test_every_link_of_the_readme_leads_somewhere() -> None:

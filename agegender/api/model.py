@@ -561,7 +561,7 @@ class Model(PredictingModel):
             Photos, folders and patterns, which are dealt to shards in their order; or Parquet files whose column
             `path` lists photos, or folders of such: each is one shard.
         scheduler : str, optional
-            Address of a Dask scheduler, "tcp://HOST:8786". Its workers must see the photos, the model's folder and
+            Address of a Dask scheduler, `tcp://HOST:8786`. Its workers must see the photos, the model's folder and
             `folder` at the same paths as this process.
         workers : int, optional
             Without a scheduler: so many processes here; by default one for each core.

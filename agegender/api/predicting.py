@@ -39,7 +39,7 @@ class PredictingModel(Predictor):
         finds_problems: bool = True,
         checks: Mapping[str, float] | None = None,
     ) -> pd.DataFrame:
-        """Predict faces, photos, folders, patterns such as "holidays/*.jpg", or a sequence of these.
+        """Predict faces, photos, folders, patterns such as `holidays/*.jpg`, or a sequence of these.
 
         Parameters
         ----------

@@ -188,7 +188,7 @@ class Regression:
         answers: ArrayLike,
         calibration: Mapping[str, Any] | None = None,  # noqa: ARG002 (every kind of head is called alike)
     ) -> dict[str, Floats]:
-        """Return the prediction columns of answers, shape (rows, *answer_shape), in the unit.
+        """Return the prediction columns of answers, shape `(rows, *answer_shape)`, in the unit.
 
         Intervals are unknown here: they rest on the other heads' predictions too, see `intervals`.
         """

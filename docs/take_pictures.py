@@ -1,0 +1,100 @@
+"""Take the site's pictures of pages: `python docs/take_pictures.py MODEL PHOTOS`, a model of drawn faces and these.
+
+A third word is a report of that model whose explanations are to be taken instead of making them anew.
+Needs Debian's Chromium and the package playwright. Pages of real faces are never to be put here.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pandas as pd
+
+import agegender as ag
+from agegender.serving.application import make_application
+from agegender.serving.limits import Limits
+from agegender.serving.running import listening, make_server
+from agegender.serving.service import Service
+
+PICTURES = Path(__file__).resolve().parent / "pictures"
+WIDE, HIGH = 1100, 640
+
+
+def main(model_folder: Path, photos: Path, explained: Path | None = None) -> None:
+    """Write the pages of a model anew, and take a picture of each."""
+    from playwright.sync_api import sync_playwright
+
+    model = ag.Model.load(model_folder, images=photos)
+    assert model.faces is not None
+    assert model.faces.is_drawn(), "only pages of drawn faces may be shown"
+    with tempfile.TemporaryDirectory() as written, sync_playwright() as started:
+        if explained is not None:
+            shutil.copytree(explained / "explanations", Path(written) / "explanations")
+        pages = model.report(written, explains=explained is None)
+        suspects = _suspects(model, Path(written) / "suspects.html", photos)
+        browser = started.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": WIDE, "height": HIGH}, color_scheme="light")
+        for name, place, part in (
+            ("index", pages["index"], None),
+            ("bias", pages["bias"], None),
+            ("forest", pages["bias"], "#groups figure:has-text('White')"),
+            ("explanation", pages["lime"], "article.face"),
+            ("suspects", suspects, "#suspects li"),
+        ):
+            page.goto(f"file://{place}")
+            _take(page, name, part)
+        with _served(model, model_folder) as address:
+            page.goto(address)
+            page.set_input_files("input[type=file]", model.faces.photo_path(model.faces.kept()["path"].iloc[0]))
+            page.wait_for_selector("article.photo:not([aria-busy])")
+            _take(page, "serving", "article.photo")
+
+
+def _take(page: Any, name: str, part: str | None) -> None:
+    """Take the top of a page, or, from where a part begins, as much as fits."""
+    if part is not None:
+        page.add_style_tag(content="nav, .marking { position: static !important; }")
+        top = page.locator(part).first.bounding_box()["y"] + page.evaluate("scrollY")
+        page.evaluate("(top) => scrollTo(0, top - 20)", top)
+    page.screenshot(path=PICTURES / f"{name}.png")
+    _shrink(PICTURES / f"{name}.png")
+
+
+def _shrink(file: Path) -> None:
+    """Keep few colours, which pages have anyhow: a third of the bytes."""
+    from PIL import Image
+
+    with Image.open(file) as picture:
+        small = picture.convert("RGB").quantize(160, dither=Image.Dither.NONE)
+    small.save(file, optimize=True)
+
+
+def _suspects(model: ag.Model, page: Path, photos: Path) -> Path:
+    """Write a page of suspected labels, after making some of the test photos' labels wrong."""
+    assert model.predictions is not None
+    rows: pd.DataFrame = model.predictions[model.predictions["split"] == "test"].reset_index(drop=True)
+    rows.loc[::15, "age_years"] = (rows.loc[::15, "age_years"] + 50) % 90
+    return ag.Audit(rows, images=photos, title="drawn faces").suspects_to_html(page)
+
+
+@contextmanager
+def _served(model: ag.Model, folder: Path) -> Iterator[str]:
+    limits = Limits()
+    with listening("127.0.0.1", 0) as place:
+        server = make_server(make_application(Service(model, folder, largest_pixels=limits.pixels), limits), limits)
+        thread = Thread(target=server.run, kwargs={"sockets": [place]}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{place.getsockname()[1]}/"
+        server.should_exit = True
+        thread.join(timeout=10)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
