@@ -19,6 +19,7 @@ from agegender.settings import (
     NEAR_RADIUS_BITS,
     NEAR_TWINS,
     ON_CONFLICT,
+    QUALITY_CHECKS,
     REPORT_BYTES,
     WHEN_NO_FACE,
     WHEN_SEVERAL_FACES,
@@ -102,6 +103,12 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         help="take in what people marked on a page of `agegender suspects`: mend labels, leave out what is no face",
     )
+    data.add_argument(
+        "--leave-out",
+        metavar="CHECKS",
+        help=f"score the photos and leave out those that these checks suspect, such as no_face,blurry; there are "
+        f"{', '.join(QUALITY_CHECKS)}",
+    )
     data.add_argument("--limit", metavar="N", type=int, help="use a random N of the photos")
     _add_derived_labels(parser.add_argument_group("derived labels"))
     _add_cleaning(parser.add_argument_group("twins"))
@@ -110,7 +117,9 @@ def build_parser() -> argparse.ArgumentParser:
     output = parser.add_argument_group("output")
     output.add_argument("--out", metavar="FILE", type=Path, required=True, help="the faces table to write (Parquet)")
     output.add_argument("--report", metavar="FILE", type=Path, help="write a page about the dataset as well")
-    output.add_argument("--no-faces", action="store_true", help="blur every face on that page")
+    output.add_argument(
+        "--no-faces", action="store_true", help="show no photo on that page, and no figure of fewer than 10"
+    )
     return parser
 
 
@@ -222,6 +231,10 @@ def run(options: argparse.Namespace) -> Result:
 
             write_dataset_page(swap.stage(options.report), faces, counts, hide_faces=options.no_faces)
         write_faces(faces, swap.stage(options.out))
+    if options.report is not None and options.no_faces:
+        from agegender.pages.report_set import remember_faces
+
+        remember_faces(options.report.parent, hide_faces=True)
     if settings.crop != "none" and settings.crops is not None:
         from agegender.data.cropping import remove_other_crops
 
@@ -317,6 +330,11 @@ def _settings(options: argparse.Namespace) -> PreparationSettings:
     radius = _radius(options.near_duplicates)
     if options.seed < 0:
         raise UsageError(f"--seed {options.seed} is below 0.")
+    leave_out: tuple[str, ...] = ()
+    if options.leave_out is not None:
+        from agegender.data.leaving_out import check_names
+
+        leave_out = check_names(options.leave_out)
     edges: tuple[float, ...] = ()
     if options.age_classes is not None:
         from agegender.data.derived_labels import parse_age_edges
@@ -334,6 +352,7 @@ def _settings(options: argparse.Namespace) -> PreparationSettings:
         limit=options.limit,
         corrections=options.corrections,
         quality=options.quality,
+        leave_out=leave_out,
         cache=options.cache,
         crop=options.crop,
         crop_margin=options.crop_margin,

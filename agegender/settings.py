@@ -53,6 +53,18 @@ AGE_CHECKS = ("18:25", "13-16")
 AGE_CHECK_RATE = 0.05  # at most such a share of people just under a legal age is to be let through
 
 SMALL_GROUP = 30  # photos; below, an accuracy of 93 % is known to ±10 points at best
+# What can be wrong with a photo by its pixels; `photos.quality` scores them.
+QUALITY_CHECKS = (
+    "blurry",
+    "blurry_fft",
+    "dark",
+    "bright",
+    "low_contrast",
+    "tiny",
+    "odd_aspect",
+    "no_face",
+    "brisque",
+)
 # What becomes of photos that show the same; the first one is the default.
 NEAR_RADIUS_BITS = 5  # of 64
 ON_CONFLICT = ("drop", "keep-first", "median")
@@ -173,6 +185,7 @@ class PreparationSettings:
     seed: int = 7
     limit: int | None = None  # only this many photos, drawn by `seed` before any is opened
     quality: bool = False  # score the quality of every kept photo, before it is cropped
+    leave_out: Sequence[str] = ()  # of QUALITY_CHECKS: kept photos that these suspect are left out; scores them first
     crop: str = "none"  # one of CROPS
     crop_margin: float = 0.4  # share of the face's longer side, added on every side
     crop_margins: tuple[float, float, float] | None = None  # above, below and beside, instead

@@ -20,6 +20,7 @@ from agegender.data.corrections import correct_faces, correction_words, read_cor
 from agegender.data.derived_labels import add_age_class, combine_labels
 from agegender.data.faces_table import SPLITS, UNREADABLE, FacesTable, combine_faces, read_faces
 from agegender.data.leakage import has_published_twins, leak_count, leakage_table
+from agegender.data.leaving_out import leave_out, left_out_words
 from agegender.data.sources import find_source, source_name
 from agegender.data.sources.recognising import recognised_source
 from agegender.data.splitting import fold_faces, has_official_split, keep_official_split, split_faces, use_fold
@@ -148,10 +149,15 @@ def prepare_datasets(
     )
     _check_something_is_left(faces)
     faces = _derive_labels(faces, settings)
-    if settings.quality:
+    if settings.quality or settings.leave_out:
         from agegender.data.photo_quality import assess_quality
 
         faces = assess_quality(faces, detector=detector)
+    if settings.leave_out:
+        faces = leave_out(faces, settings.leave_out)
+        for line in left_out_words(faces):
+            say(line)
+        _check_something_is_left(faces)
     if detector is not None:
         faces = crop_as(faces, detector, settings)
         _check_something_is_left(faces)

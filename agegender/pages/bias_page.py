@@ -143,7 +143,7 @@ def _regression_section(content: ReportContent, head: Regression) -> dict[str, A
         "title": head.title,
         "over": f"judged too {more.removesuffix('er')}",
         "under": f"judged too {less.removesuffix('er')}",
-        "clouds": bias_charts.clouds(content, head),
+        "clouds": [] if content.hide_faces else bias_charts.clouds(content, head),
         "distributions": bias_charts.error_distributions(content, head),
         "decades": decades,
         "decade_table": matrix_table("decades", [decades]) if decades else None,

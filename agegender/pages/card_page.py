@@ -214,10 +214,11 @@ def _data_facts(content: ReportContent) -> list[tuple[str, str]]:
     for head in content.regressions:
         values = judged[head.column].dropna()
         if len(values):
-            low, middle, high = (f"{value:.{content.digits(head, 0)}f}" for value in values.quantile([0, 0.5, 1]))
-            facts.append(
-                (f"{capitalised(head.title)}s", f"{low} to {high} {head.unit}".rstrip() + f", median {middle}")
-            )
+            # The least and the largest are each about one person.
+            ends = [0.05, 0.5, 0.95] if content.hide_faces else [0, 0.5, 1]
+            low, middle, high = (f"{value:.{content.digits(head, 0)}f}" for value in values.quantile(ends))
+            said = f"{low} to {high} {head.unit}".rstrip() + ", the middle 90 %" * content.hide_faces
+            facts.append((f"{capitalised(head.title)}s", f"{said}, median {middle}"))
     halves = (content.card or {}).get("validation") or {}
     uses = {"selecting": "Validation photos that chose the epoch", "calibrating": "Validation photos that calibrate"}
     facts += [(words, count(halves[use])) for use, words in uses.items() if use in halves]

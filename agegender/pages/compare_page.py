@@ -255,6 +255,8 @@ def _dumbbell(
 
 def _strips(head: Head, pair: PairedComparison, content: ReportContent, shelf: PhotoShelf) -> list[Strip]:
     """Return the faces that changed most; of classes only for a model that predicts nothing else."""
+    if content.hide_faces:
+        return []
     where = about(head, content.heads)
     named = [("Mended: much closer than before", pair.mended), ("Broken: much further off than before", pair.broken)]
     if isinstance(head, Classification):

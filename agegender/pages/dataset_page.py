@@ -7,33 +7,58 @@ twins and scoring quality happened before.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
-from agegender.data.faces_table import EXACT_DUPLICATE, NEAR_DUPLICATE, SPLITS, USUAL_LABELS, FacesTable, label_columns
+from agegender.data.faces_table import (
+    CONFLICTING_LABELS,
+    CORRECTED,
+    EXACT_DUPLICATE,
+    NEAR_DUPLICATE,
+    SPLITS,
+    USUAL_LABELS,
+    FacesTable,
+    label_columns,
+)
+from agegender.data.leaving_out import left_out_words, losses_by_group
 from agegender.data.preparing import count_faces
 from agegender.data.summary import count_steps, warnings_of
 from agegender.heads import AGE, GENDER, KNOWN_HEADS, Classification
 from agegender.heads.age_bands import DECADES, age_decade, age_group
 from agegender.pages.charts import bar_chart, captioned, pyramid_chart
+from agegender.pages.dataset_people import cells_table, heaping_words, heatmaps, missing_table, number_charts
+from agegender.pages.dataset_photos import SHEET_PIXELS, contact_sheet, pairs_by_distance, size_table
 from agegender.pages.galleries import Photo
 from agegender.pages.page_writing import write_page
-from agegender.pages.tables import Column, Row, Table, table_of_frame
-from agegender.pages.thumbnails import thumbnail
-from agegender.pages.words import count, flattened
+from agegender.pages.split_likeness import likeness_table
+from agegender.pages.tables import Column, Row, Table, table_of_frame, without_few
+from agegender.pages.thumbnails import SIZE_PIXELS, thumbnail
+from agegender.pages.words import FEW, count, flattened, photos
 from agegender.settings import SMALL_GROUP
 
 MOST_GROUPS_SHOWN = 24
 MOST_PHOTOS_IN_GROUP = 6
-MOST_SPARSE_CELLS = 20
+MOST_CORRECTED = 60
 MOST_VALUES = 24  # a column of texts with more is no label to count by
 _MOST_MEANS = 3
+# What the quality checks measure, each from 0 to 1.
+_SCORES = {
+    "blurry": "variance of the Laplacian as a share of that of grey",
+    "blurry_fft": "share of the spectrum's energy in fine detail",
+    "dark": "brightness that only 5 % of the pixels exceed, 1 is white",
+    "bright": "1 minus the brightness that only 5 % of the pixels fall short of",
+    "low_contrast": "range from 5 % to 95 % of the pixels as a share of the range there is",
+    "tiny": "shorter side as a share of 64 pixels",
+    "odd_aspect": "shorter side as a share of the longer",
+    "no_face": "1 where the detector finds a face, 0 where not",
+    "brisque": "rank of the BRISQUE value among these photos",
+}
 _MOST_PYRAMIDS = 8
-_CELL_COLUMNS = ("ethnicity", GENDER.column)  # and the age bands
+_WITH = ("with_age", "with_gender", "with_ethnicity", "with_subject")
 
 
 def write_dataset_page(
@@ -48,42 +73,109 @@ def write_dataset_page(
 
 
 def dataset_context(faces: FacesTable, counts: Mapping[str, Any], *, hide_faces: bool = False) -> dict[str, Any]:
-    """Return everything that the template of the page names."""
+    """Return everything that the template of the page names.
+
+    With `hide_faces` nothing is about fewer than ten photos: no gallery, no row per photo, no number below ten.
+    """
     kept = faces.kept()
     leakage = _leakage(counts["leakage"])
-    galleries = [
-        {"anchor": "twins", "title": "Twins", **_twins(faces, hide_faces)},
-        {"anchor": "conflicts", "title": "Conflicts", **_conflicts(faces, hide_faces)},
-        {"anchor": "quality", "title": "Extremes of quality", **_quality_extremes(faces, hide_faces)},
-    ]
-    return {
+    is_leaking = any(record["shared_count"] for record in counts["leakage"])
+    context: dict[str, Any] = {
         "title": f"Dataset: {', '.join(map(str, faces.table['source'].unique()))}",
         "is_drawn": faces.is_drawn(),
         "kept_count": count(len(kept)),
         "file_count": count(len(faces.table)),
-        "warnings": warnings_of(faces, counts),
-        "counts": _counts_table(faces),
-        "split_counts": _split_table(kept),
-        "label_counts": _label_table(kept),
-        "pyramids": _pyramids(kept),
-        "bars": _bars(kept),
-        "sparsest": _sparsest(kept),
-        "leakage": leakage,
-        "galleries": galleries,
-        "tables": [table_of_frame("table-sources", "Sources", _sources(faces))],
-        "notes": flattened(_notes(faces)),
+        "warnings": warnings_of(faces, counts, least=FEW if hide_faces else 0),
         "hide_faces": hide_faces,
-        "sections": _sections(leakage is not None, galleries),
+        "few": FEW,
+        "small": SMALL_GROUP,
+        "heats": heatmaps(kept, hide_few=hide_faces),
+        "number_charts": number_charts(kept, hide_few=hide_faces),
+        "heaping": heaping_words(kept),
+        "bars": _bars(kept, hide_few=hide_faces),
+        "pyramids": _pyramids(kept, hide_few=hide_faces),
+        "is_leaking": is_leaking,
+        "leak_checks": len(counts["leakage"]),
+        "corrected": _corrected(faces),
+        "corrected_count": _corrected_count(faces, hide_faces),
+        "left_out": left_out_words(faces, least=FEW if hide_faces else 0),
+        "galleries": [] if hide_faces else _galleries(faces),
+        "sheet": [] if hide_faces else contact_sheet(kept, _photo_maker(faces, SHEET_PIXELS)),
+        "notes": [] if hide_faces else flattened(_notes(faces)),
     }
+    tables = {
+        "counts": (_counts_table(faces), ("photos",)),
+        "split_counts": (_split_table(kept), ("n", "unlabelled")),
+        "label_counts": (_label_table(kept), ("n", *SPLITS)),
+        "missing": (missing_table(kept, hide_few=hide_faces), ("known", "missing")),
+        "cells": (cells_table(kept), ("photos", *SPLITS, "none")),
+        "sizes": (size_table(faces), ("photos", "measured")),
+        "likeness": (likeness_table(kept), ("photos",)),
+        "leakage": (leakage, ("known_photo_count", "shared_count", "photo_count")),
+        "lost": (lost_table(faces), ("before", "lost")),
+        "sources": (table_of_frame("table-sources", "Sources", _sources(faces)), ("files", "kept", *_WITH)),
+    }
+    for name, (table, keys) in tables.items():
+        context[name] = without_few(table, keys) if table is not None and hide_faces else table
+    if hide_faces:
+        context["corrected"] = None
+    return {**context, "sections": _sections(context)}
 
 
-def _sections(has_leakage: bool, galleries: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     sections = [("warnings", "Warnings"), ("from-files", "From files to photos"), ("who", "Who is in it")]
-    sections += [("leaks", "Leaks")] if has_leakage else []
-    sections += [
-        (one["anchor"], one["title"].removeprefix("Extremes of ").capitalize()) for one in galleries if one["groups"]
-    ]
+    sections += [("sheet", "Faces at random")] if context["sheet"] else []
+    sections += [("sizes-section", "Sizes")] if context["sizes"] else []
+    sections += [("splits-section", "Splits")] if context["likeness"] or context["leakage"] else []
+    sections += [(one["anchor"], one["short"]) for one in context["galleries"] if one["groups"]]
     return [*sections, ("how", "How it was made")]
+
+
+def _galleries(faces: FacesTable) -> list[dict[str, Any]]:
+    pairs = pairs_by_distance(faces, _photo_maker(faces))
+    return [
+        {"anchor": "twins", "title": "Twins", "short": "Twins", **_twins(faces)},
+        {
+            "anchor": "distances", "title": "Pairs by the distance of their hashes", "short": "Distances",
+            **_gallery(pairs, len(pairs), words="One pair for each distance that occurs, from a sample: how far apart "
+            "two photos may lie and still be the same. At --near-duplicates and below, pairs are looked at as twins"),
+        },
+        {"anchor": "conflicts", "title": "Conflicts", "short": "Conflicts", **_conflicts(faces)},
+        {"anchor": "quality", "title": "Extremes of quality", "short": "Quality", **_quality_extremes(faces)},
+    ]  # fmt: skip
+
+
+def _photo_maker(faces: FacesTable, size: int = SIZE_PIXELS) -> Callable[[Mapping[Any, Any], str], Photo]:
+    """Return what makes a photo of a row: its labels, and what else is said of it."""
+
+    def make(row: Mapping[Any, Any], said: str) -> Photo:
+        return _photo(faces, row["path"], ", ".join(filter(None, [_caption(row, USUAL_LABELS), said])), size=size)
+
+    return make
+
+
+def _corrected(faces: FacesTable) -> Table | None:
+    """Return the labels that people have mended, with what they were."""
+    if CORRECTED not in faces.table or faces.table[CORRECTED].isna().all():
+        return None
+    mended = faces.table[faces.table[CORRECTED].notna()]
+    columns = (Column("path", "Photo"), Column("change", "What was mended"), Column("fate", "What became of it"))
+    rows = [
+        Row({"path": path, "change": change, "fate": fate if isinstance(fate, str) else "kept"})
+        for path, change, fate in zip(mended["path"], mended[CORRECTED], mended["dropped_because"], strict=True)
+    ]
+    hidden = rows[MOST_CORRECTED:]
+    return Table("corrected", "Labels that people have mended", columns, rows[:MOST_CORRECTED], hidden_rows=hidden)
+
+
+def _corrected_count(faces: FacesTable, hide_faces: bool) -> str:
+    """Return what became of a corrections file, in words."""
+    taken = faces.notes.get("corrections")
+    if not isinstance(taken, Mapping):
+        return ""
+    words = {key: number for key, number in taken.items() if isinstance(number, int) and number}
+    said = [f"{photos(number, hides_few=hide_faces)} {key.replace('_', ' ')}" for key, number in sorted(words.items())]
+    return f"{'; '.join(said) or 'nothing was changed'}."
 
 
 def _counts_table(faces: FacesTable) -> Table:
@@ -185,7 +277,7 @@ def _words(column: str) -> str:
     return f"{words}, years" if column.endswith("_years") else words
 
 
-def _pyramids(kept: pd.DataFrame) -> list[Markup]:
+def _pyramids(kept: pd.DataFrame, *, hide_few: bool) -> list[Markup]:
     rows = kept.dropna(subset=[AGE.column, GENDER.column])
     if not len(rows):
         return []
@@ -193,14 +285,16 @@ def _pyramids(kept: pd.DataFrame) -> list[Markup]:
     parts += [(f"Split “{name}”", rows[rows["split"] == name]) for name in SPLITS]
     largest = rows["ethnicity"].value_counts().index[:_MOST_PYRAMIDS]
     parts += [(str(name), rows[rows["ethnicity"] == name]) for name in largest]
-    return [_pyramid(name, part) for name, part in parts if len(part)]
+    return [_pyramid(name, part, hide_few) for name, part in parts if len(part) >= (FEW if hide_few else 1)]
 
 
-def _pyramid(name: str, rows: pd.DataFrame) -> Markup:
+def _pyramid(name: str, rows: pd.DataFrame, hide_few: bool) -> Markup:
     decades = pd.Series(age_decade(rows[AGE.column]), index=rows.index)
     left, right = (
         decades[rows[GENDER.column] == side].value_counts().reindex(DECADES, fill_value=0) for side in GENDER.classes
     )
+    if hide_few:
+        left, right = (side.where(side >= FEW, 0) for side in (left, right))
     first, second = GENDER.classes
     told = "; ".join(f"{decade}: {left[decade]} {first}, {right[decade]} {second}" for decade in DECADES)
     return pyramid_chart(
@@ -213,10 +307,12 @@ def _pyramid(name: str, rows: pd.DataFrame) -> Markup:
     )
 
 
-def _bars(kept: pd.DataFrame) -> list[Markup]:
+def _bars(kept: pd.DataFrame, *, hide_few: bool) -> list[Markup]:
     """Return a chart for every column of classes but the one that the pyramids show."""
     columns = [name for name in label_columns(kept) if name not in (*_number_columns(kept), AGE.column, GENDER.column)]
-    return [_bar(column, kept[column].value_counts()) for column in columns if kept[column].nunique() > 0]
+    counts = [kept[column].value_counts() for column in columns]
+    counts = [one[one >= FEW] for one in counts] if hide_few else counts
+    return [_bar(column, one) for column, one in zip(columns, counts, strict=True) if len(one)]
 
 
 def _bar(column: str, counts: pd.Series) -> Markup:
@@ -227,25 +323,6 @@ def _bar(column: str, counts: pd.Series) -> Markup:
     drawing = bar_chart(names, shown.tolist(), title=title, x_label="photos", description=told)
     left_out = len(counts) - len(shown)
     return captioned(drawing, f"The {left_out} rarest are left out." if left_out else "")
-
-
-def _sparsest(kept: pd.DataFrame) -> Table | None:
-    """Return the cells of ethnicity × gender × age band with the fewest photos, empty ones first."""
-    bands = pd.Series(age_group(kept[AGE.column]), index=kept.index, dtype=object, name=AGE.name)
-    keys = [key for key in (*(kept[column] for column in _CELL_COLUMNS), bands) if key.notna().any()]
-    labels = pd.concat(keys, axis=1).dropna() if len(keys) > 1 else kept.iloc[:0]
-    if not len(labels):
-        return None
-    names = [str(name) for name in labels.columns]
-    every = pd.MultiIndex.from_product([sorted(labels[name].unique()) for name in names], names=names)
-    cells = labels.value_counts().reindex(every, fill_value=0).sort_values(kind="stable").head(MOST_SPARSE_CELLS)
-    columns = [*(Column(name, name.capitalize()) for name in names), Column("photos", "Photos", 0)]
-    rows = [
-        Row(dict(zip(names, list(key), strict=True)) | {"photos": int(n)}, n < SMALL_GROUP)
-        for key, n in zip(cells.index, cells, strict=True)
-    ]
-    note = "What a model rarely sees it rarely learns, and what a test rarely holds can't be judged."
-    return Table("sparsest", "Sparsest cells", columns, rows, note)
 
 
 def _leakage(records: Sequence[Mapping[str, Any]]) -> Table | None:
@@ -265,26 +342,29 @@ def _leakage(records: Sequence[Mapping[str, Any]]) -> Table | None:
     return Table("leakage", "What is shared between splits", columns, [Row(record) for record in records], note)
 
 
-def _gallery(groups: Sequence[Mapping[str, Any]], group_count: int, *, is_counted: bool = True) -> dict[str, Any]:
-    left_out = max(group_count - len(groups), 0)
-    return {"groups": groups, "is_counted": is_counted, "found": count(group_count), "left_out": left_out}
+def _gallery(groups: Sequence[Mapping[str, Any]], group_count: int, *, words: str = "") -> dict[str, Any]:
+    left = max(group_count - len(groups), 0)
+    shown = f"; the first {len(groups)} are shown" if left else ""
+    return {"groups": groups, "words": words or f"{count(group_count)} found{shown}"}
 
 
-def _twins(faces: FacesTable, hide_faces: bool) -> dict[str, Any]:
-    """Return the twin groups that cost photos and then those that are alike by hash alone."""
+def _twins(faces: FacesTable) -> dict[str, Any]:
+    """Return the twin groups that cost photos and then those that are alike by hash alone; conflicts stand below."""
     table = faces.table
     twins = table[table["twin_cluster"].notna()] if "twin_cluster" in table else table.iloc[:0]
     if twins.empty:
         return _gallery([], 0)
+    in_conflict = twins["twin_cluster"][twins["dropped_because"].eq(CONFLICTING_LABELS)]
+    twins = twins[~twins["twin_cluster"].isin(in_conflict)]
     is_lost = twins["dropped_because"].isin([EXACT_DUPLICATE, NEAR_DUPLICATE])
     by_cluster = is_lost.groupby(twins["twin_cluster"])
     sizes = pd.DataFrame({"lost": by_cluster.sum(), "size": by_cluster.size()})
     chosen = sizes.sort_values(["lost", "size"], ascending=False, kind="stable").index[:MOST_GROUPS_SHOWN]
-    groups = [_twin_group(faces, twins[twins["twin_cluster"] == name], hide_faces) for name in chosen]
+    groups = [_twin_group(faces, twins[twins["twin_cluster"] == name]) for name in chosen]
     return _gallery(groups, len(sizes))
 
 
-def _twin_group(faces: FacesTable, rows: pd.DataFrame, hide_faces: bool) -> dict[str, Any]:
+def _twin_group(faces: FacesTable, rows: pd.DataFrame) -> dict[str, Any]:
     distinct = rows["file_sha512"].nunique()
     kind = "identical files" if distinct == 1 else f"{distinct} different files"
     fates = rows["dropped_because"].fillna("kept").value_counts()
@@ -293,20 +373,20 @@ def _twin_group(faces: FacesTable, rows: pd.DataFrame, hide_faces: bool) -> dict
         "title": f"{len(rows)} photos, {kind}",
         "note": ", ".join(f"{number} {fate}" for fate, number in fates.items()) + all_stay,
         "photos": [
-            _photo(faces, row["path"], _caption(row, USUAL_LABELS), hide_faces)
+            _photo(faces, row["path"], _caption(row, USUAL_LABELS))
             for row in rows.head(MOST_PHOTOS_IN_GROUP).to_dict("records")
         ],
     }
 
 
-def _conflicts(faces: FacesTable, hide_faces: bool) -> dict[str, Any]:
+def _conflicts(faces: FacesTable) -> dict[str, Any]:
     cleaning = faces.notes.get("cleaning", {})
     conflicts = cleaning.get("conflicts", [])
-    groups = [_conflict_group(faces, conflict, hide_faces) for conflict in conflicts[:MOST_GROUPS_SHOWN]]
+    groups = [_conflict_group(faces, conflict) for conflict in conflicts[:MOST_GROUPS_SHOWN]]
     return _gallery(groups, cleaning.get("conflict_groups", len(conflicts)))
 
 
-def _conflict_group(faces: FacesTable, conflict: Mapping[str, Any], hide_faces: bool) -> dict[str, Any]:
+def _conflict_group(faces: FacesTable, conflict: Mapping[str, Any]) -> dict[str, Any]:
     rows = conflict["photos"]
     kind = "identical files" if conflict["kind"] == "exact" else "near twins"
     further = [name for name in rows[0] if name not in ("path", *USUAL_LABELS)]
@@ -314,13 +394,14 @@ def _conflict_group(faces: FacesTable, conflict: Mapping[str, Any], hide_faces: 
     return {
         "title": f"{len(rows)} {kind} with different labels",
         "note": "",
-        "photos": [_photo(faces, row["path"], _caption(row, shown), hide_faces) for row in rows[:MOST_PHOTOS_IN_GROUP]],
+        "photos": [_photo(faces, row["path"], _caption(row, shown)) for row in rows[:MOST_PHOTOS_IN_GROUP]],
     }
 
 
-def _quality_extremes(faces: FacesTable, hide_faces: bool) -> dict[str, Any]:
+def _quality_extremes(faces: FacesTable) -> dict[str, Any]:
     """Return, for every quality check that marked a photo, the photos with the lowest scores."""
     kept = faces.kept()
+    thresholds = (faces.notes.get("quality") or {}).get("thresholds") or {}
     groups = []
     checks = [name[3:] for name in map(str, kept.columns) if name.startswith("is_") and f"{name[3:]}_score" in kept]
     for check in checks:
@@ -328,24 +409,23 @@ def _quality_extremes(faces: FacesTable, hide_faces: bool) -> dict[str, Any]:
         if marked.empty:
             continue
         worst = marked.nsmallest(MOST_PHOTOS_IN_GROUP, column)
+        below = f" below {thresholds[check]:g}" if check in thresholds else ""
         groups.append(
             {
-                "title": f"{check.replace('_', ' ').capitalize()}: {len(marked)} of {len(kept)} photos",
-                "note": "lowest scores first; a hint, not a verdict",
+                "title": f"{check.replace('_', ' ').capitalize()}: {len(marked)} of {len(kept)} photos{below}",
+                "note": f"{_SCORES.get(check, 'a score from 0 to 1')}; low is bad, lowest first; a hint, no verdict",
                 "photos": [
-                    _photo(faces, path, f"{score:.3g}", hide_faces)
+                    _photo(faces, path, f"{score:.3g}")
                     for path, score in zip(worst["path"], worst[column], strict=True)
                 ],
             }
         )
-    return _gallery(groups, len(groups), is_counted=False)
+    return _gallery(groups, len(groups), words="The photos at the low end of each scale")
 
 
-def _photo(faces: FacesTable, path: str, caption: str, hide_faces: bool) -> Photo:
-    what = f"{'A drawn face' if faces.is_drawn() else 'A face'}{', blurred' if hide_faces else ''}"
-    place = faces.photo_place(path)
-    alt = f"{what}; in the data: {caption or 'no label'}"
-    return Photo(thumbnail(place, hide_faces=hide_faces), alt, "", (caption,), path.rpartition("/")[2])
+def _photo(faces: FacesTable, path: str, caption: str, *, size: int = SIZE_PIXELS) -> Photo:
+    alt = f"{'A drawn face' if faces.is_drawn() else 'A face'}; in the data: {caption or 'no label'}"
+    return Photo(thumbnail(faces.photo_place(path), size=size), alt, "", (caption,), path.rpartition("/")[2])
 
 
 def _caption(row: Mapping[Any, Any], columns: Sequence[str]) -> str:
@@ -360,6 +440,22 @@ def _caption(row: Mapping[Any, Any], columns: Sequence[str]) -> str:
         elif column.endswith("_years"):
             words.append(f"{_words(column).partition(',')[0]} unknown")
     return ", ".join(words)
+
+
+def lost_table(faces: FacesTable) -> Table | None:
+    """Return which share of each group was left out for poor quality, None where nothing was."""
+    losses = losses_by_group(faces)
+    if not losses:
+        return None
+    columns = (
+        Column("grouping", "Grouping"),
+        Column("group", "Group"),
+        Column("before", "Photos before", 0),
+        Column("lost", "Left out", 0),
+        Column("share", "Share left out", 1, is_percent=True),
+    )
+    rows = [Row(one._asdict(), one.before < SMALL_GROUP) for one in losses]
+    return Table("lost", "Left out for poor quality, by group", columns, rows, "Shares have no interval.")
 
 
 def _sources(faces: FacesTable) -> pd.DataFrame:

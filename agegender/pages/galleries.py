@@ -83,6 +83,8 @@ class PhotoShelf:
 
 def galleries(content: ReportContent, shelf: PhotoShelf) -> list[dict[str, Any]]:
     """Return the faces of every group, single groupings first, up to what a page can hold."""
+    if content.hide_faces:
+        return []
     by_columns = content.comparisons.by_columns
     shown = sorted((columns for columns in by_columns if len(columns) < 3), key=len)
     groups = {columns: main_groups(by_columns[columns], content.heads) for columns in shown}
@@ -105,7 +107,9 @@ def galleries(content: ReportContent, shelf: PhotoShelf) -> list[dict[str, Any]]
 
 
 def strips(content: ReportContent, rows: pd.DataFrame, shelf: PhotoShelf, each: int = _FACES_OVERALL) -> list[Strip]:
-    """Return the worst and the typical photos of some rows, head by head."""
+    """Return the worst and the typical photos of some rows, head by head; none where nobody is to be shown."""
+    if content.hide_faces:
+        return []
     parts = [part for head in content.heads for part in _parts(head, rows, each, about(head, content.heads))]
     return [
         Strip(name, tuple(shelf.photo(row, head, _headline(head, row)) for row in part.to_dict("records")))
@@ -131,7 +135,7 @@ def few_faces(
 
 def faces_addresses(content: ReportContent, columns: tuple[str, ...], page: str = "") -> dict[tuple[str, ...], str]:
     """Return the link to the faces of each group, which stand on `page`; of three columns none are shown."""
-    if len(columns) > 2:
+    if len(columns) > 2 or content.hide_faces:
         return {}
     groups = main_groups(content.comparisons.by_columns.get(columns, {}), content.heads)
     return {group.values: f"{page}#{group_anchor(columns, place)}" for place, group in enumerate(groups)}

@@ -38,6 +38,8 @@ def split_table(content: ReportContent) -> Table:
                 for key, value in _values(content, head, part, clusters[name]).items()
             }
         )
+        if len(part) >= (FEW if content.hide_faces else 1)
+        else Row({"split": words.get(name, name), "name": name, "n": f"<{FEW}"}, is_small=True)
         for name, part in parts.items()
     ]
     columns = [Column("split", "Split"), Column("n", "Photos", 0)]
@@ -69,7 +71,14 @@ def key_figures(content: ReportContent, table: Table) -> list[dict[str, str]]:
     split = content.assessment.judged_split
     row = next((row for row in table.rows if row.values["name"] == split), table.rows[-1])
     wanted = {key: name for head in content.heads for key, name in _key_names(content, head)}
-    figures = [{"name": "Photos judged", "value": count(row.values["n"]), "more": f"split: {split}"}]
+    judged = row.values["n"]
+    figures = [
+        {
+            "name": "Photos judged",
+            "value": judged if isinstance(judged, str) else count(judged),
+            "more": f"split: {split}",
+        }
+    ]
     for column in table.columns:
         value = row.values.get(column.key)
         if column.key in wanted:

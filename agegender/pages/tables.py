@@ -11,7 +11,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -192,6 +192,35 @@ def matrix_table(name: str, matrices: Sequence[Matrix]) -> Table:
     columns += [Column(f"predicted {name}", f"Predicted {name}", 0) for name in names]
     rows = [Row(record) for matrix in matrices for record in matrix.records()]
     return Table(name, "Labels against predictions", columns, rows)
+
+
+def without_few(table: Table, counts: Sequence[str]) -> Table:
+    """Return the table as a page has it that is to show nobody: what counts fewer than `FEW` photos says no more.
+
+    `counts` are keys of numbers of photos, the row's own first: where that one is few, no other number of it stays.
+    """
+    rows = [_row_without_few(row, table.columns, counts) for row in table.rows]
+    hidden = [_row_without_few(row, table.columns, counts) for row in table.hidden_rows]
+    if rows == list(table.rows) and hidden == list(table.hidden_rows):
+        return table
+    note = f"{table.note} Numbers of fewer than {FEW} photos, and what is known of them, are left out.".strip()
+    return replace(table, rows=rows, hidden_rows=hidden, note=note)
+
+
+def _row_without_few(row: Row, columns: Sequence[Column], counts: Sequence[str]) -> Row:
+    few = {key for key in counts if _is_few(row.values.get(key))}
+    if not few:
+        return row
+    values: dict[str, Any] = dict(row.values)
+    if counts[0] in few:
+        numbers = {column.key for column in columns if column.is_number} - set(counts)
+        values |= dict.fromkeys(numbers, None)
+        few |= {key for key in counts if key in values}
+    return replace(row, values=values | dict.fromkeys(few, f"<{FEW}"), is_small=True)
+
+
+def _is_few(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not _is_missing(value) and 0 < abs(value) < FEW
 
 
 def known_columns(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
