@@ -16,7 +16,7 @@ from agegender.audit.sentences import group_words
 from agegender.heads import Head, Regression
 from agegender.pages import charts
 from agegender.pages.page_writing import ReportContent
-from agegender.pages.words import capitalised, count, in_unit, interval, interval_ends, number, too
+from agegender.pages.words import capitalised, count, in_unit, interval, interval_ends, listing, number, too
 
 MOST_ROWS = 24  # of a picture; the others are in the tables
 
@@ -88,7 +88,17 @@ def _is_band(content: ReportContent, columns: tuple[str, ...]) -> bool:
     return columns[0] in _AGES or content.assessment.held.tells(content.assessment.groupings[columns].codes)
 
 
-def _yardstick(content: ReportContent, head: Head) -> dict[str, str] | None:
+class Yardstick(NamedTuple):
+    """A head's main figure, and what always the same guess gets, which looks at no photo."""
+
+    told: Estimate
+    guess: str
+    guessed: float
+    whose: str  # photos the guess is taken from: "the training", "these"
+
+
+def yardstick_of(content: ReportContent, head: Head) -> Yardstick | None:
+    """Return a head's yardstick: the median of a number's labels, the most frequent class; None without labels."""
     judged, training = content.assessment.judged, content.assessment.training
     known = judged.dropna(subset=[head.column, head.predicted])
     labels = (judged if training is None else training)[head.column].dropna()
@@ -97,23 +107,68 @@ def _yardstick(content: ReportContent, head: Head) -> dict[str, str] | None:
     whose = "these" if training is None or content.assessment.judged_split == "train" else "the training"
     told = content.assessment.overall(head.metrics[0].name)
     if isinstance(head, Regression):
-        digits, middle = content.digits(head, 2), float(labels.median())
-        missed = float((known[head.column] - middle).abs().mean())
+        middle = float(labels.median())
         unit = f" {head.unit}" if head.unit else ""
+        missed = float((known[head.column] - middle).abs().mean())
+        return Yardstick(told, f"{number(middle, content.digits(head, 0))}{unit}", missed, whose)
+    usual = labels.astype(object).mode().iloc[0]
+    right = float((known[head.column].astype(object) == usual).mean())
+    return Yardstick(told, f"“{usual}”", right, whose)
+
+
+def _yardstick(content: ReportContent, head: Head) -> dict[str, str] | None:
+    found = yardstick_of(content, head)
+    if found is None:
+        return None
+    told, guess, guessed, whose = found
+    if isinstance(head, Regression):
+        digits = content.digits(head, 2)
         return {
             "name": in_unit(f"Mean absolute {head.title} error", head),
             "value": number(told.value, digits),
-            "more": f"{interval_ends(told, digits)} Guessing {number(middle, content.digits(head, 0))}{unit} for all, "
-            f"the median of {whose} photos: {number(missed, digits)}",
+            "more": f"{interval_ends(told, digits)} Guessing {guess} for all, the median of {whose} photos: "
+            f"{number(guessed, digits)}",
         }
-    usual = labels.astype(object).mode().iloc[0]
-    right = float((known[head.column].astype(object) == usual).mean())
     return {
         "name": f"{capitalised(head.title)} accuracy",
         "value": number(told.value, 1, is_percent=True),
-        "more": f"{interval_ends(told, 1, is_percent=True)} Always saying “{usual}”, the most frequent label of "
-        f"{whose} photos: {number(right, 1, is_percent=True)}",
+        "more": f"{interval_ends(told, 1, is_percent=True)} Always saying {guess}, the most frequent label of "
+        f"{whose} photos: {number(guessed, 1, is_percent=True)}",
     }
+
+
+def verdict_words(content: ReportContent) -> str:
+    """Return in two sentences how well the heads do, beside a guess that looks at no photo, and for whom clearly worse.
+
+    Only gaps that the audit claims are called clear.
+    """
+    said = [words for head in content.heads[:3] if (words := _how_well(content, head))]
+    if not said:
+        return ""
+    worse = [one for one in content.assessment.findings if one.is_gap and _is_worse(one)]
+    groups = list(dict.fromkeys(group_words(one.columns, one.values) for one in worse if one.values))[:3]
+    groups = [f"{words[:1].lower()}{words[1:]}" for words in groups]
+    clear = (
+        f"It is clearly worse, or leans clearly to one side, for {listing(groups)}."
+        if groups
+        else ("No group could be told apart from the rest by more than chance.")
+    )
+    return f"{capitalised('; '.join(said))}. {clear}"
+
+
+def _how_well(content: ReportContent, head: Head) -> str:
+    found = yardstick_of(content, head)
+    if found is None:
+        return ""
+    if isinstance(head, Regression):
+        digits = content.digits(head)
+        told, unit = interval(found.told, digits), f" {head.unit}" if head.unit else ""
+        return (
+            f"its {head.title} is off by {told}{unit} on average, where guessing {found.guess} for all is off by "
+            f"{number(found.guessed, digits)}"
+        )
+    told, guessed = interval(found.told, 1, is_percent=True), number(found.guessed, 1, is_percent=True)
+    return f"its {head.title} label is the annotated one for {told}, where always saying {found.guess} gets {guessed}"
 
 
 def _overviews(content: ReportContent, head: Head) -> Iterator[Markup]:

@@ -54,6 +54,11 @@ class PhotoShelf:
         self._left = most_images
         self.left_out_count = 0
 
+    @property
+    def shows_nobody(self) -> bool:
+        """Whether the page is to have no photo."""
+        return self._content.hide_faces
+
     def photo(self, row: Mapping[Any, Any], head: Head, headline: str, said: Sequence[str] | None = None) -> Photo:
         """Return one row's photo with its labels, of `head` at least; beside them `said`, or what was predicted."""
         content = self._content
@@ -122,6 +127,8 @@ def few_faces(
     rows: pd.DataFrame, head: Head, shelf: PhotoShelf, *, side: float = 0.0, each: int = 3
 ) -> tuple[Photo, ...]:
     """Return the photos with the largest errors, above zero alone with `side` 1 and below it with -1, or the misses."""
+    if shelf.shows_nobody:
+        return ()
     if isinstance(head, Regression):
         errors = rows[head.error_column].dropna()
         order = (errors.abs() if side == 0.0 else errors[errors * side > 0] * side).sort_values(

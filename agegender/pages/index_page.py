@@ -14,6 +14,7 @@ from markupsafe import Markup
 from agegender.audit.assessment import ALL_ROWS, Assessment
 from agegender.audit.findings import Finding
 from agegender.heads import Regression
+from agegender.pages.bias_overview import overview, verdict_words, yardsticks
 from agegender.pages.bias_page import finding_links
 from agegender.pages.charts import line_chart
 from agegender.pages.galleries import PhotoShelf, Strip, strips
@@ -21,7 +22,7 @@ from agegender.pages.page_writing import ReportContent, write_page
 from agegender.pages.runs_section import runs_chart, runs_table
 from agegender.pages.split_tables import key_figures, overfitting_words, split_table
 from agegender.pages.tables import Column, Row, Table
-from agegender.pages.words import flattened, listing
+from agegender.pages.words import FEW, capitalised, flattened, in_unit, listing
 from agegender.training_settings import TrainingSettings, as_field
 
 _MOST_FINDINGS = 5
@@ -45,11 +46,14 @@ def write_index(path: Path, content: ReportContent, pages: Sequence[Mapping[str,
         cautions=content.cautions,
         run_id=content.run_id,
         lead=_lead(content),
+        verdict="" if _is_few(content) else verdict_words(content),
+        yardsticks=[] if _is_few(content) else yardsticks(content),
+        picture=overview(content)[:1],
         subject_of_figures="photos of this table"
         if assessment.judged_split == ALL_ROWS
         else f"photos of the split “{assessment.judged_split}”",
         splits=splits,
-        figures=key_figures(content, splits),
+        figures=[one for one in key_figures(content, splits) if one["name"] not in _in_yardsticks(content)],
         overfitting=overfitting_words(content),
         findings=finding_links(content, claimed[:_MOST_FINDINGS], "bias.html"),
         more_findings=max(len(claimed) - _MOST_FINDINGS, 0) if claimed[:1] and claimed[0].is_gap else 0,
@@ -63,6 +67,20 @@ def write_index(path: Path, content: ReportContent, pages: Sequence[Mapping[str,
         nearby=content.nearby,
         has_labels_page=any(page["address"] == "suspects.html" for page in pages),
     )
+
+
+def _in_yardsticks(content: ReportContent) -> set[str]:
+    """Return the key figures that stand among the yardsticks already."""
+    return {
+        in_unit(f"Mean {head.title} error", head)
+        if isinstance(head, Regression)
+        else f"{capitalised(head.title)} accuracy"
+        for head in content.heads
+    }
+
+
+def _is_few(content: ReportContent) -> bool:
+    return content.hide_faces and len(content.assessment.judged) < FEW
 
 
 def _six_faces(content: ReportContent) -> list[Strip]:

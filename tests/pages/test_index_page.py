@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from agegender.audit.assessment import assess
+from agegender.pages.bias_overview import verdict_words
 from agegender.pages.index_page import write_index
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.report_set import nearby_pages, page_links
@@ -72,3 +73,18 @@ def test_pages_of_other_folders_about_the_model_are_linked(content, tmp_path):
     page = write_index(tmp_path / "index.html", replace(content, nearby=nearby), links).read_text()
     for address in ("dataset.html", "compare.html", "../first-search/search.html"):
         assert f'href="{address}"' in page
+
+
+def test_the_verdict_has_the_figures_of_the_rows_and_of_a_guess_that_looks_at_no_photo(content, tmp_path):
+    rows = content.assessment.judged
+    error = (rows["predicted_age_years"] - rows["age_years"]).abs().mean()
+    guessed = (rows["age_years"] - rows["age_years"].median()).abs().mean()
+    right = (rows["predicted_gender"] == rows["gender"]).mean()
+    usual = rows["gender"].value_counts(normalize=True).iloc[0]
+    words = verdict_words(content)
+    assert f"age is off by {error:.1f} (" in words
+    assert f"for all is off by {guessed:.1f}" in words
+    assert f"the annotated one for {100 * right:.1f} % (" in words
+    assert f"gets {100 * usual:.1f} %" in words
+    assert words.endswith("by more than chance.") or "clearly worse" in words
+    assert words.split(";")[0] in write_index(tmp_path / "index.html", content).read_text()
