@@ -15,6 +15,7 @@ from agegender.pages.age_check_section import age_check_section
 from agegender.pages.bias_overview import overview, verdict, yardsticks
 from agegender.pages.coverage_tables import coverage_table
 from agegender.pages.findings_by_group import findings_by_group
+from agegender.pages.further_tables import further_section
 from agegender.pages.page_writing import ReportContent, write_page
 from agegender.pages.split_tables import overfitting_words, split_group_table, split_table
 from agegender.pages.tables import matrix_table
@@ -62,6 +63,7 @@ def bias_context(content: ReportContent) -> dict[str, Any]:
         "classes": classes,
         "certainty": [part for head in content.heads if (part := _certainty(content, head))],
         "chalearn": [bias_tables.chalearn_table(content, head) for head in content.regressions if head.has_bands],
+        "further": further_section(content),
         "strips": galleries.strips(content, assessment.judged, shelf),
         "galleries": galleries.galleries(content, shelf),
         "left_out_images": shelf.left_out_count,
@@ -111,7 +113,7 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     sections += [(one["anchor"], one["name"]) for one in classes]
     if context["certainty"]:
         sections += [("certainty", "Certainty")]
-    return [*sections, ("scores", "Scores"), ("faces", "Faces"), ("methods", "Methods")]
+    return [*sections, ("scores", "Scores"), ("further", "Further"), ("faces", "Faces"), ("methods", "Methods")]
 
 
 def _group_section(content: ReportContent, columns: tuple[str, ...]) -> dict[str, Any]:
