@@ -31,6 +31,11 @@ def quality_checks(rows: pd.DataFrame) -> list[str]:
     return [name for name in found if f"is_{name}" in rows and _scores(rows, name).notna().any()]
 
 
+def scores_held(rows: pd.DataFrame) -> list[str]:
+    """Return those of the checks whose scores take values enough to be held equal."""
+    return [check for check in quality_checks(rows) if _scores(rows, check).nunique() > len(THIRDS)]
+
+
 def quality_groupings(rows: pd.DataFrame) -> dict[str, tuple[Grouping, ...]]:
     """Return, for each check, its thirds where scores differ enough, and flagged photos where there are any."""
     made = {}
@@ -55,7 +60,7 @@ def gaps_at_equal_quality(
 
     Both are of the same rows: those with every score.
     """
-    scores = [f"{check}_score" for check in quality_checks(rows) if _scores(rows, check).nunique() > len(THIRDS)]
+    scores = [f"{check}_score" for check in scores_held(rows)]
     known = np.isfinite(values) & rows[[*held, *scores]].notna().all(axis=1).to_numpy()
     places = np.flatnonzero(known)
     if places.size > MOST_ROWS:

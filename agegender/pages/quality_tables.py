@@ -9,7 +9,7 @@ import numpy as np
 from agegender.audit import grouping
 from agegender.audit.grouping import Grouping
 from agegender.audit.groups import Group, compare_groups
-from agegender.audit.quality_parts import gaps_at_equal_quality, quality_checks, quality_groupings
+from agegender.audit.quality_parts import gaps_at_equal_quality, quality_groupings, scores_held
 from agegender.audit.sentences import equal_words
 from agegender.heads import Head, Regression
 from agegender.pages.page_writing import ReportContent
@@ -103,14 +103,14 @@ def _equal_quality_table(content: ReportContent, head: Head) -> Table | None:
             for place, values in enumerate(groups.values)
             if _is_shown(content, int(counts[place]))
         ]
-    checks = ", ".join(check.replace("_", " ") for check in quality_checks(assessment.judged))
+    checks = ", ".join(check.replace("_", " ") for check in scores_held(assessment.judged))
     note = (
         f"Where the gap shrinks, the groups' photos differ in quality. Held equal: {checks}. A score is no cause: dark "
         f"skin makes a photo darker, and old photos are soft. Intervals are each by itself; exploratory."
     )
     name = own_id(f"equal-quality-{metric.short}", head, content.heads)
     caption = f"Is a group's gap also one of quality?{about(head, content.heads, ' ')}"
-    return Table(name, caption, columns, rows, note) if rows else None
+    return Table(name, caption, columns, rows, note) if rows and checks else None
 
 
 def _scale(content: ReportContent, head: Head) -> tuple[float, int, str]:
