@@ -38,8 +38,6 @@ NOTES = {
     "CITATION.cff": "how to cite it",
     "SECURITY.md": "what is promised about pickles, pages and the server, and how to report",
     "CONTRIBUTING.md": "how to work here",
-    "CITATION.cff": "how to cite",
-    "SECURITY.md": "how to report a hole",
     "LICENSE": "MIT, of everything but those weights",
     "Dockerfile": "`agegender serve` in a container",
     ".dockerignore": "what a container needs nothing of",
