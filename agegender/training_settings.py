@@ -37,6 +37,7 @@ from agegender.settings import (
     strength_of,
 )
 
+KEPT_EPOCHS = ("loss", "last")
 # Settings that say something of some schedules alone.
 _OF_SCHEDULES = {
     "div_final": ("one-cycle", "cosine"),
@@ -221,6 +222,10 @@ class TrainingSettings:
     early_stopping: int | None = setting(
         None, "stop after so many epochs without a lower validation loss", "schedule", metavar="N", least=1
     )
+    keep_epoch: str = setting(
+        "loss", "the weights of which epoch are kept: of the lowest validation loss, or of the last", "schedule",
+        choices=KEPT_EPOCHS,
+    )  # fmt: skip
 
     optimiser: str = setting("adamw", "adamw, or any of timm's: sgd, adamp, sgdp, lamb, adan, lion, …", "optimiser")
     accumulate: int = setting(1, "batches whose gradients make one step", "optimiser", metavar="N", least=1)

@@ -129,18 +129,28 @@ def _measure_column(head: Head) -> str:
 
 
 class KeepBest(Callback):
-    """Keep the weights of the epoch with the lowest validation loss, and put them back when the fit ends."""
+    """Keep the weights of the epoch with the lowest validation loss, and put them back when the fit ends.
+
+    Parameters
+    ----------
+    keeps_last : bool
+        The last epoch is taken for the best.
+    """
 
     order = 30  # after EpochRecorder closed its row
     best_epoch = 0
     best_loss = float("inf")
     weights: dict[str, Tensor] | None = None
 
+    def __init__(self, *, keeps_last: bool = False) -> None:
+        super().__init__()
+        self.keeps_last = keeps_last
+
     def after_epoch(self) -> None:
         """Copy the weights when they are the best so far."""
         row = self.learn.epoch_recorder.rows[-1]
         loss = row.get("valid_loss", row.get("train_loss", float("inf")))
-        if loss < self.best_loss:
+        if self.keeps_last or loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, row["epoch"]
             self.weights = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
 

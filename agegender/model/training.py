@@ -423,11 +423,11 @@ def fit(
     layout: str = CHANNELS_LAST,
     callbacks: Sequence[Callback] = (),
 ) -> Fit:
-    """Train as the settings say, the best epoch's weights in place at the end."""
+    """Train as the settings say, the kept epoch's weights in place at the end."""
     set_seed(settings.seed, is_reproducible=device.type == "cuda")
     learner.model.to(device)
     learner.combined_loss.to(device).begin()
-    recorder, best = EpochRecorder(), KeepBest()
+    recorder, best = EpochRecorder(), KeepBest(keeps_last=settings.keep_epoch == "last")
     speed = speed_callbacks(precision, layout, device)
     # Callbacks of the fit alone: predicting and showing are no epochs.
     during = [*recipe_callbacks(settings, learner), *speed, recorder, best, *callbacks]

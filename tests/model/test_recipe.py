@@ -214,6 +214,27 @@ def test_a_run_stops_early_and_says_where(faces: FacesTable, capsys: pytest.Capt
     assert "stopped early after epoch 4 of 9: epoch 2 is the best so far" in capsys.readouterr().err
 
 
+def test_the_kept_epoch_is_the_one_of_the_lowest_loss_or_the_last(faces: FacesTable) -> None:
+    class Follow(Callback):
+        """Remember the weights after each epoch."""
+
+        order = 55
+
+        def before_fit(self) -> None:
+            self.after: list[dict[str, Any]] = []
+
+        def after_epoch(self) -> None:
+            self.after.append({name: value.clone() for name, value in self.learn.model.state_dict().items()})
+
+    for keep, epoch in (("loss", 2), ("last", 3)):
+        result, _, learner = fitted(faces, follow := Follow(), Tell(3.0, 2.0, 2.5), epochs=3, keep_epoch=keep)
+        assert result.best_epoch == epoch
+        kept = learner.model.state_dict()
+        assert all(torch.equal(kept[name], value) for name, value in follow.after[epoch - 1].items())
+    with pytest.raises(UsageError, match="keep-epoch"):
+        TrainingSettings.of_keywords({"keep_epoch": "first"}, {})
+
+
 def test_an_early_stage_does_not_end_the_run(faces: FacesTable) -> None:
     told = Tell(1.0, 2.0, 3.0, 3.0, 2.5, 2.5, 2.5)
     result, _, _ = fitted(faces, told, stages="all:3,heads:4", early_stopping=1)
