@@ -269,10 +269,29 @@ def _document(explanations: Explanations) -> list[dict[str, Any]]:
 
 
 def _text(explanations: Explanations, out: Path, page: Path | None) -> str:
-    lines = [line for face in explanations.faces for line in _face_lines(face)]
+    told = [face for face in explanations.faces if face.chosen_for or not face.is_random]
+    lines = [line for face in told for line in _face_lines(face)]
+    lines += _summary_lines(explanations.faces)
     lines += [f"{name}: left out, {reason}" for name, reason in explanations.unreadable]
     lines.append(f"{len(explanations.faces)} explanations are in {out}" + (f", the page is {page}" if page else ""))
     return "\n".join(lines)
+
+
+def _summary_lines(faces: list[FaceExplanation]) -> list[str]:
+    """Return what holds over the faces at random, as the page begins with it; of fewer than its least, face by face."""
+    from agegender.explanation.maps import scales_of
+    from agegender.explanation.part_effects import LEAST_PHOTOS, part_effects
+    from agegender.pages.part_effects_section import effect_sentences
+
+    sample = [face for face in faces if face.is_random]
+    if len(sample) < LEAST_PHOTOS:
+        return [line for face in sample if not face.chosen_for for line in _face_lines(face)]
+    scales = scales_of((one.target, one.weights()) for face in sample for one in face.maps)
+    lines = []
+    for effects in part_effects(sample):
+        lines.append(f"{effects.target.name}, over {effects.photo_count} faces at random:")
+        lines += [f"  {sentence}" for sentence in effect_sentences(effects, scales[effects.target.key])]
+    return lines
 
 
 def _face_lines(face: FaceExplanation) -> list[str]:

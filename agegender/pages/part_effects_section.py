@@ -9,7 +9,7 @@ from agegender.audit.estimates import Estimate
 from agegender.explanation.face_explanation import FaceExplanation
 from agegender.explanation.maps import Scale
 from agegender.explanation.part_effects import Effects, PartEffect, part_effects
-from agegender.pages.charts import forest_chart
+from agegender.pages.charts import axis_ends, forest_chart
 from agegender.pages.tables import Column, Row, Table
 from agegender.pages.words import FEW, chance_of, interval, listing, number
 
@@ -98,16 +98,17 @@ def _chart(effects: Effects, scale: Scale) -> Any:
     parts = [part for part in effects.parts if part.low == part.low][:_MOST_BARS]  # a NaN is no interval
     if not parts:
         return ""
-    unit = scale.target.unit
+    unit, effects_shown = scale.target.unit, [Estimate(part.mean, part.low, part.high) for part in parts]
     return forest_chart(
         [part.part for part in parts],
-        [Estimate(part.mean, part.low, part.high) for part in parts],
+        effects_shown,
         title=f"{scale.target.name[:1].upper()}{scale.target.name[1:]}: mean effect",
         x_label=f"{unit} by showing it".strip(),
         description=f"Mean effect of each part on {scale.target.name}, in {unit or 'its unit'}, with intervals; those "
         f"that move it most stand first. The figures are in the table.",
         null_value=0.0,
         is_faint=[not part.is_clear for part in parts],
+        ends=axis_ends(effects_shown, 0.0),
     )
 
 

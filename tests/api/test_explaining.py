@@ -140,6 +140,18 @@ def test_only_the_wanted_group_is_explained(model_folder, tmp_path, capsys):
     assert {one["labels"]["ethnicity"] for one in document} == {"Asian"}
 
 
+def test_faces_at_random_are_told_as_averages(model_folder, tmp_path, capsys):
+    arguments = ["--model", str(model_folder), "--samples", "64", "--segments", "face-grid"]
+    assert explain.main([*arguments, "--random", "4", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "age, over 4 faces at random:" in said
+    assert "gender (female), over 4 faces at random:" in said
+    assert "What moves it most: " in said
+    assert ".png (chosen at random)" not in said
+    assert explain.main([*arguments, "--random", "2", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count(".png (chosen at random)") == 2
+
+
 def test_interrupted_it_keeps_what_is_done(model, photos, tmp_path, capsys, monkeypatch):
     explained = explaining.explain_photo
 
