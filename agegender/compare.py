@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from agegender.console import Result, command_parser, execute
 from agegender.errors import UsageError
 from agegender.options import (
+    add_device_options,
     add_folder_option,
     add_images_option,
     add_no_faces_option,
     add_split_option,
+    check_device,
     check_images_folder,
 )
 from agegender.settings import REPORT_BYTES
@@ -27,6 +29,8 @@ examples:
   agegender compare models/plain models/soft-labels
   agegender compare models/first theirs.parquet --split all --out reports/against-theirs
   agegender compare models/first --submission predictions.zip
+  agegender compare models/a models/b shipped --faces a.parquet --faces b.parquet --time
+      each model on the photos of both, which none of them was trained on
 
 Models of ages are ranked by the average rank over MAE and the four bias scores (gender, age, ethnicity, expression), as
 the ChaLearn course does, others by the main score of each head. Each further model is held against the first, photo by
@@ -41,15 +45,28 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="MODEL",
         nargs="+",
         type=Path,
-        help="a model folder or a predictions table; the first is the baseline",
+        help="a model folder or a predictions table, or with --faces also an .onnx file, or the word shipped for the "
+        "model that comes with the package; the first is the baseline",
+    )
+    parser.add_argument(
+        "--faces",
+        metavar="PHOTOS",
+        type=Path,
+        action="append",
+        default=[],
+        help="judge the models on these photos: a faces table, or a folder, labelled or not; may be given several "
+        "times, for a table of trained on × judged on. Photos that a model was trained or validated on are left out",
     )
     add_images_option(parser)
-    add_split_option(parser, "rows to compare (default: test)")
+    add_split_option(parser, "rows to compare (default: test, with --faces all)", default=None)
+    add_device_options(parser)
+    parser.add_argument("--time", action="store_true", help="measure how long each model takes for a photo")
     parser.add_argument(
         "--out",
         metavar="FOLDER",
         type=Path,
-        help="where compare.html goes (default: compare-FIRST-SECOND in --reports-dir)",
+        help="where compare.html goes, and with --faces the predictions (default: compare-FIRST-SECOND in "
+        "--reports-dir)",
     )
     add_no_faces_option(parser)
     add_folder_option(parser, "reports")
@@ -75,30 +92,37 @@ def run(options: argparse.Namespace) -> Result:
     if options.submission_rows is not None and (options.submission is None or options.submission_rows < 1):
         raise UsageError("--submission-rows N, 1 or more, says how long the file of --submission has to be.")
     check_images_folder(options.images)
+    check_device(options.device)
     if options.submission is not None:
         check_writable(options.submission.parent)
     if len(options.models) > 1:
         check_space(options.out or options.reports_dir, REPORT_BYTES, "a comparison")
     from agegender.api.comparison import Comparison
-    from agegender.audit.comparison_sentences import bias_sentences
+    from agegender.audit.comparison_sentences import bias_sentences, judged_lines
     from agegender.pages.report_set import is_hiding_faces, remember_faces
 
-    comparison = Comparison(options.models, split=options.split, images=options.images)
+    folder = options.out or options.reports_dir / f"compare-{'-'.join(path.stem for path in options.models[:2])}"
+    comparison = Comparison(
+        options.models, split=options.split, images=options.images, faces=options.faces or None,
+        keep=folder / "predictions", times=options.time, device=options.device, precision=options.precision,
+    )  # fmt: skip
     document = comparison.to_dict()
-    lines = [_board_text(comparison.board)]
-    if comparison.pairs:
-        lines += comparison.headline
-    for name, pair in comparison.pairs.items():
-        lines += bias_sentences(comparison.first, name, pair)
+    lines = judged_lines(comparison.judged)
+    for one in (comparison, *comparison.others.values()):
+        lines += [f"on {one.name}:"] if one.name else []
+        lines += [*one.notes, _board_text(one.board), *(one.headline if one.pairs else [])]
+        for name, pair in one.pairs.items():
+            lines += bias_sentences(one.first, name, pair)
     if options.submission is not None:
         count = comparison.write_submission(options.submission, rows=options.submission_rows)
         document["submission"] = {"path": str(options.submission), "rows": count}
         lines.append(f"submission {options.submission}, {count} ages")
     if comparison.pairs:
-        folder = options.out or options.reports_dir / f"compare-{'-'.join(path.stem for path in options.models[:2])}"
         if options.hide_faces is not None:
             remember_faces(folder, hide_faces=options.hide_faces)
-        page = comparison.to_html(folder / "compare.html", hide_faces=is_hiding_faces(folder))
+        page = comparison.to_html(
+            folder / "compare.html", hide_faces=is_hiding_faces(folder), reports_dir=options.reports_dir
+        )
         document["page"] = str(page)
         lines.append(f"page {page}")
     return Result(document, "\n".join(lines))

@@ -81,11 +81,38 @@ def bias_sentences(first: str, second: str, pair: PairedComparison) -> list[str]
     """Return ChaLearn's bias scores before and after, each with its chance level: known scores alone."""
     unit = next((unit_of(head) for head in pair.heads if isinstance(head, Regression) and head.has_bands), "")
     return [
-        f"Bias score by {one.attribute}: {one.first.value:.2f} → {one.second.value:.2f}{unit}, "
+        f"{second} against {first}, bias score by {one.attribute}: "
+        f"{one.first.value:.2f} → {one.second.value:.2f}{unit}, "
         f"{_signed(one.difference.value, 2)} ({_facts(one.n, one.difference, 2)}); chance level "
         f"{one.chance_first:.2f} for {first}, {one.chance_second:.2f} for {second}."
         for one in pair.bias
     ]
+
+
+def judged_lines(judged: pd.DataFrame) -> list[str]:
+    """Return a line for each model on each set of photos, see `api.judging.judged_table`."""
+    lines = []
+    for (model, where), rows in judged.groupby(["model", "judged_on"], sort=False) if len(judged) else ():
+        told = [_score_words(row) for row in rows.to_dict("records")]
+        first = rows.iloc[0]
+        own = ", its own dataset" if first["is_own"] else ""
+        on = f" (trained on {first['trained_on']})" if first["trained_on"] else ""
+        lines.append(f"{model}{on} on {where}{own}: {'; '.join(told)}.")
+    return lines
+
+
+def _score_words(row: Mapping[Any, Any]) -> str:
+    name, is_rate = str(row["head"]).replace("_", " "), row["unit"] == "share"
+    if not row["n"]:
+        return f"{name} without labels"
+    value = _estimate(
+        {f"value{end}": row[key] for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))}, "value"
+    )
+    value, digits = (value.scaled(100.0), 1) if is_rate else (value, 2)
+    unit = " %" if is_rate else f" {row['unit']}".rstrip()
+    error = "" if is_rate else f", mean error {_signed(row['mean_error'], 2)}"
+    facts = _facts(row["n"], value, digits, is_signed=False)
+    return f"{name} {row['score']} {value.value:.{digits}f}{unit} ({facts}){error}"
 
 
 def leaders_sentences(leaders: Iterable[tuple[Head, str, str, PairedComparison]]) -> list[str]:
@@ -177,7 +204,7 @@ def _groups_sentence(second: str, head: Head, groups: pd.DataFrame, digits: int)
     kind = "accuracy" if isinstance(head, Classification) else "error"
     claimed = _claimed(groups, kind)
     if not claimed:
-        return [f"By {head.title}, no single group's change can be told from chance."]
+        return [f"{_capitalised(head.title)} by group: no single change can be told from chance."]
     scale, is_class = (100.0, True) if isinstance(head, Classification) else (1.0, False)
     told: dict[bool, list[str]] = {True: [], False: []}
     for row in claimed:
@@ -187,7 +214,8 @@ def _groups_sentence(second: str, head: Head, groups: pd.DataFrame, digits: int)
         told[(change.value > 0) is is_class].append(words)
     parts = [f"{word} for {_named(told[side])}" for word, side in (("better", True), ("worse", False)) if told[side]]
     none = "worse for no group that can be told" if not told[False] else ""
-    return [f"By {head.title}, {second} is {'; '.join([*parts, *([none] if none else [])])}."]
+    told_parts = "; ".join([*parts, *([none] if none else [])])
+    return [f"{_capitalised(head.title)} by group: {second} is {told_parts}."]
 
 
 def _named(items: Sequence[str]) -> str:

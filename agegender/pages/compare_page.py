@@ -20,9 +20,9 @@ from agegender.heads import Classification, Head, Regression
 from agegender.pages.charts import captioned
 from agegender.pages.comparison_charts import dumbbell_chart, errors_chart
 from agegender.pages.comparison_tables import bias_score_table, group_table, leaderboard_table
+from agegender.pages.experiment_tables import experiment_table, judged_grids, judged_long_table
 from agegender.pages.galleries import PhotoShelf, Strip
 from agegender.pages.page_writing import ReportContent, write_page
-from agegender.pages.tables import Table
 from agegender.pages.words import FEW, about, capitalised, count, interval, number
 
 FACES_EACH = 12
@@ -30,6 +30,7 @@ _MOST_LINES = 24
 _VERDICT = re.compile(
     r"([^:]+: .*? (?:is better than|is worse than|cannot be told apart|give one and the same).*?)[:.]"
 )
+_OF_GROUPS = re.compile(r"[^:]+ by group: ")
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,18 @@ def write_comparisons(
     judged: Sequence[JudgedSet],
     *,
     hide_faces: bool = False,
-    tables: Sequence[Table] = (),
+    experiments: Sequence[Mapping[str, Any]] = (),
+    matrix: pd.DataFrame | None = None,
     reports: Mapping[str, str] | None = None,
 ) -> Path:
     """Write `compare.html` of one or several sets of photos, the first one unfolded.
 
     Parameters
     ----------
-    tables : sequence of Table
-        That are about all sets: trained on against judged on, the experiments.
+    experiments : sequence of mapping
+        See `model.experiments.experiments`.
+    matrix : DataFrame, optional
+        See `api.judging.judged_table`.
     reports : mapping of str to str, optional
         Model -> address of its own report, seen from the page.
     """
@@ -96,21 +100,26 @@ def write_comparisons(
     is_drawn = all(content.assessment.is_drawn for content in contents)
     sets = [_set(place, one, content) for place, (one, content) in enumerate(zip(judged, contents, strict=True))]
     main = judged[0]
-    links = [("answer", "Answer"), *((table.identifier, table.caption) for table in tables)]
+    settings = experiment_table(experiments, tuple(dict.fromkeys(head for one in contents for head in one.heads)))
+    grids = [] if matrix is None or not len(matrix) else judged_grids(matrix)
+    links = [("answer", "Answer")]
+    links += [("judged", "Trained on × judged on")] if grids else []
     links += [(one["anchor"], one["title"]) for one in sets] if len(sets) > 1 else [
         ("board", "Leaderboard"), *((section["anchor"], section["name"]) for section in sets[0]["pairs"])
     ]  # fmt: skip
-    others = listing_of(main)
+    links += [("experiments", "Experiments")] if settings else []
     return write_page(
         path,
         "compare.html",
-        title=f"Which model, and for whom? {others}",
+        title=f"Which model, and for whom? {listing_of(main)}",
         is_drawn=is_drawn,
         cautions=list(dict.fromkeys(caution for content in contents for caution in content.cautions)),
         hide_faces=hide_faces,
         first=main.first,
         sets=sets,
-        tables=tables,
+        experiments=settings,
+        grids=grids,
+        grids_table=judged_long_table(matrix) if grids and matrix is not None else None,
         reports=reports or {},
         sections=[*links, ("methods", "Methods")],
     )
@@ -146,7 +155,7 @@ def _set(place: int, judged: JudgedSet, content: ReportContent) -> dict[str, Any
     return {
         "anchor": f"set-{place}",
         "title": judged.name or "these photos",
-        "headline": [_parted(sentence) for sentence in told],
+        "headline": _answers(told),
         "notes": judged.notes,
         "board": replace(board, identifier=f"{before}leaderboard"),
         "pairs": sections,
@@ -154,10 +163,17 @@ def _set(place: int, judged: JudgedSet, content: ReportContent) -> dict[str, Any
     }
 
 
-def _parted(sentence: str) -> tuple[str, str]:
-    """Return the verdict of a sentence and the figures behind it."""
-    found = _VERDICT.match(sentence)
-    return (found[1], sentence[found.end(1) :]) if found else ("", sentence)
+def _answers(sentences: Sequence[str]) -> list[dict[str, Any]]:
+    """Return sentences with their verdict apart, what is said of groups behind what is said of all."""
+    answers: list[dict[str, Any]] = []
+    for sentence in sentences:
+        found = _VERDICT.match(sentence)
+        if answers and _OF_GROUPS.match(sentence):
+            answers[-1]["more"].append(sentence)
+            continue
+        verdict = found[1] if found else ""
+        answers.append({"verdict": verdict, "rest": sentence.removeprefix(verdict), "more": []})
+    return answers
 
 
 def _section(

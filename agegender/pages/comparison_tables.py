@@ -13,7 +13,7 @@ from agegender.audit.estimates import Estimate
 from agegender.audit.models_compared import PairedComparison
 from agegender.heads import KNOWN_HEADS, Classification, Head, Regression
 from agegender.pages.tables import Column, Row, Table, known_columns
-from agegender.pages.words import FEW, about, capitalised, count, in_unit
+from agegender.pages.words import FEW, capitalised, count, in_unit
 from agegender.settings import SMALL_GROUP
 
 _BIAS = "bias_"
@@ -74,7 +74,7 @@ def group_table(
         f"together: of two equally good models any group is said to change in 5 of 100 comparisons. Those of one model "
         f"are single 95 % intervals; small groups are grey.{kept}"
     )
-    identifier = f"groups-{place}{about(head, pair.heads, '-').replace(' ', '-')}"
+    identifier = f"groups-{place}-{head.name.replace('_', '-')}"
     caption = f"{capitalised(head.title)}, group by group: {names[0]} and {names[1]}"
     return Table(identifier, caption, known_columns(columns, rows), rows, note, len(rows) > _TALL)
 

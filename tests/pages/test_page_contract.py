@@ -9,12 +9,14 @@ from html.parser import HTMLParser
 
 import pytest
 
+from agegender.audit.models_compared import compare_pair, leaderboard
+from agegender.pages.compare_page import write_comparison
 from agegender.pages.contact_sheet import ContactSheet
 from agegender.pages.dataset_page import write_dataset_page
 from agegender.pages.search_page import write_search
 from pages.report_inputs import predicted_rows, search_found
 
-PAGES = ("index", "bias", "lime", "card", "dataset", "contact", "search")
+PAGES = ("index", "bias", "lime", "card", "dataset", "contact", "search", "compare")
 
 
 class Scan(HTMLParser):
@@ -46,6 +48,10 @@ def texts(report, photos, predictions, tmp_path_factory):
     sheet = ContactSheet(["one"], report.content.heads)
     sheet.add(predicted_rows(predictions.head(40), photos.root))
     others = {"dataset": dataset, "contact": sheet.write(tmp_path_factory.mktemp("contact") / "contact.html")}
+    models = {"plain": predictions, "shifted": predictions.assign(predicted_age_years=predictions["age_years"] + 2.0)}
+    pairs = {"shifted": compare_pair(*models.values(), resample_count=100)}
+    place = tmp_path_factory.mktemp("compare") / "compare.html"
+    others["compare"] = write_comparison(place, board=leaderboard(models), pairs=pairs, first="plain")
     others["search"] = write_search(tmp_path_factory.mktemp("search") / "search.html", **search_found())
     return {name: path.read_text() for name, path in {**report.written.pages, **others}.items()}
 
