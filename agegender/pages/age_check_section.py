@@ -13,25 +13,32 @@ from agegender.audit.age_checks import Checked, CheckResult, difference
 from agegender.audit.assessment import ALL_ROWS
 from agegender.audit.challenge_ages import ChosenAge, Curve, challenge_curves
 from agegender.audit.groups import Group
+from agegender.pages import galleries
 from agegender.pages.charts import INK, SERIES, chart, svg
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.tables import Column, Row, Table
 from agegender.pages.words import FEW, about, capitalised, count, interval, listing, number, own_id, photos
 from agegender.settings import SMALL_GROUP
 
+_MOST_FACES = 12
 _WORDS = {"more": "more often", "less": "less often", "": "cannot be told"}
 
 
-def age_check_section(content: ReportContent) -> dict[str, Any] | None:
+def age_check_section(content: ReportContent, shelf: galleries.PhotoShelf) -> dict[str, Any] | None:
     """Return what the template names; None where no number in years was judged."""
     assessment = content.assessment
     if not assessment.age_checks:
         return None
     pairs = zip(assessment.age_checks, assessment.chosen_ages, strict=True)
-    return {"rows": _rows_words(content), "checks": [_check(content, result, chosen) for result, chosen in pairs]}
+    return {
+        "rows": _rows_words(content),
+        "checks": [_check(content, result, chosen, shelf) for result, chosen in pairs],
+    }
 
 
-def _check(content: ReportContent, result: CheckResult, chosen: ChosenAge | None) -> dict[str, Any]:
+def _check(
+    content: ReportContent, result: CheckResult, chosen: ChosenAge | None, shelf: galleries.PhotoShelf
+) -> dict[str, Any]:
     check = result.check
     where = about(result.head, content.regressions, ", ")
     asked = (
@@ -51,7 +58,19 @@ def _check(content: ReportContent, result: CheckResult, chosen: ChosenAge | None
         "table": _table(content, result),
         "drawings": [_curve_chart(result, curve) for curve in challenge_curves(result)],
         "chosen": None if chosen is None else _chosen(content, result, chosen),
+        "faces": _faces(content, result, shelf),
     }
+
+
+def _faces(content: ReportContent, result: CheckResult, shelf: galleries.PhotoShelf) -> dict[str, Any] | None:
+    """Return the faces of those whom the check is there to stop, the largest errors first."""
+    measure = result.measures[0].measure
+    wrong = result.source.outcome(measure) == 1.0
+    if content.photos_root is None or shelf.shows_nobody or not wrong.any():
+        return None
+    shown = galleries.few_faces(result.source.rows[wrong], result.head, shelf, each=_MOST_FACES)
+    more = f"the {len(shown)} largest errors of {photos(int(wrong.sum()))}" if wrong.sum() > len(shown) else ""
+    return {"title": f"Labelled {measure.ages} and {measure.title}", "note": more, "photos": shown}
 
 
 def _rows_words(content: ReportContent) -> str:
@@ -82,12 +101,15 @@ def _difference_words(found: Checked) -> str:
         groups = f"{len(ranked)} group{'s' * (len(ranked) != 1)}"
         return f"{capitalised(who)}: of {groups} of 30 photos or more none can be told from the others."
     parts = [
-        f"{listing(f'{one.name} ({interval(one.estimate, is_percent=True)}; {photos(one.n)})' for one in groups)} "
-        f"{side} often than the others"
+        f"{side} often than the others {listing(_rate_words(one) for one in groups)}"
         for side, groups in told.items()
         if groups
     ]
-    return f"{capitalised(who)}, {found.measure.title}: {'; '.join(parts)}, at equal ages as well."
+    return f"{capitalised(who)}, {found.measure.title} {'; '.join(parts)}. At equal ages as well."
+
+
+def _rate_words(group: Group) -> str:
+    return f"{group.name} ({number(group.estimate.value, 1, is_percent=True)} of {photos(group.n)})"
 
 
 def _table(content: ReportContent, result: CheckResult) -> Table:
@@ -143,7 +165,9 @@ def _curve_chart(result: CheckResult, curve: Curve) -> Markup:
     )
     name = " × ".join(curve.values) or "Everybody"
     with chart(2.7) as figure:
-        axes = figure.add_subplot(title=f"{name} ({count(curve.counts[0])})", xlabel="challenge age, years", ylabel="%")
+        axes = figure.add_subplot(
+            title=f"{name} ({count(curve.counts[0])})", xlabel="challenge age, years", ylabel="% of them"
+        )
         for _, rates, color, style, label in lines:
             axes.fill_between(
                 curve.ages, [100 * one.low for one in rates], [100 * one.high for one in rates],
@@ -203,9 +227,12 @@ def _kept_words(chosen: ChosenAge, broken: Sequence[Any], unsure: int, wanted: s
     if broken:
         names = listing(" × ".join(one.values) or "everybody" for one in broken)
         return f"There it does not keep {wanted} for {names}."
+    if unsure == total:
+        which = "everybody" + (f" nor for any of these {total - 1} groups" if total > 1 else "")
+        return f"Whether it keeps {wanted} there cannot be told for {which}: intervals reach beyond it."
     if unsure:
-        which = "them" if total == 1 else f"{unsure} of these {total}, everybody among them counted"
-        return f"Whether it keeps {wanted} cannot be told for {which}: intervals reach beyond it."
+        told = f"There it keeps {wanted} for {total - unsure} of {total} (everybody is one)"
+        return f"{told}; for the others it cannot be told."
     return f"There it keeps {wanted} for everybody and each such group."
 
 

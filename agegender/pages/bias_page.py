@@ -47,7 +47,7 @@ def bias_context(content: ReportContent) -> dict[str, Any]:
         "judged_split": assessment.judged_split,
         "judged_count": count(len(assessment.judged)),
         "equal": equal_words(assessment.adjust_for).strip(),
-        "age_checks": age_check_section(content),
+        "age_checks": age_check_section(content, shelf),
         "findings": links,
         "verdict": _verdict_links(links, assessment.findings, verdict(content)),
         "yardsticks": yardsticks(content),

@@ -10,6 +10,7 @@ import pytest
 from agegender.audit.assessment import assess
 from agegender.audit.challenge_ages import checks_document
 from agegender.pages.age_check_section import age_check_section
+from agegender.pages.galleries import PhotoShelf
 from agegender.pages.page_writing import ReportContent, render_page
 from agegender.pages.words import number
 
@@ -30,6 +31,10 @@ def content_of(count=1500, **columns):
     return ReportContent(assess(table))
 
 
+def section_of(content):
+    return age_check_section(content, PhotoShelf(content))
+
+
 @pytest.fixture(scope="module")
 def content():
     return content_of()
@@ -41,7 +46,7 @@ def words_of(check):
 
 
 def test_every_figure_of_a_sentence_is_the_audits(content):
-    checks = age_check_section(content)["checks"]
+    checks = section_of(content)["checks"]
     document = checks_document(content.assessment.age_checks, content.assessment.chosen_ages)
     for check, facts in zip(checks, document, strict=True):
         for words, measure in zip(check["sentences"], facts["measures"], strict=True):
@@ -56,7 +61,7 @@ def test_every_figure_of_a_sentence_is_the_audits(content):
 
 
 def test_table_says_of_small_groups_that_they_are_too_few(content):
-    rows = {row.values["group"]: row for row in age_check_section(content)["checks"][0]["table"].rows}
+    rows = {row.values["group"]: row for row in section_of(content)["checks"][0]["table"].rows}
     rare = rows["<b>Rare</b>"]
     assert rare.is_small
     assert rare.values["let_through_differs"] == "too few to tell"
@@ -67,7 +72,7 @@ def test_table_says_of_small_groups_that_they_are_too_few(content):
 
 
 def test_names_are_escaped_and_every_drawing_has_words(content):
-    page = render_page("age_checks.html", age_checks=age_check_section(content))
+    page = render_page("age_checks.html", age_checks=section_of(content))
     assert "<b>Rare</b>" not in page
     assert "&lt;b&gt;Rare&lt;/b&gt;" in page
     drawings = re.findall(r"<svg[^>]*>", page)
@@ -76,15 +81,15 @@ def test_names_are_escaped_and_every_drawing_has_words(content):
 
 
 def test_only_groups_of_thirty_near_the_limit_are_drawn(content):
-    check = age_check_section(content)["checks"][0]
+    check = section_of(content)["checks"][0]
     ranked = [row for row in check["table"].rows if row.values["let_through_n"] >= 30]
     assert len(check["drawings"]) == len(ranked)
-    assert not age_check_section(content)["checks"][1]["drawings"]
+    assert not section_of(content)["checks"][1]["drawings"]
 
 
 def test_fewer_than_ten_are_nobodys_figure_where_faces_are_hidden():
     hidden = replace(content_of(120), hide_faces=True)
-    section = age_check_section(hidden)
+    section = section_of(hidden)
     records = [record for check in section["checks"] for record in check["table"].records()]
     counts = [value for record in records for key, value in record.items() if key.endswith("_n")]
     assert "<10" in counts
@@ -95,21 +100,32 @@ def test_fewer_than_ten_are_nobodys_figure_where_faces_are_hidden():
 
 
 def test_the_section_says_from_which_rows_it_is():
-    assert "1,500 photos of the split “test”" in age_check_section(content_of())["rows"]
-    assert "they flatter" not in age_check_section(content_of())["rows"]
-    assert "1,500 of them are of the split “train”, so the" in age_check_section(content_of(split="train"))["rows"]
-    assert "all 300 photos of the table" in age_check_section(content_of(300, split=None))["rows"]
+    assert "1,500 photos of the split “test”" in section_of(content_of())["rows"]
+    assert "they flatter" not in section_of(content_of())["rows"]
+    assert "1,500 of them are of the split “train”, so the" in section_of(content_of(split="train"))["rows"]
+    assert "all 300 photos of the table" in section_of(content_of(300, split=None))["rows"]
     folds = replace(content_of(300), card={"folds": 5, "members": []})
-    assert "one of 5 networks that never saw it" in age_check_section(folds)["rows"]
+    assert "one of 5 networks that never saw it" in section_of(folds)["rows"]
 
 
 def test_without_ages_there_is_no_section():
     table = pd.DataFrame({"gender": ["male", "female"] * 40, "predicted_gender": ["male"] * 80})
-    assert age_check_section(ReportContent(assess(table))) is None
+    assert section_of(ReportContent(assess(table))) is None
     assert "<section" not in render_page("age_checks.html", age_checks=None)
 
 
 def test_nobody_near_a_limit_is_said_and_not_counted_as_none_wrong():
-    section = age_check_section(content_of(age_years=50.0))
+    section = section_of(content_of(age_years=50.0))
     assert section["checks"][0]["sentences"][0].startswith("No photo is labelled 14 to 17, so")
     assert section["checks"][0]["chosen"] is None
+
+
+def test_faces_are_those_of_people_whom_the_check_should_stop(content, tmp_path):
+    shown = section_of(replace(content, photos_root=tmp_path))["checks"][0]["faces"]
+    rows = content.assessment.judged
+    wrong = rows[rows["age_years"].between(14, 17) & (rows["predicted_age_years"] >= 25)]
+    largest = wrong["absolute_age_error_years"].nlargest(12)
+    assert [photo.file for photo in shown["photos"]] == rows.loc[largest.index, "path"].tolist()
+    assert shown["note"] == f"the 12 largest errors of {len(wrong)} photos"
+    assert section_of(content)["checks"][0]["faces"] is None
+    assert section_of(replace(content, photos_root=tmp_path, hide_faces=True))["checks"][0]["faces"] is None
