@@ -311,7 +311,7 @@ def _resample(centred: Floats, resample_count: int, generator: np.random.Generat
     """Return means and variances of resamples of one group, shape (resamples,) each."""
     if centred.size > _LARGEST_BOOTSTRAP:
         variance = float(np.mean(centred**2))
-        means = generator.standard_normal(resample_count) * np.sqrt(variance / centred.size)
+        means = _even_normals(resample_count, generator) * np.sqrt(variance / centred.size)
         return means, np.full(resample_count, variance)
     rows = centred.astype(np.float32)
     means, variances = np.empty(resample_count), np.empty(resample_count)
@@ -332,7 +332,7 @@ def _resample_sums(
     few = units / (units - 1.0)
     if units > _MOST_CLUSTERS:
         error = float(np.sqrt(np.sum(deviations**2) * few)) / total
-        return generator.standard_normal(resample_count) * error, np.full(resample_count, error)
+        return _even_normals(resample_count, generator) * error, np.full(resample_count, error)
     parts = np.stack([deviations, rows, deviations**2, deviations * rows, rows**2], axis=1)
     drawn = np.empty((resample_count, 5))
     step = max(1, _CHUNK_VALUES // units)
@@ -345,6 +345,17 @@ def _resample_sums(
     shifts = drawn[:, 0] / drawn[:, 1]
     squares = drawn[:, 2] - 2.0 * shifts * drawn[:, 3] + shifts**2 * drawn[:, 4]
     return shifts, np.sqrt(np.maximum(squares, 0.0) * few) / drawn[:, 1]
+
+
+def _even_normals(count: int, generator: np.random.Generator) -> Floats:
+    """Return normal numbers that stand evenly, in a random order.
+
+    The order is drawn by a child, so that what the generator gives to other groups is the same whether this one is
+    large or not: a page that draws only some of them finds the same intervals.
+    """
+    from scipy.special import ndtri
+
+    return np.asarray(generator.spawn(1)[0].permutation(ndtri((np.arange(count) + 0.5) / count)))
 
 
 def _rate(hits: Floats, counts: Floats | Codes) -> Floats:

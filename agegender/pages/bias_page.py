@@ -17,20 +17,24 @@ from agegender.pages.coverage_tables import coverage_table
 from agegender.pages.findings_by_group import findings_by_group
 from agegender.pages.further_tables import further_section
 from agegender.pages.page_writing import ReportContent, write_page
+from agegender.pages.slicing import slice_section
 from agegender.pages.split_tables import overfitting_words, split_group_table, split_table
 from agegender.pages.tables import matrix_table
 from agegender.pages.words import capitalised, count, identifier, own_id
 
+SCRIPTS = ("slice_estimates.js", "marks.js", "slicer.js")
+
 
 def write_bias(path: Path, content: ReportContent, pages: Sequence[Mapping[str, Any]] = ()) -> Path:
     """Write `bias.html` to `path`, whole or not at all; return the path."""
-    return write_page(path, "bias.html", pages=pages, **bias_context(content))
+    lime = next((page["address"] for page in pages if page["address"] == "lime.html"), "")
+    return write_page(path, "bias.html", pages=pages, scripts=SCRIPTS, **bias_context(content, lime))
 
 
-def bias_context(content: ReportContent) -> dict[str, Any]:
-    """Return everything that the template of the page names."""
+def bias_context(content: ReportContent, explained_on: str = "") -> dict[str, Any]:
+    """Return everything that the template of the page names; `explained_on` is the page of explanations."""
     assessment = content.assessment
-    shelf = galleries.PhotoShelf(content)
+    shelf = galleries.PhotoShelf(content, explained_on=explained_on)
     links = finding_links(content, assessment.findings)
     numbers = [_regression_section(content, head) for head in content.regressions]
     classes = [section for head in content.classifications if (section := _class_section(content, head))]
@@ -68,6 +72,7 @@ def bias_context(content: ReportContent) -> dict[str, Any]:
         "galleries": galleries.galleries(content, shelf),
         "left_out_images": shelf.left_out_count,
     }
+    context["slice"] = slice_section(content, shelf)  # last, since it tells whose faces the page holds
     return {**context, "sections": _sections(context)}
 
 
@@ -113,7 +118,8 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     sections += [(one["anchor"], one["name"]) for one in classes]
     if context["certainty"]:
         sections += [("certainty", "Certainty")]
-    return [*sections, ("scores", "Scores"), ("further", "Further"), ("faces", "Faces"), ("methods", "Methods")]
+    sections += [("scores", "Scores"), ("further", "Further"), ("faces", "Faces"), ("slice", "Cut it yourself")]
+    return [*sections, ("methods", "Methods")]
 
 
 def _group_section(content: ReportContent, columns: tuple[str, ...]) -> dict[str, Any]:

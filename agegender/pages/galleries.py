@@ -6,7 +6,7 @@ A caption says what was labelled and what was predicted; no text states a guesse
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from agegender.audit.groups import Group, GroupResult
 from agegender.heads import Classification, Head, Regression
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.thumbnails import thumbnail
-from agegender.pages.words import about, capitalised, identifier, number, photos
+from agegender.pages.words import about, capitalised, identifier, number, photo_anchor, photos
 
 MOST_IMAGES = 420  # about 1.4 MB in the page
 _FACES_EACH = 4  # of each kind, in a group
@@ -36,6 +36,9 @@ class Photo:
     lines: tuple[str, ...]
     file: str
     is_expected: bool = True  # False where nobody said where photos lie, so that no empty frame is drawn
+    anchor: str = ""  # where it stands on the page first
+    place: int | None = None  # its number among the judged rows, where scripts may ask for it
+    explained: str = ""  # the address of its explanation
 
 
 class Strip(NamedTuple):
@@ -46,13 +49,27 @@ class Strip(NamedTuple):
 
 
 class PhotoShelf:
-    """Makes photos for a page, each picture once, and stops when the page has enough of them."""
+    """Makes photos for a page, each picture once, and stops when the page has enough of them.
 
-    def __init__(self, content: ReportContent, most_images: int = MOST_IMAGES) -> None:
+    With `explained_on`, the page of explanations or an empty text, photos carry their place among the judged rows and
+    lead to their explanation; `shown` says which places have a picture, and where that leads. With faces hidden no
+    photo has a place.
+    """
+
+    def __init__(
+        self, content: ReportContent, most_images: int = MOST_IMAGES, *, explained_on: str | None = None
+    ) -> None:
         self._content = content
         self._made: dict[str, str] = {}
         self._left = most_images
         self.left_out_count = 0
+        self.shown: dict[int, str] = {}
+        self._explained_on = explained_on or ""
+        self._anchors: set[str] = set()
+        self._places: dict[str, int] = {}
+        if explained_on is not None and not content.hide_faces:
+            self._places = {path: place for place, path in enumerate(content.assessment.judged["path"]) if path}
+        self._explained = {one.path for one in content.explanations or ()} if explained_on else set()
 
     @property
     def shows_nobody(self) -> bool:
@@ -71,7 +88,18 @@ class PhotoShelf:
         path = row.get("path")
         name = "" if content.hide_faces else PurePosixPath(path).name if isinstance(path, str) else "no file name"
         alt = f"{what}, in the data labelled {labelled}; {told}"
-        return Photo(self._image(path), alt, headline, lines, name, content.photos_root is not None)
+        made = Photo(self._image(path), alt, headline, lines, name, content.photos_root is not None)
+        place = self._places.get(path) if isinstance(path, str) else None
+        return made if place is None else self._placed(made, place, path)
+
+    def _placed(self, photo: Photo, place: int, path: str) -> Photo:
+        anchor = photo_anchor(path)
+        explained = f"{self._explained_on}#{anchor}" if path in self._explained else ""
+        if photo.image:
+            self.shown[place] = explained
+        is_first = anchor not in self._anchors
+        self._anchors.add(anchor)
+        return replace(photo, anchor=anchor if is_first else "", place=place, explained=explained)
 
     def _image(self, path: Any) -> str:
         if not isinstance(path, str):

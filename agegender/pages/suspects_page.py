@@ -32,7 +32,7 @@ def write_suspects(
     return write_page(
         path,
         "suspects.html",
-        scripts=("suspects.js",),
+        scripts=("marks.js",),
         title=f"Labels to look at: {title}",
         subject=title,
         lead=f"{count(len(suspects))} labels of {count(len(rows))} photos are probably wrong.",

@@ -124,12 +124,14 @@
     }
     // What does not scroll needs no stop; what is folded is measured when it opens.
     const regions = [...document.querySelectorAll(".scroll[tabindex]")];
-    const watch = new ResizeObserver((seen) => seen.forEach(({ target }) => {
+    const watch = new ResizeObserver((seen) => new Set(seen.map((one) => one.target.closest(".scroll"))).forEach((target) => {
       const scrolls = target.scrollWidth > target.clientWidth + 1 || target.scrollHeight > target.clientHeight + 1;
       if (scrolls) target.tabIndex = 0;
       else target.removeAttribute("tabindex");
+      const cue = target.matches(".tall") && target.closest(".table").querySelector(".scrolls");
+      if (cue) cue.hidden = cue.nextElementSibling.hidden = !target.matches(".whole") && target.scrollHeight <= target.clientHeight + 1;
     }));
-    regions.forEach((region) => watch.observe(region));
+    regions.forEach((region) => { watch.observe(region); watch.observe(region.firstElementChild); });
     document.querySelector("footer .wrap")?.append(Object.assign(document.createElement("p"), {
       textContent: "By keyboard: Tab goes from table to table, and within the headings, names or links of one the arrow keys lead on.",
     }));
@@ -187,9 +189,12 @@
     const target = anchor && document.getElementById(anchor);
     if (!target) return;
     for (let place = target; place; place = place.parentElement) if (place.tagName === "DETAILS") place.open = true;
+    const fold = target.querySelector(":scope > details.fold");
+    if (fold) fold.open = true;
     target.scrollIntoView();
   }
 
+  document.addEventListener("rows-changed", apply); // a table was filled anew
   window.addEventListener("hashchange", () => {
     const now = readState();
     if (now.values.size) state = now;

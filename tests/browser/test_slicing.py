@@ -1,0 +1,200 @@
+"""Cuts that a page computes in a real browser: equal to Python's to the shown digits, quick, without a verdict."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pandas as pd
+import pytest
+from pages.report_inputs import make_photos, make_predictions
+
+from agegender.audit.assessment import assess
+from agegender.audit.estimates import measure_groups
+from agegender.data.corrections import correct_faces, read_corrections
+from agegender.pages.page_writing import ReportContent
+from agegender.pages.report_set import write_report_set
+from agegender.pages.slicing import _seed_words
+from agegender.pages.words import interval
+
+pytestmark = pytest.mark.browser
+TEXTS = """rows => rows.map((row) => [...row.cells].map(
+    (cell) => [...cell.childNodes].map((one) => one.textContent).join(' ')))"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sliced")
+    predictions = make_predictions(700).assign(split="test")
+    # Photos of some people stand twice, so that clusters are drawn.
+    predictions["subject_id"] = [f"p{place // 2 if place < 60 else place}" for place in range(700)]
+    faces = make_photos(folder / "photos", predictions, photo_count=700)
+    content = ReportContent(assess(predictions, title="made-up"), faces.root)
+    return content, write_report_set(folder / "report", content).pages, faces
+
+
+def cut(page, *keys: str) -> dict[str, list[str]]:
+    """Choose columns and return what the table says of each group: a text for each cell."""
+    page.evaluate("location.hash = 'slice'")
+    for place, key in enumerate((*keys, "", "")[:3]):
+        page.locator(".cut-column").nth(place).select_option(key)
+    page.wait_for_function("document.querySelector('#slice-table tfoot td')")
+    rows = page.locator("#slice-table tbody tr").evaluate_all(TEXTS)
+    return {row[0]: row[1:] for row in rows}
+
+
+def tabled(page, table: str) -> dict[str, list[str]]:
+    """Return what a table of the page says of each group."""
+    rows = page.locator(f"{table} tbody tr").evaluate_all(TEXTS)
+    titles = page.locator(f"{table} thead th").evaluate_all("cells => cells.map((cell) => cell.dataset.key)")
+    return {row[0]: dict(zip(titles, row, strict=True)) for row in rows}
+
+
+@pytest.mark.parametrize(
+    "keys", [("gender",), ("ethnicity",), ("age_group", "ethnicity"), ("age_group", "gender", "ethnicity")]
+)
+def test_cuts_say_what_the_tables_say(made, open_page, keys):
+    page = open_page(made[1]["bias"])
+    found = cut(page, *keys)
+    name = "-".join(one for one in ("gender", "ethnicity", "age_group") if one in keys).replace("_", "-")
+    ages, genders = tabled(page, f"#{name}-age"), tabled(page, f"#{name}-gender") if name != "gender" else {}
+    assert found.keys() == ages.keys()
+    for group, (n, mae, signed, accuracy) in found.items():
+        assert [n, mae, signed] == [ages[group][key] for key in ("n", "mae", "signed_error")]
+        if group in genders:
+            assert accuracy == genders[group]["gender_accuracy"]
+
+
+def test_a_cut_by_error_equals_python(made, open_page):
+    content = made[0]
+    judged, clusters = content.assessment.judged, content.assessment.clusters
+    errors = judged["predicted_age_years"] - judged["age_years"]
+    size = errors.abs()
+    assert clusters is not None
+    found = cut(open_page(made[1]["bias"]), "age.error")
+    right = (judged["predicted_gender"] == judged["gender"]).to_numpy(float)
+    bands = np.select([errors < -8, errors < -5, size <= 5, errors <= 8], [0, 1, 2, 3], 4)
+    ends, _ = measure_groups(size.to_numpy(), bands, 5, is_rate=False, clusters=clusters, resample_count=2000, seed=7)
+    shares, _ = measure_groups(right, bands, 5, is_rate=True, clusters=clusters, resample_count=2000, seed=7)
+    middle, outside = "by 5 to 8 years", "by 8 years or more"
+    names = [
+        f"too young {outside}",
+        f"too young {middle}",
+        "within ±5 years",
+        f"too old {middle}",
+        f"too old {outside}",
+    ]
+    assert list(found) == names
+    for place, name in enumerate(names):
+        n, mae, _, accuracy = found[name]
+        assert int(n) == (bands == place).sum()
+        assert mae == interval(ends.of(place))
+        assert accuracy == interval(shares.of(place), is_percent=True)
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_every_size_of_group_equals_python(made, open_page, clustered):
+    generator = np.random.default_rng(3)
+    sizes = (1, 2, 5, 8, 40, 3200 if not clustered else 1700, 33)
+    codes = generator.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    values = generator.normal(1, 5, codes.size)
+    own = pd.factorize(generator.permutation(codes.size) // 1.1)[0] if clustered else None
+    page = open_page(made[1]["bias"])
+    for numbers, rate in ((np.abs(values), False), (values, False), ((values > 0).astype(float), True)):
+        found = page.evaluate(
+            """([values, codes, count, clusters, seed, isRate]) => (
+            isRate ? Estimates.rates(values, codes, count, clusters)
+            : Estimates.means([values], codes, count, clusters, seed)[0]
+            ).map((one) => [one.mean, one.low, one.high])""",
+            [numbers.tolist(), codes.tolist(), len(sizes), own if own is None else own.tolist(), _seed_words(7), rate],
+        )
+        told, _ = measure_groups(numbers, codes, len(sizes), is_rate=rate, clusters=own, resample_count=2000, seed=7)
+        expected = np.stack([told.values, told.low, told.high], axis=1)
+        np.testing.assert_allclose(np.array(found, dtype=float), expected, rtol=2e-4)
+
+
+def test_a_cut_takes_little_time(made, open_page):
+    page = open_page(made[1]["bias"])
+    cut(page, "gender", "ethnicity", "age_group")
+    page.wait_for_timeout(300)  # what is drawn ahead while the browser is idle
+    cut(page, "gender", "ethnicity", "age.error")
+    # 700 photos; on a busy machine many times what it takes on a quiet one.
+    assert float(page.locator("#slicer").get_attribute("data-milliseconds")) < 1500
+
+
+def test_values_and_words_choose_the_faces(made, open_page):
+    page = open_page(made[1]["bias"])
+    cut(page, "gender")
+    page.locator(".cut-value").first.select_option(label="female")
+    assert page.locator("#slice-table tbody tr").count() == 1
+    page.locator("#face-from").fill("60")
+    faces = page.locator("#slice-faces li")
+    told = faces.evaluate_all("faces => faces.map((one) => JSON.parse(one.dataset.labels))")
+    assert told
+    assert all(one["gender"] == "female" and float(one["age_years"]) >= 60 for one in told)
+    path = faces.first.get_attribute("data-path")
+    page.locator("#face-words").fill(path)
+    assert faces.count() == 1
+    assert faces.first.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    page.locator("#face-words").fill("nobody")
+    assert "0 of 0 faces" in page.locator("#face-count").inner_text()
+
+
+def test_marks_in_the_gallery_become_the_file_that_prepare_takes(made, open_page, tmp_path):
+    page = open_page(made[1]["bias"])
+    cut(page, "gender")
+    faces = page.locator("#slice-faces li")
+    paths = [faces.nth(place).get_attribute("data-path") for place in range(3)]
+    faces.nth(0).locator("input[type=text]").fill("41")
+    faces.nth(0).locator("input[type=text]").blur()
+    faces.nth(1).get_by_label("wrong label").check()
+    faces.nth(1).locator("select").select_option("gender")
+    faces.nth(2).get_by_label("not a face").check()
+    page.locator("#face-words").fill(paths[1])  # a list made anew keeps the marks
+    assert faces.first.get_by_label("wrong label").is_checked()
+    with page.expect_download() as download:
+        page.locator("#save-marks").click()
+    file = tmp_path / download.value.suggested_filename
+    download.value.save_as(file)
+    done, counts = correct_faces(made[2], read_corrections(file))
+    assert {name: n for name, n in counts.items() if n} == {"mended": 1, "made_unknown": 1, "not_a_face": 1}
+    rows = done.table.set_index("path")
+    assert rows.loc[paths[0], "age_years"] == 41
+    assert pd.isna(rows.loc[paths[1], "gender"])
+    assert rows.loc[paths[2], "dropped_because"] == "not a face, found by review"
+
+
+def test_a_cut_can_be_saved(made, open_page, tmp_path):
+    page = open_page(made[1]["bias"])
+    found = cut(page, "ethnicity")
+    with page.expect_download() as download:
+        page.locator("#slice-csv").click()
+    download.value.save_as(tmp_path / "cut.csv")
+    rows = list(csv.DictReader((tmp_path / "cut.csv").read_text(encoding="utf-8-sig").splitlines()))
+    assert [row["group"] for row in rows] == list(found)
+    assert all(float(row["age_mae_low"]) < float(row["age_mae"]) < float(row["age_mae_high"]) for row in rows)
+
+
+def test_the_part_that_cuts_gives_no_verdict_and_has_no_serious_fault(made, open_page):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = open_page(made[1]["bias"], width=400)
+    cut(page, "gender", "ethnicity", "age_group")
+    words = page.locator("#slice").inner_text()
+    assert "no test is made" in words
+    assert "p (" not in words
+    found = axe.run(page, "#slice").response["violations"]
+    assert [
+        (one["id"], one["nodes"][0]["html"][:200]) for one in found if one["impact"] in ("serious", "critical")
+    ] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+
+
+def test_a_page_without_faces_holds_no_row_of_a_photo(made, open_page, tmp_path):
+    pages = write_report_set(tmp_path, made[0], hide_faces=True, only=["bias"]).pages
+    text = pages["bias"].read_text()
+    assert "data-rows=" not in text
+    assert "data-place=" not in text
+    assert 'id="photo-' not in text
+    assert ".jpg" not in text
+    assert "nothing can be cut anew here" in open_page(pages["bias"], "#slice").locator("#slice").inner_text()
