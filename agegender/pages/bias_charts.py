@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
@@ -62,11 +64,14 @@ def clouds(content: ReportContent, head: Regression) -> list[Markup]:
     """Return predicted against labelled values, for all judged rows and for the groups of a few columns."""
     rows = content.assessment.judged.dropna(subset=[head.column, head.predicted])
     ends = _axis_ends(head, rows)
-    parts = [(f"Everybody ({count(len(rows))})", rows)]
+    parts: list[tuple[str, pd.DataFrame, tuple[str, str] | None]] = [(f"Everybody ({count(len(rows))})", rows, None)]
     for columns in _PANELS:
         groups = ranked(content.comparisons.get(columns, head.metrics[0].name))[:6]
-        parts += [(f"{group.name} ({count(group.n)})", rows[rows[columns[0]] == group.name]) for group in groups]
-    return [_cloud(head, name, part, ends) for name, part in parts if len(part)]
+        parts += [
+            (f"{group.name} ({count(group.n)})", rows[rows[columns[0]] == group.name], (columns[0], group.name))
+            for group in groups
+        ]
+    return [_cloud(head, name, part, ends, only) for name, part, only in parts if len(part)]
 
 
 def error_distributions(content: ReportContent, head: Regression) -> list[Markup]:
@@ -188,7 +193,9 @@ def _axis_ends(head: Regression, rows: pd.DataFrame) -> tuple[float, float]:
     return float(values.min()) - edge, float(values.max()) + edge
 
 
-def _cloud(head: Regression, name: str, rows: pd.DataFrame, ends: tuple[float, float]) -> Markup:
+def _cloud(
+    head: Regression, name: str, rows: pd.DataFrame, ends: tuple[float, float], only: tuple[str, str] | None
+) -> Markup:
     correlation = rows[head.column].corr(rows[head.predicted]) if len(rows) > 1 else np.nan
     shown = rows if len(rows) <= MOST_POINTS else rows.sample(MOST_POINTS, random_state=7)
     drawing = charts.cloud_chart(
@@ -200,6 +207,10 @@ def _cloud(head: Regression, name: str, rows: pd.DataFrame, ends: tuple[float, f
         ends=ends,
         description=f"Predicted against labelled {head.title}, {name}. Correlation {number(correlation, 2)}",
     )
+    # What the page's script needs to know whose point is pointed at.
+    of_rows = Markup(' data-only="{}"').format(json.dumps(only)) if only else ""
+    facts = Markup('<svg data-cloud="{}"{} ').format(head.name, of_rows)
+    drawing = Markup(str(drawing).replace("<svg ", str(facts), 1))
     return charts.captioned(drawing, f"A sample of {count(MOST_POINTS)} photos." if len(shown) < len(rows) else "")
 
 

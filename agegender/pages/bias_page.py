@@ -22,7 +22,7 @@ from agegender.pages.split_tables import overfitting_words, split_group_table, s
 from agegender.pages.tables import matrix_table
 from agegender.pages.words import capitalised, count, identifier, own_id
 
-SCRIPTS = ("slice_estimates.js", "marks.js", "slicer.js")
+SCRIPTS = ("slice_estimates.js", "marks.js", "slicer.js", "pointing.js")
 
 
 def write_bias(path: Path, content: ReportContent, pages: Sequence[Mapping[str, Any]] = ()) -> Path:

@@ -25,6 +25,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from agegender.audit.estimates import Estimate
+from agegender.pages.figure_data import figure_facts
 
 WIDTH = 3.75  # inches; at a phone's width text is then about 12 px high
 # Placeholder colours; none of them may be a colour that matplotlib uses by itself.
@@ -103,7 +104,7 @@ def svg(figure: Figure, description: str) -> Markup:
         drawing = drawing.replace(placeholder, variable)
     size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawing)
     box = f'viewBox="0 0 {size[1]} {size[2]}"' if size else ""
-    head = f'<svg class="chart" role="img" aria-label="{escape(description)}" {box}>'
+    head = f'<svg class="chart" role="img" aria-label="{escape(description)}" {box}{figure_facts(figure)}>'
     return Markup(head + _shorter(drawing[drawing.index(">") + 1 :]))
 
 

@@ -69,6 +69,7 @@ def write_lime(  # noqa: PLR0913 (what a page is about, each by its name)
     return write_page(
         path,
         "lime.html",
+        scripts=("pointing.js",),
         title=f"What does it look at? {title}",
         heading="What does it look at?",
         subject=title,

@@ -152,7 +152,7 @@ def render_page(template: str, *, scripts: Sequence[str] = (), **context: Any) -
     `scripts` are files that run beside the one of every page; `cautions` are
     what the foot of the page says about its labels: by default what every known head wants said.
     """
-    script = "\n".join(map(_asset, ("page.js", *scripts)))
+    script = "\n".join(map(_asset, ("page.js", *scripts, "figures.js")))
     if context.get("cautions") is None:
         context["cautions"] = [
             head.caution for head in KNOWN_HEADS if isinstance(head, Classification) and head.caution

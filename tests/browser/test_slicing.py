@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
-from pages.report_inputs import make_photos, make_predictions
+from pages.report_inputs import make_explanations, make_photos, make_predictions
 
 from agegender.audit.assessment import assess
 from agegender.audit.estimates import measure_groups
@@ -29,7 +30,9 @@ def made(tmp_path_factory):
     # Photos of some people stand twice, so that clusters are drawn.
     predictions["subject_id"] = [f"p{place // 2 if place < 60 else place}" for place in range(700)]
     faces = make_photos(folder / "photos", predictions, photo_count=700)
-    content = ReportContent(assess(predictions, title="made-up"), faces.root)
+    worst = (predictions["predicted_age_years"] - predictions["age_years"]).abs().idxmax()
+    explained = make_explanations(4, path=predictions.loc[worst, "path"])
+    content = ReportContent(assess(predictions, title="made-up"), faces.root, explanations=explained)
     return content, write_report_set(folder / "report", content).pages, faces
 
 
@@ -188,6 +191,75 @@ def test_the_part_that_cuts_gives_no_verdict_and_has_no_serious_fault(made, open
     ] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+
+
+def saved(page, button, folder) -> str:
+    with page.expect_download() as download:
+        button.click()
+    download.value.save_as(folder / download.value.suggested_filename)
+    return (folder / download.value.suggested_filename).read_text(encoding="utf-8-sig")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_saved_drawing_stands_alone_and_its_numbers_are_those_of_the_table(made, open_page, tmp_path, scheme):
+    page = open_page(made[1]["bias"], "#by-ethnicity", color_scheme=scheme)
+    figure = page.locator("figure", has=page.locator("svg[aria-label^='Mean error by ethnicity']")).first
+    drawing = ElementTree.fromstring(saved(page, figure.get_by_text("SVG", exact=True), tmp_path))
+    assert drawing.tag.endswith("}svg")
+    text = ElementTree.tostring(drawing, encoding="unicode")
+    assert "var(" not in text
+    assert drawing[0].text.startswith("Mean error by ethnicity")
+    rows = list(csv.DictReader(saved(page, figure.get_by_text("CSV", exact=True), tmp_path).splitlines()))
+    points = {row["name"].split(" (")[0]: float(list(row.values())[2]) for row in rows if row["part"] == "point"}
+    table = made[0].assessment.by("signed_error", "ethnicity").set_index("ethnicity")["value"]
+    assert points == pytest.approx(table.to_dict(), abs=1e-4)
+
+
+def test_a_cloud_is_saved_as_numbers_of_its_rows(made, open_page, tmp_path):
+    page = open_page(made[1]["bias"], "#ages")
+    figure = page.locator("figure", has=page.locator("svg[data-only*=female]")).first
+    rows = list(csv.DictReader(saved(page, figure.get_by_text("CSV", exact=True), tmp_path).splitlines()))
+    judged = made[0].assessment.judged
+    women = judged[judged["gender"] == "female"]
+    assert [float(row["labelled"]) for row in rows] == women["age_years"].tolist()
+
+
+def test_a_point_shows_whose_it_is(made, open_page):
+    page = open_page(made[1]["bias"], "#ages")
+    judged = made[0].assessment.judged
+    worst = judged.loc[(judged["predicted_age_years"] - judged["age_years"]).abs().idxmax()]
+    cloud = page.locator("svg[data-cloud=age]").first
+    cloud.focus()
+    page.keyboard.press("ArrowRight")  # the largest error first
+    card = page.locator("#pointed")
+    told = card.inner_text()
+    assert f"label {worst['age_years']:.0f} years, {worst['gender']}" in told
+    assert worst["path"] in told
+    assert card.locator("img").evaluate("image => image.naturalWidth") > 0
+    mark = page.locator("circle.pointed").bounding_box()
+    page.keyboard.press("Escape")
+    assert not card.is_visible()
+    page.mouse.move(mark["x"] + mark["width"] / 2 + 1, mark["y"] + mark["height"] / 2)  # the same point by pointer
+    assert card.inner_text() == told
+    # Where the mark stands is where the drawing has the point: the farthest from the line of equal ages.
+    offset = abs(worst["predicted_age_years"] - worst["age_years"])
+    assert offset > 12
+
+
+def test_a_face_leads_to_its_explanation_and_a_map_names_its_regions(made, open_page):
+    page = open_page(made[1]["bias"], "#faces")
+    link = page.locator("#faces a", has_text="Explained").first
+    link.click()
+    page.wait_for_url("**/lime.html#photo-*")
+    anchor = page.evaluate("location.hash.slice(1)")
+    assert page.locator(f"#{anchor}").count() == 1
+    picture = page.locator("[data-regions] img[data-weights]").first
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    assert page.locator("#pointed").inner_text().startswith("hair\n")
+    page.mouse.move(box["x"] + box["width"] - 5, box["y"] + box["height"] - 5)
+    assert page.locator("#pointed").inner_text().startswith("region 5")
 
 
 def test_a_page_without_faces_holds_no_row_of_a_photo(made, open_page, tmp_path):

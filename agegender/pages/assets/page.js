@@ -1,6 +1,6 @@
 "use strict";
 // Sorting, filtering, and a place in the page, all kept in the address: #anchor&groups.sort=-mae&groups.filter=asian
-(() => {
+const Page = (() => {
   const tables = [...document.querySelectorAll("table[data-sortable]")];
   const say = document.getElementById("status");
 
@@ -210,4 +210,5 @@
   markPlace();
   apply();
   goTo(state.anchor);
+  return { rove };
 })();

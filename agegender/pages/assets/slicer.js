@@ -21,6 +21,19 @@ const Rows = (() => {
     const right = Float64Array.from(label, (one, row) => (one < 0 || predicted[row] < 0 ? NaN : Number(one === predicted[row])));
     return { ...head, label, predicted, right, sure: unpacked(head.sure, Uint8Array) };
   });
+  function labelled(head, row) {
+    if (head.kind === "classification") return head.classes[head.label[row]] ?? "";
+    return Number.isNaN(head.label[row]) ? "" : `${number(head.label[row], isDecade(head) ? 0 : head.digits)} ${head.unit}`.trim();
+  }
+
+  // The rows that a cloud of points shows.
+  function pointed(drawing) {
+    const head = heads.find((one) => one.name === drawing.dataset.cloud);
+    const [key, value] = drawing.dataset.only ? JSON.parse(drawing.dataset.only) : [null, null];
+    const column = columns.find((one) => one.key === key), code = column?.values.indexOf(value);
+    return Array.from({ length: given.rows }, (_, row) => row).filter((row) => !Number.isNaN(head.error[row]) && (key === null || (column && column.codes[row] === code)));
+  }
+
   const pictures = new Map();
   document.querySelectorAll("img[data-place]").forEach((image) => { if (!pictures.has(image.dataset.place)) pictures.set(image.dataset.place, image); });
   const photos = given.photos.map(([row, place, path, code, labels, explained]) => ({ row, place, path, code, labels, explained, image: pictures.get(String(place)) }));
@@ -49,7 +62,7 @@ const Rows = (() => {
     return `${number(error, isDecade(head) || Math.abs(error) >= 10 ? 0 : head.digits, { signed: true })} ${head.unit}`.trim();
   }
 
-  return { holder, count: given.rows, seed: given.seed, clusters: given.clusters && unpacked(given.clusters, Uint16Array), columns, heads, photos, number, answer, headline };
+  return { holder, count: given.rows, seed: given.seed, clusters: given.clusters && unpacked(given.clusters, Uint16Array), columns, heads, photos, number, answer, labelled, headline, pointed };
 })();
 
 (() => {
