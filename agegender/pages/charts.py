@@ -25,7 +25,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from agegender.audit.estimates import Estimate
-from agegender.pages.figure_data import figure_facts
+from agegender.pages.figure_data import OF_PHOTOS, figure_facts
 
 WIDTH = 3.75  # inches; at a phone's width text is then about 12 px high
 # Placeholder colours; none of them may be a colour that matplotlib uses by itself.
@@ -215,7 +215,8 @@ def cloud_chart(
         axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label, aspect="equal")
         axes.plot(ends, ends, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
         is_many = len(x) > MOST_VECTOR_POINTS
-        axes.scatter(x, y, s=5, alpha=max(0.12, min(0.7, 400 / max(len(x), 1))), linewidths=0, rasterized=is_many)
+        alpha = max(0.12, min(0.7, 400 / max(len(x), 1)))
+        axes.scatter(x, y, s=5, alpha=alpha, linewidths=0, rasterized=is_many, gid=OF_PHOTOS)
         axes.set(xlim=ends, ylim=ends)
         return svg(figure, description)
 

@@ -14,7 +14,7 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter
 
-_MOST_POINTS = 400  # a cloud of more is saved from the rows of its page
+OF_PHOTOS = "photos"  # marks that each stand for a photo: they are saved from the rows of a page that holds these
 
 
 def figure_facts(figure: Figure) -> Markup:
@@ -65,7 +65,7 @@ def _rows(axes: Axes) -> Iterator[tuple[str, str, str, str]]:
                 x, y = (bar.get_width(), middle[1]) if lies else (middle[0], bar.get_height())
                 yield _row("bar", series, x, y, names)
     for marks in axes.collections:
-        if isinstance(marks, PathCollection) and 0 < len(marks.get_offsets()) <= _MOST_POINTS:
+        if isinstance(marks, PathCollection) and marks.get_gid() != OF_PHOTOS:
             yield from (_row("point", "", x, y, names) for x, y in np.asarray(marks.get_offsets(), float))
         elif isinstance(marks, PolyCollection) and marks.get_paths():
             yield from (_row("edge of a band", "", x, y, names) for x, y in marks.get_paths()[0].vertices)

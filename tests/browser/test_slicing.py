@@ -135,6 +135,9 @@ def test_values_and_words_choose_the_faces(made, open_page):
     told = faces.evaluate_all("faces => faces.map((one) => JSON.parse(one.dataset.labels))")
     assert told
     assert all(one["gender"] == "female" and float(one["age_years"]) >= 60 for one in told)
+    again = open_page(made[1]["bias"], page.evaluate("location.hash"))
+    again.wait_for_function("document.querySelector('#slice-table tfoot td')")
+    assert again.locator("#slice-table tbody th").all_inner_texts() == ["female"]
     path = faces.first.get_attribute("data-path")
     page.locator("#face-words").fill(path)
     assert faces.count() == 1

@@ -210,5 +210,8 @@ const Page = (() => {
   markPlace();
   apply();
   goTo(state.anchor);
-  return { rove };
+  // Other parts of the page keep what they are set to in the address as well.
+  const kept = (key) => state.values.get(key) ?? "";
+  const keep = (key, value) => { state.values.set(key, value); writeState(); };
+  return { rove, kept, keep };
 })();

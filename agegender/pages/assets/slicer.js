@@ -316,14 +316,32 @@ const Rows = (() => {
     link.click();
   }
 
-  choices.forEach((choice, place) => choice.addEventListener("change", () => {
+  function listValues(choice, place) {
     const column = columns.find((one) => one.key === choice.value);
     values[place].replaceChildren(element("option", { value: "", textContent: "all values" }), ...(column?.values ?? []).map((name, code) => element("option", { value: code, textContent: name })));
     values[place].disabled = !column;
+  }
+
+  function changed() {
     faceLimit = FACES;
+    Page.keep("cut", choices.map((choice, place) => `${columns.findIndex((one) => one.key === choice.value)}.${values[place].value}`).join("~"));
     update();
-  }));
-  values.forEach((choice) => choice.addEventListener("change", () => { faceLimit = FACES; update(); }));
+  }
+
+  // What the address says was cut last: number of a column, and of a value.
+  function restore() {
+    Page.kept("cut").split("~").forEach((part, place) => {
+      const [column, value] = part.split(".");
+      if (part && choices[place]) choices[place].value = columns[Number(column)]?.key ?? "";
+      if (!choices[place]) return;
+      listValues(choices[place], place);
+      if (value) values[place].value = value;
+    });
+    choices.forEach((choice, place) => { if (values[place].options.length < 2) listValues(choice, place); });
+  }
+
+  choices.forEach((choice, place) => choice.addEventListener("change", () => { listValues(choice, place); changed(); }));
+  values.forEach((choice) => choice.addEventListener("change", changed));
   find("#face-filters").addEventListener("input", () => writeFaces(chosen()));
   find("#more-faces").addEventListener("click", () => { faceLimit += FACES; writeFaces(chosen()); });
   find("#slice-csv").addEventListener("click", save);
@@ -335,7 +353,8 @@ const Rows = (() => {
   new IntersectionObserver((seen, watch) => {
     if (!seen.some((one) => one.isIntersecting)) return;
     watch.disconnect();
-    choices[0].dispatchEvent(new Event("change"));
+    restore();
+    update();
     idle(ahead);
   }, { rootMargin: "600px" }).observe(holder);
 })();
