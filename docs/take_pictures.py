@@ -1,12 +1,11 @@
 """Take the site's pictures of pages: `python docs/take_pictures.py MODEL PHOTOS`, a model of drawn faces and these.
 
-A third word is a report of that model whose explanations are to be taken instead of making them anew.
+A third word is a report of that model, which is taken as it lies instead of being written anew.
 Needs Debian's Chromium and the package playwright. Pages of real faces are never to be put here.
 """
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -27,17 +26,17 @@ PICTURES = Path(__file__).resolve().parent / "pictures"
 WIDE, HIGH = 1100, 640
 
 
-def main(model_folder: Path, photos: Path, explained: Path | None = None) -> None:
-    """Write the pages of a model anew, and take a picture of each."""
+def main(model_folder: Path, photos: Path, report: Path | None = None) -> None:
+    """Take a picture of each page of a model."""
     from playwright.sync_api import sync_playwright
 
     model = ag.Model.load(model_folder, images=photos)
     assert model.faces is not None
     assert model.faces.is_drawn(), "only pages of drawn faces may be shown"
     with tempfile.TemporaryDirectory() as written, sync_playwright() as started:
-        if explained is not None:
-            shutil.copytree(explained / "explanations", Path(written) / "explanations")
-        pages = model.report(written, explains=explained is None)
+        pages = (
+            model.report(written) if report is None else {path.stem: path for path in report.resolve().glob("*.html")}
+        )
         suspects = _suspects(model, Path(written) / "suspects.html", photos)
         browser = started.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": WIDE, "height": HIGH}, color_scheme="light")
@@ -50,6 +49,7 @@ def main(model_folder: Path, photos: Path, explained: Path | None = None) -> Non
         ):
             page.goto(f"file://{place}")
             _take(page, name, part)
+        _side_by_side(page, [pages["bias"], pages["lime"]])
         with _served(model, model_folder) as address:
             page.goto(address)
             page.set_input_files("input[type=file]", model.faces.photo_path(model.faces.kept()["path"].iloc[0]))
@@ -65,6 +65,22 @@ def _take(page: Any, name: str, part: str | None) -> None:
         page.evaluate("(top) => scrollTo(0, top - 20)", top)
     page.screenshot(path=PICTURES / f"{name}.png")
     _shrink(PICTURES / f"{name}.png")
+
+
+def _side_by_side(page: Any, places: list[Path]) -> None:
+    """Take the README's picture: the tops of two pages beside each other."""
+    from PIL import Image
+
+    page.set_viewport_size({"width": 1000, "height": 1220})
+    whole = Image.new("RGB", (2020, 1220), "#d0d4da")
+    for number, place in enumerate(places):
+        page.goto(f"file://{place}")
+        with tempfile.NamedTemporaryFile(suffix=".png") as file:
+            page.screenshot(path=file.name)
+            whole.paste(Image.open(file.name).convert("RGB"), (number * 1020, 0))
+    whole.save(PICTURES.parent / "report.png")
+    _shrink(PICTURES.parent / "report.png")
+    page.set_viewport_size({"width": WIDE, "height": HIGH})
 
 
 def _shrink(file: Path) -> None:

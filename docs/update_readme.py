@@ -1,30 +1,28 @@
 """Rewrite what is made from the code: `python docs/update_readme.py`.
 
-The README's list of commands and its tree, and the pages of the reference (`reference_pages.py`).
-`tests/test_readme.py` fails when one of them is behind.
+The README's tree, the list of files in CONTRIBUTING.md, and the pages of the reference (`reference_pages.py`), the
+options of all commands among them. `tests/test_readme.py` fails when one of them is behind.
 """
 
 from __future__ import annotations
 
 import ast
-import importlib
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-from agegender.__main__ import COMMANDS
 from agegender.writing import write_text
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_pages
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
 # What a docstring cannot say, because it is no Python.
 NOTES = {
     "benchmarks": "claims about speed and about truth, measured side by side with what people use today",
-    "docs": "a notebook, decisions, experiments (failures included), and the script that keeps this page true",
+    "docs": "the site: start, guides, how it works, reference, decisions, experiments; and what keeps it true",
     "shipped": "the model that answers where none is named; written by docs/ship_model.py, no code",
     "licenses": "of the weights in agegender/shipped/, which are for non-commercial research only",
     "models": "what training writes (ignored by git)",
@@ -45,49 +43,57 @@ NOTES = {
 }
 
 
-def commands_text() -> str:
-    """Return one table per command: its options and what they do."""
-    parts = []
-    for name, summary in COMMANDS.items():
-        parser = importlib.import_module(f"agegender.{name}").build_parser()
-        table = reference_pages.option_table(parser._actions, parser)
-        parts.append(f"<details>\n<summary><code>agegender {name}</code>: {summary}</summary>\n\n{table}\n\n</details>")
-    return "\n\n".join(parts)
-
-
 def tree_text() -> str:
-    """Return the tracked files and folders, one line each with what they own."""
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split(
-        "\n"
-    )
-    top = sorted({Path(name).parts[0] for name in listed if name}, key=lambda name: (not (ROOT / name).is_dir(), name))
+    """Return the tracked files and folders, one line each with what they own; of the package its rooms."""
+    listed = _listed()
+    top = sorted({Path(name).parts[0] for name in listed}, key=lambda name: (not (ROOT / name).is_dir(), name))
     lines = []
     for name in top:
         if name == "agegender":
-            lines += _package_lines([Path(path) for path in listed if path.startswith("agegender/")])
+            lines += [_line("agegender/", "the package"), *_rooms(listed)]
         else:
             lines.append(_line(name + "/" * (ROOT / name).is_dir(), NOTES[name]))
-    return "```text\n" + "\n".join(lines) + "\n```"
+    return _fenced(lines)
+
+
+def files_text() -> str:
+    """Return the files of the package, room by room, one line each with what they are for."""
+    files = sorted(Path(name) for name in _listed() if name.startswith("agegender/") and name.endswith(".py"))
+    lines = []
+    for room in sorted({path.parent for path in files}, key=lambda room: (len(room.parts) > 1, room)):
+        lines.append(f"{room}/")
+        lines += [
+            _line(f"  {path.name}", _first_line(ROOT / path))
+            for path in files
+            if path.parent == room and path.name != "__init__.py"
+        ]
+    return _fenced(lines)
 
 
 def updated(text: str) -> str:
-    """Return the README with both parts written anew."""
-    for mark, part in (("commands", commands_text()), ("tree", tree_text())):
+    """Return the README or CONTRIBUTING.md with what is marked in it written anew."""
+    for mark, part in (("tree", tree_text), ("files", files_text)):
         pattern = rf"<!-- {mark} -->.*<!-- /{mark} -->"
-        whole = f"<!-- {mark} -->\n{part}\n<!-- /{mark} -->"
-        text = re.sub(pattern, lambda _, whole=whole: whole, text, flags=re.DOTALL)
+        text = re.sub(pattern, lambda _, m=mark, p=part: f"<!-- {m} -->\n{p()}\n<!-- /{m} -->", text, flags=re.DOTALL)
     return text
 
 
-def _package_lines(paths: list[Path]) -> list[str]:
-    lines = [_line("agegender/", "the package")]
-    folders = sorted({path.parts[1] for path in paths if len(path.parts) > 2})
-    lines += [
+def _listed() -> list[str]:
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True)
+    return [name for name in done.stdout.split("\n") if name]
+
+
+def _rooms(listed: list[str]) -> list[str]:
+    parts = [Path(name).parts for name in listed if name.startswith("agegender/")]
+    rooms = [
         _line(f"  {name}/", NOTES.get(name) or _first_line(ROOT / "agegender" / name / "__init__.py"))
-        for name in folders
+        for name in sorted({part[1] for part in parts if len(part) > 2})
     ]
-    files = sorted(path for path in paths if len(path.parts) == 2 and path.suffix == ".py")
-    return lines + [_line(f"  {path.name}", _first_line(ROOT / path)) for path in files]
+    return [*rooms, _line("  *.py", "the commands, and what every room may use")]
+
+
+def _fenced(lines: list[str]) -> str:
+    return "\n".join(["```text", *lines, "```"])
 
 
 def _first_line(path: Path) -> str:
@@ -100,6 +106,7 @@ def _line(name: str, note: str) -> str:
 
 
 if __name__ == "__main__":
-    write_text(README, updated(README.read_text(encoding="utf-8")))
+    for document in (README, CONTRIBUTING):
+        write_text(document, updated(document.read_text(encoding="utf-8")))
     for page, text in reference_pages.pages().items():
         write_text(page, text)
