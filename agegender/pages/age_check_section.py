@@ -116,11 +116,10 @@ def _table(content: ReportContent, result: CheckResult) -> Table:
     columns = [Column("group", "Group")]
     for one in result.measures:
         measure = one.measure
-        who = f"labelled {measure.ages}"
         columns += [
-            Column(f"{measure.key}_n", f"Photos, {measure.ages}", 0, hint=f"photos {who}"),
-            Column(measure.key, capitalised(measure.title), 1, hint=f"of those {who}", is_percent=True),
-            Column(f"{measure.key}_differs", "Than others", hint="of all other groups, corrected for all comparisons"),
+            Column(f"{measure.key}_n", f"Labelled {measure.ages}", 0),
+            Column(measure.key, capitalised(measure.title), 1, is_percent=True),
+            Column(f"{measure.key}_differs", "Than others"),
         ]
     columns.append(Column("grouping", "Grouping"))
     rows = [_row(content, result, key, values) for key, values in _groups(result)]
@@ -240,8 +239,10 @@ def _chosen_table(content: ReportContent, result: CheckResult, chosen: ChosenAge
     ages = result.check.measures[0].ages
     columns = (
         Column("group", "Group"),
-        Column("first_n", "Photos, first half", 0, hint=f"labelled {ages}, in the half by which the age was chosen"),
-        Column("first_rate", "Let through there", 1, hint="it flatters", is_percent=True),
+        Column("first_n", "Photos, first half", 0),
+        Column(
+            "first_rate", "Let through there", 1, "the age was chosen by this half, so it flatters", is_percent=True
+        ),
         Column("n", "Photos, other half", 0),
         Column("rate", "Let through there", 1, is_percent=True),
         Column("verdict", "Keeps the wanted rate"),

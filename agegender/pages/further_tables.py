@@ -39,7 +39,7 @@ def _worst(content: ReportContent, head: Regression) -> dict[str, Any] | None:
         Column("n", "Photos", 0),
         Column("share", "Share of all", 1, is_percent=True),
         Column("worst_n", f"Among the worst {found.count}", 0),
-        Column("expected", "By chance", 1, hint="in brackets: what 95 of 100 random draws hold"),
+        Column("expected", "By chance", 0, hint="in brackets: what 95 of 100 random draws hold"),
         Column("differs", "Than by chance", hint="corrected for all groups of this table"),
         Column("grouping", "Grouping"),
     )

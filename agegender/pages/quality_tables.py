@@ -70,13 +70,14 @@ def _quality_row(check: str, group: Group, scale: float) -> Row:
 def _equal_quality_table(content: ReportContent, head: Head) -> Table | None:
     """Return gaps between groups with and without the scores held equal, or None where there are no groups."""
     assessment, metric = content.assessment, head.metrics[0]
-    scale, digits, title = _scale(content, head)
+    scale, digits, _ = _scale(content, head)
     equal = equal_words(assessment.adjust_for) or " as it is"
-    unit = ", points" if metric.is_rate else ""
+    unit = ", points" if metric.is_rate else f", {head.unit}" if isinstance(head, Regression) and head.unit else ""
+    what = f"{head.title} accuracy" if metric.is_rate else f"{head.title} MAE"
     columns = (
         Column("group", "Group"),
         Column("n", "Photos", 0),
-        Column("gap", f"Gap in {title}{equal}{unit}", digits, is_signed=True),
+        Column("gap", f"Gap{equal}{unit}", digits, is_signed=True),
         Column("gap_same_quality", f"And at equal quality{unit}", digits, is_signed=True),
         Column("grouping", "Grouping"),
     )
@@ -109,7 +110,7 @@ def _equal_quality_table(content: ReportContent, head: Head) -> Table | None:
         f"skin makes a photo darker, and old photos are soft. Intervals are each by itself; exploratory."
     )
     name = own_id(f"equal-quality-{metric.short}", head, content.heads)
-    caption = f"Is a group's gap also one of quality?{about(head, content.heads, ' ')}"
+    caption = f"Is a group's gap in {what} also one of quality?"
     return Table(name, caption, columns, rows, note) if rows and checks else None
 
 
