@@ -28,6 +28,7 @@ LEAST_GROUP_SHARE = 0.05
 LARGEST_GENDER_SHARE = 0.6
 LARGEST_AGE_GAP_YEARS = 5.0
 _MOST_NAMED = 6  # cells in a sentence
+_TINY = 10  # test photos of gender, ethnicity and age band: too few for any figure
 _BAND_WORDS = {"<20": "under 20", "≥60": "of 60 and over"}
 _LABELS = {"age_years": "an age", "gender": "a gender label", "ethnicity": "an ethnicity label"}
 _EXPLANATIONS = {
@@ -150,7 +151,7 @@ def _small_groups(kept: pd.DataFrame, least: int) -> list[str]:
     ethnicities = kept["ethnicity"].value_counts()
     for name, count in ethnicities[ethnicities < LEAST_GROUP_SHARE * ethnicities.sum()].items():
         share = f" ({count / ethnicities.sum():.1%})" if count >= least else ""
-        said.append(f"Only {told(int(count), least)} photo{'s' * (count != 1)}{share} labelled {name}.")
+        said.append(f"Only {told(int(count), least)} photos{share} are labelled {name}.")
     return said
 
 
@@ -210,17 +211,26 @@ def _empty_cells(kept: pd.DataFrame) -> list[str]:
 
 
 def _small_cells(kept: pd.DataFrame, least: int) -> list[str]:
+    test = kept[kept["split"] == "test"]
+    sizes = test.groupby([GENDER.column, "ethnicity"]).size().tolist()
+    said = []
+    if small_count := sum(size < SMALL_GROUP for size in sizes):
+        said.append(
+            f"{small_count} of {len(sizes)} groups by gender and ethnicity have fewer than {SMALL_GROUP} test photos; "
+            "what is found about them will be unsure."
+        )
     cells = _cells(kept)
-    small = cells[(cells > 0) & (cells < SMALL_GROUP)].sort_values(kind="stable")
-    if small.empty:
-        return []
+    tiny = cells[(cells > 0) & (cells < _TINY)].sort_values(kind="stable")
     names = list(cells.index.names)
-    named = [f"{_cell_words(names, cell)} ({told(int(size), least)})" for cell, size in small[:_MOST_NAMED].items()]
-    by = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-    return [
-        f"{len(small)} of {len(cells)} groups by {by} have fewer than {SMALL_GROUP} test photos, the smallest first: "
-        f"{'; '.join(named)}. What is found about them will be unsure."
-    ]
+    named = [f"{_cell_words(names, cell)} ({told(int(size), least)})" for cell, size in tiny[:_MOST_NAMED].items()]
+    if named:
+        by = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+        more = f" and {len(tiny) - len(named)} more" * (len(tiny) > len(named))
+        said.append(
+            f"{len(tiny)} of {len(cells)} groups by {by} have fewer than {_TINY} test photos, too few to say "
+            f"anything of them: {'; '.join(named)}{more}."
+        )
+    return said
 
 
 def _limits(faces: FacesTable) -> list[str]:

@@ -56,9 +56,13 @@ def test_empty_and_tiny_cells_are_named_in_the_warnings():
     assert "nobody labelled male and Asian of 60 and over" in empty
     assert "Nobody labelled female and Asian of 60 and over" in empty
     assert not any("White" in line for line in said if line.startswith("Nobody"))
-    tiny = next(line for line in said if "fewer than 30 test photos" in line)
-    assert tiny.startswith("6 of 8 groups by gender, ethnicity and ages")
-    assert "female and White of 60 and over (20)" in tiny
+    table.loc[table.index[:12], "split"] = "train"
+    said = warnings_of(FacesTable(table, "/"), {})
+    tiny = next(line for line in said if "fewer than 10 test photos" in line)
+    assert tiny.startswith("1 of 8 groups by gender, ethnicity and ages")
+    assert "female and White of 60 and over (8)" in tiny
+    hidden = warnings_of(FacesTable(table, "/"), {}, least=10)
+    assert any("female and White of 60 and over (under 10)" in line for line in hidden)
 
 
 def test_the_heatmap_counts_every_photo_once_and_says_few_and_none(faces):
