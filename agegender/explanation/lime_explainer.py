@@ -33,7 +33,8 @@ from agegender.memory import kept_memory
 
 HARDLY_CHANGES = 1e-3  # of the answer: of 40 years half a month, which a map would only dress up
 SMALLEST_SIDE_PIXELS = 32
-GRID_SAMPLES = 128  # a whole block of pairs for the parts of the face grid; superpixels want two
+SAMPLES_FOR_AVERAGING = 128  # one block of pairs
+LEAST_HALF_PAIRS = 1.25  # for each region: with hardly more pairs than regions, halves are unlike by their noise alone
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,7 @@ class LimeSettings:
         weight has to be divided then. What few samples leave open is little beside how photos differ.
         """
         is_grid = parts is not None and parts.names == FACE_PARTS and self.segments in ("slic", "face-grid")
-        few = GRID_SAMPLES if is_grid else 2 * GRID_SAMPLES
-        samples = few if self.samples == "auto" else self.samples
+        samples = SAMPLES_FOR_AVERAGING if self.samples == "auto" else self.samples
         return replace(self, samples=samples, segments="face-grid" if is_grid else self.segments)
 
     @property
@@ -237,11 +237,12 @@ class LimeExplainer:
         signs = [direction(target, value) for target, value in zip(self.targets, ends[0], strict=True)]
         generator = photo_generator(evaluator.photo, self.settings.seed, "trust")
         trusts = faithfulness(evaluator, surrogates, ends, signs, generator)
+        is_enough = len(sample.design) / 4 >= LEAST_HALF_PAIRS * evaluator.regions.count
         return [
             with_agreement(
                 trust,
                 surrogates[i],
-                (first[i], second[i]),
+                (first[i], second[i]) if is_enough else None,
                 regions=evaluator.regions,
                 parts=parts,
                 untrained=untrained[i],

@@ -122,7 +122,7 @@ def photo_share(drops: Numbers, weights: Numbers) -> float:
 def with_agreement(
     trust: Trust,
     surrogate: Surrogate,
-    halves: tuple[Surrogate, Surrogate],
+    halves: tuple[Surrogate, Surrogate] | None,
     *,
     regions: Regions,
     parts: FaceParts | None,
@@ -132,22 +132,23 @@ def with_agreement(
 
     Parameters
     ----------
-    halves : (Surrogate, Surrogate)
-        Fitted to independent halves of the samples.
+    halves : (Surrogate, Surrogate) or None
+        Fitted to independent halves of the samples; None where these are too few to be compared.
     parts : FaceParts or None
         Where the head is; None where that is not known.
     untrained : array, shape (regions,), or None
         Weights of the untrained network's map.
     """
     weights, count = surrogate.weights, surrogate.strongest_count()
-    is_flat = not np.abs(weights).sum() > 0
+    is_comparable = halves is not None and np.abs(weights).sum() > 0
+    first, second = halves or (surrogate, surrogate)
     outside = None if parts is None else parts.outside()
     return replace(
         trust,
         in_sample_r2=surrogate.in_sample_r2,
-        top_jaccard=NAN if is_flat else top_overlap(halves[0].weights, halves[1].weights, count),
+        top_jaccard=top_overlap(first.weights, second.weights, count) if is_comparable else NAN,
         top_count=count,
-        agreement=likeness(halves[0].weights, halves[1].weights),
+        agreement=NAN if halves is None else likeness(first.weights, second.weights),
         background_share=NAN if outside is None else background_share(weights, regions, outside),
         background_pixel_share=NAN if outside is None else float(outside.mean()),
         untrained_correlation=NAN if untrained is None else rank_correlation(weights, untrained),

@@ -241,7 +241,7 @@ def test_faces_at_random_are_sampled_lightly_with_the_parts_as_regions_where_the
     assert (grid.segments, grid.sample_count) == ("face-grid", 128)
     assert grid.evaluation_count < both.evaluation_count / 2
     assert both.segments == "slic"
-    assert (unknown.segments, unknown.sample_count) == ("slic", 256)
+    assert (unknown.segments, unknown.sample_count) == ("slic", 128)
     assert all(face.is_random for face in (grid, both, unknown))
     assert grid.maps[0].trust is not None
 
