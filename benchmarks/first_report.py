@@ -7,9 +7,9 @@ channels-last always, norms kept where the network only scores. *After* is what 
 faces, the layout that is measured to be faster, norms folded.
 Each part is measured on a few photos and multiplied out to the 1,200 faces and the explanations of the command: then
 12, now 12 and 48 of faces at random, which are sampled lightly. `seconds` are processor seconds, added over cores, so
-that other work on the machine hardly matters. `ratio` is the sum before over the sum after. Judging the predictions and writing the pages
-is measured on as many copies of the few photos, with answers drawn at random; it is the same before and after, as are
-imports and drawing. Without --quick the bars go to benchmarks/results/first_report-<precision>.svg.
+that other work on the machine hardly matters. `ratio` is the sum before over the sum after. Judging the predictions and
+writing the pages is measured on as many copies of the few photos, with answers drawn at random; it is the same before
+and after, as are imports and drawing. Without --quick the bars go to benchmarks/results/first_report-<precision>.svg.
 """
 
 from __future__ import annotations
