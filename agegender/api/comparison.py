@@ -16,7 +16,7 @@ from agegender.audit.comparison_sentences import group_sentences, headline, lead
 from agegender.audit.models_compared import PairedComparison, compare_pair, leaderboard, leaders
 from agegender.audit.predictions_table import complete_predictions, read_predictions
 from agegender.audit.submission import write_submission
-from agegender.errors import TableError, UsageError
+from agegender.errors import AgeGenderError, TableError, UsageError
 from agegender.model.shipped import shipped_folder
 from agegender.reading_tables import TABLE_SUFFIXES
 
@@ -167,8 +167,11 @@ class Comparison:
     @cached_property
     def headline(self) -> list[str]:
         """Which model is better in what, by how much, and what that leaves open: the first sentences of the page."""
-        best = leaders_sentences(leaders(self.predictions, self.board)) if len(self.predictions) > 2 else []
-        return [*best, *headline(self.first, self.pairs)]
+        return [*self._leaders, *headline(self.first, self.pairs)]
+
+    @cached_property
+    def _leaders(self) -> list[str]:
+        return leaders_sentences(leaders(self.predictions, self.board)) if len(self.predictions) > 2 else []
 
     @cached_property
     def experiments(self) -> list[dict[str, Any]]:
@@ -187,7 +190,10 @@ class Comparison:
             return {}
         from agegender.model.network_size import milliseconds_per_photo, network_size
 
-        size = network_size(folder)
+        try:
+            size = network_size(folder)
+        except AgeGenderError:  # whoever compares predictions need not be able to build the network
+            return {}
         return size | {"ms": milliseconds_per_photo(self._model(name))} if self._times else size
 
     def to_dict(self) -> dict[str, Any]:
@@ -222,7 +228,7 @@ class Comparison:
 
         every = [self, *self.others.values()]
         judged = [
-            JudgedSet(one.board, one.pairs, one.first, one.name, one.headline, one.notes, one.photos_root)
+            JudgedSet(one.board, one.pairs, one.first, one.name, one._leaders, one.notes, one.photos_root)
             for one in every
         ]
         reports = {} if reports_dir is None else self._reports(Path(path), Path(reports_dir))
@@ -259,7 +265,8 @@ class Comparison:
     def _repr_html_(self) -> str:
         board = self.board.loc[:, ~self.board.columns.str.startswith("rank_")].dropna(axis=1, how="all")
         shown = board.to_html(index=False, float_format="%.3f")
-        return f"<p><b>{escape(self.first)}</b> and {len(self.pairs)} more</p>{shown}"
+        said = "".join(f"<li>{escape(sentence)}</li>" for sentence in self.headline) if self.pairs else ""
+        return f"<p><b>{escape(self.first)}</b> and {len(self.pairs)} more</p><ul>{said}</ul>{shown}"
 
 
 def _named(models: Sequence[Any]) -> dict[str, Any]:

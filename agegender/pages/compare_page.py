@@ -46,8 +46,8 @@ class JudgedSet:
     first : str
     name : str
         Of the photos, where there are several sets.
-    headline : sequence of str
-        What it comes to; by default what the pairs say.
+    leaders : sequence of str
+        Which of many models does best by each head.
     notes : sequence of str
         What is to be said of the photos.
     photos_root : Path or None
@@ -57,7 +57,7 @@ class JudgedSet:
     pairs: Mapping[str, PairedComparison]
     first: str
     name: str = ""
-    headline: Sequence[str] | None = None
+    leaders: Sequence[str] = ()
     notes: Sequence[str] = ()
     photos_root: Path | None = None
 
@@ -143,9 +143,7 @@ def _content(judged: JudgedSet, *, hide_faces: bool) -> ReportContent:
 def _set(place: int, judged: JudgedSet, content: ReportContent) -> dict[str, Any]:
     """Return one set of photos: its answer, its leaderboard, a section for each pair."""
     least, shelf = FEW if content.hide_faces else 1, PhotoShelf(content)
-    told = headline(judged.first, judged.pairs, least=least)
-    if judged.headline is not None and not content.hide_faces:
-        told = list(judged.headline)
+    told = [*judged.leaders, *headline(judged.first, judged.pairs, least=least)]
     before = f"set-{place}-" if place else ""
     sections = [
         _section(f"{before}{number}", name, pair, content, shelf)

@@ -35,13 +35,15 @@ def leaderboard_table(board: pd.DataFrame, heads: Sequence[Head] = KNOWN_HEADS) 
 
 def _score_column(name: str, heads: Sequence[Head]) -> Column | None:
     """Return a score's column; a head that one model alone has is known by the score's name only."""
+    if name.startswith("rank_"):
+        return None
     if name.startswith(_BIAS):
         return Column(name, f"Bias, {name.removeprefix(_BIAS).replace('_', ' ')}", 2)
     head_name, _, score = name.rpartition("_")
     title = capitalised(head_name.replace("_", " "))
     if score == "accuracy":
         return Column(name, f"{title} accuracy", 1, is_percent=True)
-    if score != "mae" or name.startswith("rank_"):
+    if score != "mae":
         return None
     numbers = [head for head in heads if isinstance(head, Regression)]
     head = next((one for one in numbers if one.name == head_name or (one.has_bands and not head_name)), None)

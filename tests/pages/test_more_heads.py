@@ -168,6 +168,10 @@ def test_leaderboard_keeps_the_score_of_a_head_that_one_model_alone_has():
     assert titles["gender_accuracy"] == "Gender accuracy"
     assert titles["height_mae"].startswith("Height: MAE")
     assert not any(key.startswith("rank_") for key in titles)
+    heights = [table.drop(columns=["age_years", "predicted_age_years"]) for table in (first, first)]
+    keys = {column.key for column in leaderboard_table(leaderboard(dict(enumerate(heights)))).columns}
+    assert "expression_accuracy" in keys
+    assert not any(key.startswith("rank_") for key in keys)
 
 
 def test_tables_of_the_two_default_heads_are_called_as_ever():
