@@ -43,7 +43,7 @@ def main(model_folder: Path, photos: Path, report: Path | None = None) -> None:
         for name, place, part in (
             ("index", pages["index"], None),
             ("bias", pages["bias"], None),
-            ("forest", pages["bias"], "#groups figure:has-text('White')"),
+            ("forest", pages["bias"], "h2:has-text('All groups in one picture')"),
             ("explanation", pages["lime"], "article.face"),
             ("suspects", suspects, "#suspects li"),
         ):
@@ -60,7 +60,7 @@ def main(model_folder: Path, photos: Path, report: Path | None = None) -> None:
 def _take(page: Any, name: str, part: str | None) -> None:
     """Take the top of a page, or, from where a part begins, as much as fits."""
     if part is not None:
-        page.add_style_tag(content="nav, .marking { position: static !important; }")
+        page.evaluate("document.querySelectorAll('nav, .marking').forEach((bar) => { bar.style.position = 'static'; })")
         top = page.locator(part).first.bounding_box()["y"] + page.evaluate("scrollY")
         page.evaluate("(top) => scrollTo(0, top - 20)", top)
     page.screenshot(path=PICTURES / f"{name}.png")
