@@ -131,3 +131,20 @@ def test_every_command_that_a_document_names_has_these_options(path: Path) -> No
             parser = importlib.import_module(f"agegender.{asked[1]}").build_parser()
             with contextlib.suppress(SystemExit) if "…" in line else contextlib.nullcontext():
                 parser.parse_args(words)
+
+
+def test_figures_of_the_shipped_model_are_quoted_as_they_are() -> None:
+    table = r"^\| (.+?) \| [\d,]+ \| (.+?) \| .+? \| (.+?) \| (.+?) \|$"
+    groups, *columns = zip(*re.findall(table, read("shipped-model.md"), re.MULTILINE), strict=True)
+    error, gender, coverage = (dict(zip(groups, column, strict=True)) for column in columns)
+    quoted = {
+        "../README.md": [f"{error['all']} years, {gender['all']}"],
+        "ethics.md": [f"{error['all']} years", f"{error['age: 70 and more']} at 70"],
+        "guides/train-on-my-photos.md": [f"{error['all']} years and {gender['all']}"],
+        "how/intervals.md": [f"{coverage['all']} of all, and {coverage['age: 10 to 19']}"],
+    }
+    assert [(name, text) for name, texts in quoted.items() for text in texts if text not in read(name)] == []
+
+
+def read(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
