@@ -71,7 +71,7 @@ _PARAMETERS: Any = {
     "path.simplify": True,
 }
 
-MOST_VECTOR_POINTS = 1_500  # more are drawn as pixels: 10,000 points would take 1 MB as vectors
+MOST_VECTOR_POINTS = 500  # more are drawn as pixels, which take 50 kB: 1,500 points take 150 kB as vectors
 _LONGEST_LABEL = 26
 
 

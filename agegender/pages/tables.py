@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from agegender.audit.estimates import Estimate
 from agegender.pages.words import FEW, MISSING, count, interval_ends, number, p_value
 from agegender.table_cells import harmless
-from agegender.writing import to_json
+from agegender.writing import plain
 
 BYTE_ORDER_MARK = "\ufeff"
 _LONGEST_HEADING = 8  # letters
@@ -112,7 +113,9 @@ class Table:
     @property
     def json_link(self) -> str:
         """The table as a JSON file in a data: address."""
-        encoded = base64.b64encode(to_json(self.records()).encode()).decode()
+        lines = [json.dumps(plain(record), ensure_ascii=False, allow_nan=False) for record in self.records()]
+        text = "[\n" + ",\n".join(lines) + "\n]\n"  # a record a line: indented they would take twice the page
+        encoded = base64.b64encode(text.encode()).decode()
         return f"data:application/json;base64,{encoded}"
 
     def records(self) -> list[dict[str, Any]]:
