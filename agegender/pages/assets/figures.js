@@ -52,5 +52,6 @@
   }
 
   document.querySelectorAll("figure").forEach(buttonsFor);
+  document.addEventListener("figure-drawn", ({ detail }) => { if (!detail.querySelector(".figure-tools")) buttonsFor(detail); });
   document.querySelectorAll(".charts").forEach((group) => { if (group.querySelector(".figure-tools")) Page.rove(group, ".figure-tools button"); });
 })();

@@ -251,7 +251,9 @@ const Rows = (() => {
     drawing.setAttribute("aria-label", told);
     const figure = find("#slice-curve");
     figure.querySelector("svg")?.remove();
+    drawing.dataset.csv = [...find("#curve-table").rows].map((row) => [...row.cells].map((one) => `"${[...one.childNodes].map((part) => part.textContent).join(" ")}"`).join(",")).join("\n");
     figure.prepend(drawing);
+    document.dispatchEvent(new CustomEvent("figure-drawn", { detail: figure }));
   }
 
   function writeFaces(cut) {
