@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from agegender.audit import grouping
 from agegender.audit.chance import FALSE_ALARM_RATE
-from agegender.audit.estimates import Estimate
+from agegender.audit.estimates import Estimate, with_ends
 from agegender.audit.grouping import SMALLEST_RANKED_GROUP, Grouping
 from agegender.audit.groups import Group, GroupResult, compare_groups
 from agegender.audit.held_equal import HeldEqual
@@ -276,9 +276,9 @@ class CheckResult:
                         "grouping": " × ".join(columns),
                         "group": group.name,
                         "n": group.n,
-                        **_with_ends("rate", group.estimate),
-                        **_with_ends("gap", gap),
-                        **_with_ends("gap_same_age", equal),
+                        **with_ends("rate", group.estimate),
+                        **with_ends("gap", gap),
+                        **with_ends("gap_same_age", equal),
                         "differs": difference(group) or ("cannot be told" if columns else ""),
                     }
                 )
@@ -374,7 +374,3 @@ def _sentence(check: AgeCheck, found: Checked) -> str:
         f"Of {n:,} {photos}, {round(n * rate.value):,} {'is' if round(n * rate.value) == 1 else 'are'} {what}: "
         f"{100 * rate.value:.1f} % (95 % interval {ends} %)."
     )
-
-
-def _with_ends(name: str, value: Estimate) -> dict[str, float]:
-    return {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}

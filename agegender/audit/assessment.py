@@ -17,7 +17,7 @@ from agegender.audit.chalearn import chalearn_beside_chance
 from agegender.audit.challenge_ages import ChosenAge, chosen_age, wanted_rate_of
 from agegender.audit.chance import FAMILY_SHARES, Ledger
 from agegender.audit.dependence import clusters_of
-from agegender.audit.estimates import Estimate, mean_of
+from agegender.audit.estimates import Estimate, mean_of, with_ends
 from agegender.audit.findings import Finding, find, too_many_values, untold
 from agegender.audit.grouping import Grouping
 from agegender.audit.groups import Group, GroupResult, compare_groups
@@ -50,6 +50,28 @@ class Comparisons:
     def single(self) -> list[Columns]:
         """Groupings by one column."""
         return [columns for columns in self.by_columns if len(columns) == 1]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row for each metric and group, and one for all rows of a grouping; see `Audit.to_frame`."""
+        return pd.DataFrame(
+            [
+                {
+                    "metric": result.metric,
+                    "unit": result.unit,
+                    "grouping": " × ".join(columns),
+                    "group": group.name,
+                    "n": group.n,
+                    **with_ends("value", group.estimate),
+                    **with_ends("gap", group.gap_to_rest),
+                    **with_ends("gap_at_equal", group.adjusted_gap),
+                    "p_corrected": group.p_corrected,
+                    "is_ranked": group.is_ranked,
+                }
+                for columns, results in self.by_columns.items()
+                for result in results.values()
+                for group in (result.overall, *result.groups)
+            ]
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,6 +58,15 @@ class Estimate:
 UNKNOWN = Estimate(float("nan"))
 
 
+def with_ends(name: str, value: Estimate) -> dict[str, float]:
+    """Return an estimate as three cells of a table.
+
+    >>> with_ends("gap", Estimate(1.0, 0.5, 1.5))
+    {'gap': 1.0, 'gap_low': 0.5, 'gap_high': 1.5}
+    """
+    return {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+
+
 @dataclass(frozen=True)
 class Estimates:
     """One estimate for each group, as arrays of shape (groups,)."""

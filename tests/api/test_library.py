@@ -106,6 +106,20 @@ def test_the_audit_judges_test_rows_and_says_so(table):
     assert audit.metrics["test"]["expression"]["macro_f1"] >= 0
 
 
+def test_the_whole_audit_is_one_long_table_of_the_same_numbers(table):
+    audit = ag.Audit(table)
+    frame = audit.to_frame()
+    assert not frame.duplicated(["metric", "grouping", "group"]).any()
+    for (metric, columns), part in frame[frame["group"] != ""].groupby(["metric", "grouping"]):
+        expected = audit.by(metric, *columns.split(" × "))
+        for column in ("value", "low", "high", "n"):
+            ours = part["value" + ("_" + column if column in ("low", "high") else "")] if column != "n" else part["n"]
+            np.testing.assert_allclose(ours.astype(float), expected[column].astype(float))
+    assert {"age.mean_absolute_error", "gender.accuracy"} <= set(frame["metric"])
+    claimed = {(one.metric, " × ".join(one.columns)) for one in audit.findings if one.is_gap}
+    assert claimed <= set(zip(frame["metric"], frame["grouping"], strict=True))
+
+
 def test_results_show_themselves_and_stay_small(model, table, faces):
     explained = model.explain(faces.photo_path(table["path"].iloc[0]), samples=64)
     for shown in (faces, model, ag.Audit(table), ag.Comparison([table, table.copy()]), explained):
