@@ -209,8 +209,8 @@ class Audit:
             `metric` (`age.mean_absolute_error`, …), `unit` ("share" is 0..1), `grouping` (columns joined by " × "),
             `group` (empty: all rows of the grouping), `n` photos, `value`, `gap` (to all others) and `gap_at_equal`
             (the same with what `adjust_for` names held equal), each with `_low` and `_high`; `p_corrected` of the
-            tested gap; `is_ranked`, whether the group has 30 photos. Intervals are of 95 %, of a single value by itself,
-            of gaps corrected for all comparisons of this audit. What is unknown is NaN.
+            tested gap; `is_ranked`, whether the group has 30 photos. Intervals are of 95 %, of a value by itself, of
+            gaps corrected for all comparisons of this audit. What is unknown is NaN.
         """
         return self.assessment.comparisons.to_frame()
 

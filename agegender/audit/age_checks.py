@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from agegender.audit import grouping
 from agegender.audit.chance import FALSE_ALARM_RATE
-from agegender.audit.estimates import Estimate, with_ends
+from agegender.audit.estimates import with_ends
 from agegender.audit.grouping import SMALLEST_RANKED_GROUP, Grouping
 from agegender.audit.groups import Group, GroupResult, compare_groups
 from agegender.audit.held_equal import HeldEqual
