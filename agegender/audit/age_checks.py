@@ -105,11 +105,11 @@ class AgeCheck:
         """Ways to go wrong, the one that the check is there to prevent first."""
         below = max(self.first - NEAR_YEARS, 0)
         if self.is_range:
-            past = self.last + NEAR_YEARS
+            past, inside = self.last + NEAR_YEARS, f"judged {self.first} to {self.last}"
             return (
-                Measure("older_let_in", "judged inside", self.last + 1, past, counts_let_in=True),
-                Measure("younger_let_in", "judged inside", below, self.first - 1, counts_let_in=True),
-                Measure("kept_out", "judged outside", self.first, self.last, counts_let_in=False),
+                Measure("older_let_in", inside, self.last + 1, past, counts_let_in=True),
+                Measure("younger_let_in", inside, below, self.first - 1, counts_let_in=True),
+                Measure("kept_out", "judged younger or older", self.first, self.last, counts_let_in=False),
             )
         past = max(self.last, self.first + NEAR_YEARS)
         return (
