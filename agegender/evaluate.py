@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agegender.console import Result, command_parser, execute, metrics_lines
 from agegender.errors import UsageError
 from agegender.options import (
+    add_age_bands_option,
     add_age_check_options,
     add_device_options,
     add_faces_options,
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=None,
     )
     add_age_check_options(parser)
+    add_age_bands_option(parser)
     parser.add_argument(
         "--out", metavar="FILE", type=Path, help="write the predictions table here, Parquet or .csv by its name"
     )
@@ -61,6 +63,9 @@ def run(options: argparse.Namespace) -> Result:
             f"--split {options.split}: a --data folder is new to the model and has no splits; leave --split out."
         )
     check_faces_options(options)
+    from agegender.heads.age_bands import checked_edges
+
+    age_bands = checked_edges(options.age_bands)
     check_device(options.device)
     checks = age_check_keywords(options)
     from agegender.model.model_folder import chosen_model_or_export
@@ -78,7 +83,7 @@ def run(options: argparse.Namespace) -> Result:
     model = Model.load(folder, device=options.device, precision=options.precision)
     split = options.split or ("all" if options.data else "test")
     predictions = model.predict(_faces(options, folder), split=split)
-    metrics = evaluation_metrics(predictions, model.heads)
+    metrics = evaluation_metrics(predictions, model.heads, age_bands=age_bands)
     checked = split_age_checks(predictions, model.heads, checks_of(checks["age_checks"]))
     if options.out:
         write_predictions(predictions, options.out, model.heads)

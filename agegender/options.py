@@ -150,6 +150,18 @@ def add_judged_options(parser: argparse.ArgumentParser) -> None:
     add_images_option(parser)
 
 
+def add_age_bands_option(parser: argparse.ArgumentParser) -> None:
+    """Add --age-bands."""
+    parser.add_argument(
+        "--age-bands",
+        metavar="YEAR",
+        type=float,
+        nargs="+",
+        default=[5, 10, 15, 20, 30, 40, 50, 60, 70, 80],
+        help="where finer age bands begin, beside ChaLearn's four groups (default: 5 10 15 20 and then every ten)",
+    )
+
+
 def add_age_check_options(parser: argparse.ArgumentParser) -> None:
     """Add --age-checks and --age-check-rate."""
     parser.add_argument(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agegender.console import Result, command_parser, execute
 from agegender.errors import UsageError
 from agegender.options import (
+    add_age_bands_option,
     add_age_check_options,
     add_folder_option,
     add_judged_options,
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="label columns that are held equal when groups are compared, or none (default: the labelled age)",
     )
     add_age_check_options(parser)
+    add_age_bands_option(parser)
     parser.add_argument("--title", help="what the pages call the model (default: its folder's or table's name)")
     add_no_faces_option(parser)
     add_folder_option(parser, "models")
@@ -64,7 +66,9 @@ def run(options: argparse.Namespace) -> Result:
     """Read, judge, write pages."""
     started = time.perf_counter()
     check_images_folder(options.images)
-    checks = age_check_keywords(options)
+    from agegender.heads.age_bands import checked_edges
+
+    checks = {"age_bands": checked_edges(options.age_bands), **age_check_keywords(options)}
     check_space(options.out or options.reports_dir, REPORT_BYTES, "a report")
     content = _foreign_content(options, checks) if options.predictions else _model_content(options, checks)
     from agegender.audit.challenge_ages import checks_document

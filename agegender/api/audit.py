@@ -17,6 +17,7 @@ from agegender.audit.findings import Finding
 from agegender.audit.metrics_document import evaluation_metrics
 from agegender.audit.predictions_table import read_predictions, with_our_names
 from agegender.heads import Head
+from agegender.heads.age_bands import FINE_EDGES
 from agegender.pages.page_writing import ReportContent
 from agegender.settings import AGE_CHECK_RATE, AGE_CHECKS
 
@@ -47,6 +48,8 @@ class Audit:
         What the pages call the model.
     images : str or Path, optional
         The folder that `path` starts from, so that pages can show faces.
+    age_bands : sequence of float, optional
+        The years at which the bands of `age_band` begin, beside the four of `age_group`: 5, 10, 15, 20, then decades.
     age_checks : sequence of str, optional
         What is asked of ages: "18:25" lets in who is judged 25 where the law says 18, "13-16" who is judged 13 to 16.
     age_check_rate : float
@@ -79,15 +82,17 @@ class Audit:
         adjust_for: str | Sequence[str] | None = "auto",
         title: str | None = None,
         images: Place | None = None,
+        age_bands: Sequence[float] = FINE_EDGES,
         age_checks: Sequence[str] = AGE_CHECKS,
         age_check_rate: float = AGE_CHECK_RATE,
     ) -> None:
+        self._age_bands = tuple(age_bands)
         name = "predictions" if isinstance(predictions, pd.DataFrame) else Path(predictions).stem
         table = predictions if isinstance(predictions, pd.DataFrame) else read_predictions(Path(predictions))
         self.photos_root = None if images is None else Path(images).absolute()
         self.assessment: Assessment = assess(
             with_our_names(table, columns or {}), heads=heads, title=title or name, split=split, adjust_for=adjust_for,
-            age_checks=age_checks, age_check_rate=age_check_rate,
+            age_bands=age_bands, age_checks=age_checks, age_check_rate=age_check_rate,
         )  # fmt: skip
 
     @property
@@ -123,7 +128,7 @@ class Audit:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """The usual scores, per split and head, overall and by group."""
-        return evaluation_metrics(self.assessment.rows, self.assessment.heads)
+        return evaluation_metrics(self.assessment.rows, self.assessment.heads, age_bands=self._age_bands)
 
     @property
     def age_checks(self) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from pathlib import Path
 from agegender.audit.assessment import BY_DEFAULT, assess
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import read_faces
+from agegender.heads.age_bands import FINE_EDGES
 from agegender.model.model_folder import (
     CARD_FILE,
     FACES_FILE,
@@ -22,13 +23,14 @@ from agegender.pages.page_writing import ReportContent
 from agegender.settings import AGE_CHECK_RATE, AGE_CHECKS
 
 
-def read_report_content(
+def read_report_content(  # noqa: PLR0913 (what is read, and how it is judged)
     folder: Path,
     *,
     images: Path | None = None,
     title: str | None = None,
     explanations: Path | None = None,
     adjust_for: str | Sequence[str] | None = BY_DEFAULT,
+    age_bands: Sequence[float] = FINE_EDGES,
     age_checks: Sequence[str] = AGE_CHECKS,
     age_check_rate: float = AGE_CHECK_RATE,
 ) -> ReportContent:
@@ -40,7 +42,7 @@ def read_report_content(
         Where the photos are now, when they have moved since training.
     explanations : Path, optional
         The folder where `train` or `explain` left explanations; nothing is read where there is none.
-    adjust_for, age_checks, age_check_rate
+    adjust_for, age_bands, age_checks, age_check_rate
         See `assess`.
 
     Raises
@@ -58,7 +60,7 @@ def read_report_content(
         photos_root, is_drawn = faces.root, faces.is_drawn()
     judged = assess(
         predictions, title=title or str(card["name"]), adjust_for=adjust_for, is_drawn=is_drawn,
-        age_checks=age_checks, age_check_rate=age_check_rate,
+        age_bands=age_bands, age_checks=age_checks, age_check_rate=age_check_rate,
     )  # fmt: skip
     run_id, of_table = card.get("run_id"), predictions.attrs.get("run_id")
     if run_id and of_table and run_id != of_table:

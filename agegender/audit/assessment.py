@@ -26,6 +26,7 @@ from agegender.audit.predictions_table import complete_predictions, unjudgeable,
 from agegender.audit.sentences import equal_words
 from agegender.errors import TableError, UsageError
 from agegender.heads import AGE, Head, Regression, RowMetric
+from agegender.heads.age_bands import FINE_EDGES, checked_edges, with_age_band
 from agegender.progress import say
 from agegender.settings import AGE_CHECK_RATE, AGE_CHECKS, SPLIT_CHOICES, SPLITS
 
@@ -364,6 +365,7 @@ def assess(  # noqa: PLR0913 (what is judged, and how)
     split: str | None = None,
     adjust_for: str | Sequence[str] | None = BY_DEFAULT,
     is_drawn: bool = False,
+    age_bands: Sequence[float] = FINE_EDGES,
     age_checks: Sequence[str] = AGE_CHECKS,
     age_check_rate: float = AGE_CHECK_RATE,
 ) -> Assessment:
@@ -382,13 +384,18 @@ def assess(  # noqa: PLR0913 (what is judged, and how)
         row knows it; None or () holds nothing equal.
     is_drawn : bool
         Also told by a `source` of "drawn_faces" in every row.
+    age_bands : sequence of float
+        The years at which the finer bands of `age_band` begin, beside the four of `age_group`.
     age_checks, age_check_rate : sequence of str, float
         See `audit.age_checks` and `audit.challenge_ages`.
     """
     checks, wanted = checks_of(age_checks), wanted_rate_of(age_check_rate)
     if split is not None and split not in SPLIT_CHOICES:
         raise UsageError(f"there is no split {split!r}; there are {', '.join(SPLIT_CHOICES)}.")
+    edges = checked_edges(age_bands)
     rows, known, notices = complete_predictions(predictions, heads)
+    if any(rows[head.column].notna().any() for head in known if isinstance(head, Regression) and head.has_bands):
+        rows = with_age_band(rows, edges)
     if not len(rows):
         raise TableError("the predictions table has no rows, so there is nothing to report on.")
     is_drawn = is_drawn or bool((rows["source"] == "drawn_faces").all())
@@ -437,7 +444,7 @@ def _held_columns(rows: pd.DataFrame, heads: Sequence[Head], wanted: str | Seque
 def _held_words(made: Assessment) -> list[str]:
     """Say what is held equal where that is not every row's age."""
     if not made.held:
-        told = [name for name in grouping.group_columns(made.judged) if name != "age_group"]
+        told = [name for name in grouping.group_columns(made.judged) if name not in grouping.AGE_COLUMNS]
         return ["Nothing is held equal: a gap between groups may be one between their ages."] if told else []
     counts = {name: int(made.judged[name].isna().sum()) for name in made.held.columns}
     return [

@@ -219,13 +219,18 @@ def _comparisons(ledger: Ledger, heads: Mapping[str, Head]) -> list[_Comparison]
 def worth_saying(comparisons: Sequence[_Comparison]) -> list[_Gap]:
     """Return the clear gaps that no other gap already tells."""
     kept: list[_Gap] = []
-    crossed_count = sum(len(one.tested) for one in comparisons if len(one.groups.columns) > 1)
+    crossed_count = sum(len(one.tested) for one in comparisons if len(one.groups.columns) > 1 or _is_fine(one))
     for one in sorted(comparisons, key=lambda one: len(one.groups.columns)):
         clear = [gap for number in one.tested if (gap := _Gap(one, int(number))).p_value < FALSE_ALARM_RATE]
         parents = [gap for gap in kept if gap.metric.name == one.metric.name]
         chosen = [gap for gap in clear if gap.is_worse_off] or clear
         kept += [gap for gap in chosen if not _is_echo(gap, parents, crossed_count)]
     return kept
+
+
+def _is_fine(one: _Comparison) -> bool:
+    """Return whether the groups are the finer age bands."""
+    return one.groups.columns == grouping.AGE_COLUMNS[1:]
 
 
 def _is_echo(gap: _Gap, parents: Sequence[_Gap], crossed_count: int) -> bool:
@@ -235,6 +240,8 @@ def _is_echo(gap: _Gap, parents: Sequence[_Gap], crossed_count: int) -> bool:
     for parent in parents:
         shared = dict(zip(parent.columns, parent.values, strict=True))
         is_parent = len(shared) < len(own) and shared.items() <= own.items()
+        # A band inside a band is a part of it as well.
+        is_parent |= _is_fine(gap.comparison) and bool((inside <= parent.is_inside).all())
         # What was dealt at equal ages is no echo of a band of them.
         is_parent &= parent.comparison.equal == gap.comparison.equal
         if is_parent and parent.direction == gap.direction:

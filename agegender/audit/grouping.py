@@ -6,6 +6,7 @@ groups; its other rows stay in every rest, and the notes say so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -21,10 +22,11 @@ from agegender.heads.age_bands import AGE_GROUPS, with_age_group
 MOST_VALUES = 30  # more values than this are no grouping but an identity
 MOST_GROUPS = 120  # of an intersection
 SMALLEST_RANKED_GROUP = 30  # below this an interval is so wide that a rank would be noise
-LABEL_COLUMNS = ("gender", "ethnicity", "age_group", "expression", "mask", "source")
+LABEL_COLUMNS = ("gender", "ethnicity", "age_group", "age_band", "expression", "mask", "source")
 AGE_COLUMNS = ("age_group", "age_band")  # made of the labelled age
 CROSSED_COLUMNS = ("gender", "ethnicity", "age_group")
-TITLES = {"gender": "gender label", "age_group": "age"}
+TITLES = {"gender": "gender label", "age_group": "age", "age_band": "age band"}
+_BAND = re.compile(r"(\d{1,3})(?:–\d{1,3}|\+)?")
 _NO_GROUPS = {*TIES, "split", "phash", "dropped_because", "fold", "root"}
 
 
@@ -178,8 +180,12 @@ def _too_many(name: str, found: int, kept: int) -> tuple[str, ...]:
     return (f"{name} has {found} values; the {kept} most frequent are shown, the others count in every rest.",)
 
 
-def _age_first(name: str) -> tuple[int, str]:
-    return (AGE_GROUPS.index(name), name) if name in AGE_GROUPS else (len(AGE_GROUPS), name)
+def _age_first(name: str) -> tuple[float, str]:
+    # Bands by their years ("5–9" before "10–14"), all else by name.
+    if name in AGE_GROUPS:
+        return float(AGE_GROUPS.index(name)), ""
+    band = _BAND.fullmatch(name)
+    return (float(band[1]), "") if band else (np.inf, name)
 
 
 def _is_text(cells: pd.Series) -> bool:

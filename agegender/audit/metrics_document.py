@@ -16,12 +16,15 @@ from agegender.audit.chalearn import chalearn_scores
 from agegender.audit.dependence import clusters_of
 from agegender.audit.predictions_table import complete_predictions
 from agegender.heads import Head, Regression
+from agegender.heads.age_bands import FINE_EDGES, checked_edges, with_age_band
 from agegender.settings import SPLITS
 
-STANDARD_GROUPINGS = (("gender",), ("ethnicity",), ("gender", "ethnicity"), ("age_group",))
+STANDARD_GROUPINGS = (("gender",), ("ethnicity",), ("gender", "ethnicity"), ("age_group",), ("age_band",))
 
 
-def evaluation_metrics(predictions: pd.DataFrame, heads: Sequence[Head] | None = None) -> dict[str, Any]:
+def evaluation_metrics(
+    predictions: pd.DataFrame, heads: Sequence[Head] | None = None, *, age_bands: Sequence[float] = FINE_EDGES
+) -> dict[str, Any]:
     """Return the metrics document of a predictions table.
 
     Parameters
@@ -30,6 +33,8 @@ def evaluation_metrics(predictions: pd.DataFrame, heads: Sequence[Head] | None =
         Without `split`, or with none known, everything counts as one split named "all".
     heads : sequence of Head, optional
         By default those of the table.
+    age_bands : sequence of float
+        The years at which `age_band` begins anew, beside ChaLearn's four groups.
 
     Returns
     -------
@@ -39,6 +44,7 @@ def evaluation_metrics(predictions: pd.DataFrame, heads: Sequence[Head] | None =
         `writing.write_json` does.
     """
     rows, judged, _ = complete_predictions(predictions, heads)
+    rows = with_age_band(rows, checked_edges(age_bands))
     return {name: _one_split(part, judged) for name, part in split_rows(rows).items()}
 
 

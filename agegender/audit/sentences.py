@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agegender.audit.estimates import Estimate
+from agegender.audit.grouping import AGE_COLUMNS
 from agegender.heads import Classification, Head, Regression, RowMetric
 
 _AGE_WORDS = {"<20": "under 20", "≥60": "60+"}
@@ -17,6 +18,7 @@ _COLUMN_WORDS = {
     "gender": "gender labels",
     "ethnicity": "ethnicities",
     "age_group": "age groups",
+    "age_band": "age bands",
     "expression": "expressions",
     "mask": "faces with and without a mask",
     "source": "sources",
@@ -32,8 +34,8 @@ def group_words(columns: Sequence[str], values: Sequence[str]) -> str:
     >>> group_words(("age_group",), ("≥60",)), group_words(("gender", "age_group"), ("female", "<20"))
     ('Ages 60+', 'Faces labelled female, ages under 20')
     """
-    ages = [_AGE_WORDS.get(value, value) for name, value in zip(columns, values, strict=True) if name == "age_group"]
-    others = [value for name, value in zip(columns, values, strict=True) if name != "age_group"]
+    ages = [_AGE_WORDS.get(value, value) for name, value in zip(columns, values, strict=True) if name in AGE_COLUMNS]
+    others = [value for name, value in zip(columns, values, strict=True) if name not in AGE_COLUMNS]
     if not others:
         return f"Ages {ages[0]}"
     words = "Faces labelled " + " and ".join(others)

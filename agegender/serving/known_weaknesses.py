@@ -10,7 +10,7 @@ from agegender.api.audit import Audit
 from agegender.api.model import Model
 from agegender.errors import AgeGenderError
 from agegender.heads import Classification
-from agegender.heads.age_bands import AGE_EDGES, AGE_GROUPS
+from agegender.heads.age_bands import AGE_EDGES, AGE_GROUPS, FINE_BANDS, FINE_EDGES
 
 KNOWN, WORKING, UNKNOWN = "known", "being worked out", "unknown"
 _NO_AUDIT = "No audit is stored with this model, so its weaknesses are not known here."
@@ -60,6 +60,7 @@ class Weaknesses:
                 told[head.column] = {"predicted": head.predicted}
             elif head.has_bands:
                 told["age_group"] = {"predicted": head.predicted, "edges": AGE_EDGES, "names": AGE_GROUPS}
+                told["age_band"] = {"predicted": head.predicted, "edges": FINE_EDGES, "names": FINE_BANDS}
         return told
 
 

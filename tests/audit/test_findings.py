@@ -318,3 +318,24 @@ def test_what_is_the_same_in_every_photo_is_said_so_and_not_compared_with_chance
     words = [one.sentence for one in found if one.metric == "gender.accuracy" and one.columns == ("ethnicity",)]
     assert len(words) == 1
     assert words[0].startswith("Gender accuracy is the same for every photo, so it cannot differ between ethnicities (")
+
+
+def test_babies_who_are_misjudged_are_found_within_the_young():
+    table = simulated_predictions(3000)
+    babies = table["age_years"] < 5
+    table.loc[babies, "age_years"] = table.loc[babies, "age_years"].round()
+    generator = np.random.default_rng(4)
+    table["age_years"] = np.where(generator.random(3000) < 0.03, generator.integers(0, 5, 3000), table["age_years"])
+    babies = table["age_years"] < 5
+    table["predicted_age_years"] = table["age_years"] + generator.normal(0, 4, 3000)
+    wrong = babies & (generator.random(3000) < 0.5)
+    table.loc[wrong, "predicted_gender"] = np.where(table.loc[wrong, "gender"] == "female", "male", "female")
+    table = table.drop(columns=[name for name in table if "probability" in name])
+    found = {(one.columns, one.values) for one in gaps(table) if one.metric == "gender.accuracy"}
+    assert (("age_band",), ("0–4",)) in found
+
+
+def test_band_that_is_no_worse_than_the_group_around_it_is_no_news():
+    table = underestimate_the_old(simulated_predictions(3000))
+    found = [one for one in gaps(table) if one.metric == "age.mean_signed_error"]
+    assert {one.columns for one in found} == {("age_group",)}
