@@ -108,7 +108,7 @@ class Finding:
 class _Comparison:
     """A head's metric over one grouping, both of the rows that count, with its chances.
 
-    `values` are without what is held equal, and `equal` says in words what that is.
+    `values` are without what is held equal, where it is, and `equal` says in words what that is.
     """
 
     head: Head
@@ -205,7 +205,8 @@ def _comparisons(ledger: Ledger, heads: Mapping[str, Head]) -> list[_Comparison]
             heads[metric.head],
             metric,
             groups.of_rows(np.isfinite(values)),
-            ledger.levelled[metric.name],
+            # Bands of age differ by their ages: there nothing is taken out.
+            ledger.levelled[metric.name] if chances.is_held or not ledger.held else values[np.isfinite(values)],
             ledger.clusters_of(metric),
             sentences.equal_words(ledger.held.columns if chances.is_held else ()),
             chances,

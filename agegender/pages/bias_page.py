@@ -14,8 +14,10 @@ from agegender.pages import bias_charts, bias_tables, galleries
 from agegender.pages.age_check_section import age_check_section
 from agegender.pages.bias_overview import overview, verdict, yardsticks
 from agegender.pages.coverage_tables import coverage_table
+from agegender.pages.error_curve_section import error_curves
 from agegender.pages.findings_by_group import findings_by_group
 from agegender.pages.further_tables import further_section
+from agegender.pages.group_heatmaps import heatmaps
 from agegender.pages.page_writing import ReportContent, write_page
 from agegender.pages.slicing import slice_section
 from agegender.pages.split_tables import overfitting_words, split_group_table, split_table
@@ -57,6 +59,8 @@ def bias_context(content: ReportContent, explained_on: str = "") -> dict[str, An
         "yardsticks": yardsticks(content),
         "overview": overview(content),
         "blocks": findings_by_group(content, links, shelf),
+        "curves": [part for head in content.regressions if (part := error_curves(content, head))],
+        "heatmaps": heatmaps(content),
         "split_table": split_table(content),
         "split_groups": split_group_table(content),
         "overfitting": overfitting_words(content),
@@ -110,6 +114,8 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     sections = [("findings", "In short")]
     sections += [("overview", "Overview")] if context["overview"] else []
     sections += [("who", "Findings")] if context["findings"] else []
+    sections += [(one["anchor"], f"Errors by {one['title']}") for one in context["curves"]]
+    sections += [("crossings", "Crossings")] if context["heatmaps"] else []
     sections += [("age-checks", "Age checks")] if context["age_checks"] else []
     sections += [("splits-section", "Splits"), ("groups", "Groups")]
     if numbers:

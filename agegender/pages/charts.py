@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from agegender.audit.estimates import Estimate
+from agegender.audit.estimates import Estimate, Estimates
 from agegender.pages.figure_data import OF_PHOTOS, figure_facts
 
 WIDTH = 3.75  # inches; at a phone's width text is then about 12 px high
@@ -186,6 +186,37 @@ def axis_ends(intervals: Sequence[Estimate], null_value: float) -> tuple[float, 
         return 0.0, 0.0
     low, high = min(float(known.min()), null_value), max(float(known.max()), null_value)
     return low - 0.06 * (high - low), high + 0.06 * (high - low)
+
+
+def curve_chart(  # noqa: PLR0913 (what is drawn, and how)
+    x: ArrayLike,
+    values: Estimates,
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    description: str,
+    ends: tuple[tuple[float, float], tuple[float, float]],
+    beside: tuple[ArrayLike, ArrayLike] | None = None,
+    has_zero: bool = False,
+) -> Markup:
+    """Draw a curve with its band, and dashed beside it the curve of everybody; `ends` are those of both axes."""
+    x = np.asarray(x, float)
+    with chart(2.4) as figure:
+        axes = figure.add_subplot(xlabel=x_label, ylabel=y_label)
+        figure.suptitle(shortened(title, 44), x=0.01, ha="left", fontsize=9.5, fontweight="bold", color=INK)
+        if has_zero:
+            axes.axhline(0, color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.fill_between(x, values.low, values.high, color=SERIES[0], alpha=0.22, linewidth=0)
+        if beside is not None:
+            axes.plot(*beside, color=INK, linewidth=1, linestyle=(0, (2, 2)))
+        # A point that stands alone would be no line at all.
+        known = np.isfinite(values.values)
+        is_alone = known & ~np.r_[False, known[:-1]] & ~np.r_[known[1:], False]
+        axes.plot(x, values.values, color=SERIES[0])
+        axes.plot(x[is_alone], values.values[is_alone], "o", color=SERIES[0], markersize=4)
+        axes.set(xlim=ends[0] if ends[0][0] < ends[0][1] else None, ylim=ends[1])
+        return svg(figure, description)
 
 
 def bar_chart(

@@ -11,7 +11,7 @@ import pandas as pd
 
 from agegender.audit import grouping
 from agegender.audit.findings import Finding
-from agegender.audit.sentences import columns_words, group_words
+from agegender.audit.sentences import columns_words, equal_words, group_words
 from agegender.heads import Head, Regression
 from agegender.pages import galleries
 from agegender.pages.page_writing import ReportContent
@@ -110,7 +110,13 @@ def _now(content: ReportContent, name: str, finding: Finding) -> str:
     digits = content.digits(head) if isinstance(head, Regression) and not metric.is_rate else 1
     is_signed = metric.better == "zero" and not metric.is_rate
     value = number(group.estimate.value, digits, signed=is_signed, is_percent=metric.is_rate)
-    return f"{metric.title} (now {value if metric.is_rate else f'{value} {metric.unit}'.rstrip()})"
+    said = value if metric.is_rate else f"{value} {metric.unit}".rstrip()
+    if not np.isfinite(group.adjusted_gap.value):
+        return f"{metric.title} (now {said})"
+    gap = group.adjusted_gap.scaled(100.0) if metric.is_rate else group.adjusted_gap
+    unit = "points" if metric.is_rate else metric.unit
+    apart = f"{number(gap.value, digits, signed=True)} {unit}".rstrip()
+    return f"{metric.title} (now {said}; {apart} from the rest{equal_words(content.assessment.adjust_for)})"
 
 
 def _head(content: ReportContent, finding: Finding) -> Head:

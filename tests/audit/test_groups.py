@@ -167,8 +167,8 @@ def test_missing_predictions_leave_their_groups_unknown():
 def test_all_comparisons_of_a_report_equal_each_alone():
     assessment = assess(simulated_predictions(400))
     made = assessment.comparisons.by_columns
-    assert list(made)[:3] == [("gender",), ("ethnicity",), ("age_group",)]
-    assert list(made)[3:] == [
+    assert list(made)[:4] == [("gender",), ("ethnicity",), ("age_group",), ("age_band",)]
+    assert list(made)[4:] == [
         ("gender", "ethnicity"),
         ("gender", "age_group"),
         ("ethnicity", "age_group"),

@@ -24,7 +24,7 @@ def test_every_split_has_its_figures_and_its_groups():
     test = metrics["test"]
     assert test["n"] == 100
     assert test["age"]["mae"] == pytest.approx((table["predicted_age_years"] - table["age_years"]).abs()[200:].mean())
-    assert set(test["groups"]) == {"gender", "ethnicity", "gender × ethnicity", "age_group"}
+    assert set(test["groups"]) == {"gender", "ethnicity", "gender × ethnicity", "age_group", "age_band"}
     assert sum(group["n"] for group in test["groups"]["gender × ethnicity"].values()) == 100
 
 

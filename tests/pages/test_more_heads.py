@@ -46,7 +46,7 @@ def texts(content, tmp_path_factory) -> dict[str, str]:
 
 def test_every_head_has_its_sections_and_a_table_for_each_grouping(texts):
     for anchor in ("ages", "heights", "genders", "expressions", "mask_age_genders", "errors", "certainty"):
-        assert f'<section id="{anchor}">' in texts["bias"]
+        assert f' id="{anchor}">' in texts["bias"]
     for head in ("age", "gender", "height", "expression", "mask_age_gender"):
         assert f'<table id="ethnicity-{head}"' in texts["bias"]
 
