@@ -174,7 +174,8 @@ def forest_chart(  # noqa: PLR0913 (what is drawn, and how)
             for place, value in enumerate(intervals):
                 for marker, edge in (("<", low), (">", high)):
                     if (value.low < edge) if marker == "<" else (value.high > edge):
-                        axes.plot([edge], [place], marker, color=FAINT, markersize=5, clip_on=False)
+                        # Dotted, as what is no figure: the arrow is left out of the chart's data.
+                        axes.plot([edge], [place], ":", marker=marker, color=FAINT, markersize=5, clip_on=False)
         return svg(figure, description)
 
 

@@ -33,7 +33,7 @@ def error_curves(content: ReportContent, head: Regression) -> dict[str, Any] | N
     of_groups = [one for _, _, found in parts for one in found]
     reach = f"±{whole.half_width:g} {head.unit}".rstrip()
     return {
-        "anchor": own_id("curve", head, content.regressions),
+        "anchor": own_id("along", head, content.regressions),
         "title": head.title,
         "drawings": _pair(content, head, "everybody", whole, None, _ends([whole])),
         "reach": reach,
@@ -192,7 +192,7 @@ def _table(content: ReportContent, head: Regression, curves: Sequence[tuple[str,
         if round(curve.points[place] / _step(content, head)) % _TABLE_STEPS == 0
     ]
     return Table(
-        own_id("curve-table", head, content.regressions),
+        own_id("errors-along", head, content.regressions),
         f"Errors along the labelled {head.title}",
         columns,
         rows,

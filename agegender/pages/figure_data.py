@@ -54,7 +54,8 @@ def _rows(axes: Axes) -> Iterator[tuple[str, str, str, str]]:
         series = "" if label.startswith("_") else label
         x, y = (np.atleast_1d(np.asarray(values, float)) for values in (line.get_xdata(), line.get_ydata()))
         part = "point" if len(x) == 1 else "interval" if len(x) == 2 and (x[0] == x[1] or y[0] == y[1]) else "line"
-        yield from (_row(part, series, one, other, names) for one, other in zip(x, y, strict=True))
+        known = np.isfinite(x) & np.isfinite(y)  # where nothing is known the line is broken
+        yield from (_row(part, series, one, other, names) for one, other in zip(x[known], y[known], strict=True))
     for bars in axes.containers:
         if isinstance(bars, BarContainer):
             label = str(bars.get_label())
@@ -68,7 +69,7 @@ def _rows(axes: Axes) -> Iterator[tuple[str, str, str, str]]:
         if isinstance(marks, PathCollection) and marks.get_gid() != OF_PHOTOS:
             yield from (_row("point", "", x, y, names) for x, y in np.asarray(marks.get_offsets(), float))
         elif isinstance(marks, PolyCollection) and marks.get_paths():
-            yield from (_row("edge of a band", "", x, y, names) for x, y in marks.get_paths()[0].vertices)
+            yield from (_row("edge of a band", "", x, y, names) for path in marks.get_paths() for x, y in path.vertices)
 
 
 def _row_names(axes: Axes) -> list[str]:
