@@ -1,12 +1,11 @@
 """`card.toml`: what only people can write of a model. Made once, read for every card, never written over.
 
-It lies beside the model, or beside the pages where only predictions are known. A file that cannot be read stops no
-report: the card says what is wrong with it.
+It is stored with the model; where that has none, as of predictions alone, a report makes it beside its pages. A file
+that cannot be read stops no report: the card says what is wrong with it.
 """
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -99,12 +98,9 @@ class HumanText:
 
 
 def human_place(model_folder: Path | None, pages_folder: Path) -> Path:
-    """Return where the human text of a model lies or is to lie; beside the pages where its folder can't be written."""
-    if model_folder is None:
-        return pages_folder / HUMAN_FILE
-    beside = model_folder / HUMAN_FILE
-    can_write = model_folder.is_dir() and os.access(model_folder, os.W_OK)
-    return beside if beside.is_file() or can_write else pages_folder / HUMAN_FILE
+    """Return where the human text of a model lies, or is to lie: a report changes no model, so beside its pages."""
+    beside = None if model_folder is None else model_folder / HUMAN_FILE
+    return beside if beside is not None and beside.is_file() else pages_folder / HUMAN_FILE
 
 
 def template(title: str, run: str = "") -> str:

@@ -34,7 +34,7 @@ print(json.dumps([labels[0], labels[1], activations[1].tolist()]))
 def test_one_command_leaves_a_model_and_its_pages(trained: Run) -> None:
     names = {path.name for path in trained.model.iterdir()}
     stored = {"weights.safetensors", "model.json", "faces.parquet", "history.csv", "predictions.parquet"}
-    assert names == stored | {"metrics.json", "learner.pkl"}
+    assert names == stored | {"metrics.json", "learner.pkl", "card.toml"}
     assert {"index", "bias", "lime"} <= set(trained.document["reports"])
     for page in trained.document["reports"].values():
         text = Path(page).read_text(encoding="utf-8")

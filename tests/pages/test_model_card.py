@@ -6,7 +6,9 @@ import re
 from dataclasses import replace
 
 import pytest
+from golden_model import write_golden
 
+from agegender import Model
 from agegender.audit.assessment import assess
 from agegender.pages import card_text
 from agegender.pages.card_page import card_markdown, card_parts
@@ -31,7 +33,8 @@ def test_what_people_wrote_is_in_both_cards_and_its_file_is_never_changed(conten
     model.mkdir()
     content = replace(content, model_folder=model)
     write_report_set(pages, content, only=("card",))
-    made = (model / "card.toml").read_text()
+    assert not list(model.iterdir())  # a report changes no model
+    made = (pages / "card.toml").read_text()
     assert made == template("made-up")
     written = made.replace('# contact = ""', 'contact = "anna@example.org <b>"')
     written = written.replace('# intended_use = ""', 'intended_use = """\nTo count.\n\nNothing else.\n"""')
@@ -140,7 +143,17 @@ def test_each_factor_has_one_figure_that_begins_with_the_worst_group(content):
     assert f"worst first: {worst.name} " in words
 
 
-def test_a_saved_model_keeps_what_people_wrote_of_its_forerunner(tmp_path):
+def test_a_model_that_is_saved_again_keeps_its_file(tmp_path):
+    write_golden(tmp_path / "golden")
+    model = Model.load(tmp_path / "golden", device="cpu")
+    written = model.save(tmp_path / "mine") / "card.toml"
+    assert written.read_text() == template(model.name, model.card.get("run_id") or "")
+    written.write_text('contact = "me"')
+    assert (model.save(tmp_path / "mine") / "card.toml").read_text() == 'contact = "me"'
+    assert (Model.load(tmp_path / "mine").save(tmp_path / "copy") / "card.toml").read_text() == 'contact = "me"'
+
+
+def test_a_model_without_a_file_gets_one_and_another_keeps_its_own(tmp_path):
     old, new = tmp_path / "old.toml", tmp_path / "new.toml"
     keep_or_make(old, new, "mine", "r1")
     assert new.read_text() == template("mine", "r1")
