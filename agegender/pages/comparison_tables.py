@@ -157,4 +157,8 @@ def bias_score_table(place: str, names: tuple[str, str], head: Regression, pair:
         "below its chance level is no evidence of a gap, and such a score, with its interval, stands above the truth. "
         "Each change is one question with a 95 % interval of its own."
     )
-    return Table(f"bias-{place}", "ChaLearn bias scores", columns, rows, note) if rows else None
+    return (
+        Table(f"bias-{place}", f"ChaLearn bias scores: {names[0]} and {names[1]}", columns, rows, note)
+        if rows
+        else None
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, replace
 
 import pytest
@@ -41,6 +42,23 @@ def test_comparison_says_which_model_is_better_and_shows_whom_it_mended(better, 
     assert "&lt;b&gt;new and plain give one and the same gender for each of 400 photos" in page
     assert "0 mended" not in page
     assert page.index("&lt;b&gt;new</th>") < page.index("plain</th>")
+
+
+def test_marks_of_groups_are_filled_where_their_change_is_claimed(better, tmp_path):
+    first, second = better
+    pair = compare_pair(first, second)
+    page = write_comparison(
+        tmp_path / "compare.html", board=leaderboard({"a": first, "b": second}), pairs={"b": pair}, first="a"
+    ).read_text()
+    groups = pair.changes["age"].by_group
+    for title, p_value in (
+        ("Mean error by group", "signed_p_corrected"),
+        ("Mean absolute error \\(MAE\\) by group", "p_corrected"),
+        ("MAE minus that of the rest", "gap_p_corrected"),
+    ):
+        (claimed,) = re.findall(rf'aria-label="{title}, a [^"]*intervals; (\d+) changes are claimed', page)
+        assert int(claimed) == (groups[p_value] < 0.05).sum()
+    assert (groups["p_corrected"] < 0.05).any()
 
 
 def test_bias_score_stands_beside_what_chance_makes():
