@@ -47,6 +47,7 @@ def _check(
         else f"“{check.name}”: let through who is judged {check.last} or older, where the law says {check.first}"
     )
     shown = [one for one in result.measures if _is_shown(content, one.everybody)]
+    curves = challenge_curves(result)
     return {
         "title": f"{asked}{where}",
         "sentences": [
@@ -56,7 +57,8 @@ def _check(
         "differences": [words for one in shown if (words := _difference_words(one))],
         "comparisons": count(result.comparisons),
         "table": _table(content, result),
-        "drawings": [_curve_chart(result, curve) for curve in challenge_curves(result)],
+        "drawings": [_curve_chart(result, curve) for curve in curves],
+        "curves": _curve_table(content, result, curves) if curves else None,
         "chosen": None if chosen is None else _chosen(content, result, chosen),
         "faces": _faces(content, result, shelf),
     }
@@ -177,6 +179,28 @@ def _curve_chart(result: CheckResult, curve: Curve) -> Markup:
         axes.set(ylim=(0, 100), xlim=(curve.ages[0], curve.ages[-1]))
         figure.legend(loc="outside lower center", ncols=1)
         return svg(figure, _curve_words(name, curve, result))
+
+
+def _curve_table(content: ReportContent, result: CheckResult, curves: Sequence[Curve]) -> Table:
+    """Return what is drawn, for the downloads."""
+    near, _, past = result.check.measures
+    columns = (
+        Column("group", "Group"),
+        Column("challenge_age", "Challenge age", 0),
+        Column("let_through_n", f"Labelled {near.ages}", 0),
+        Column("let_through", "Let through", 1, is_percent=True),
+        Column("asked_n", f"Labelled {past.ages}", 0),
+        Column("asked", "Asked for an ID", 1, is_percent=True),
+    )
+    rows = [
+        Row(dict(zip((column.key for column in columns), (name, age, near_n, through, past_n, asked), strict=True)))
+        for curve in curves
+        for name, (near_n, past_n) in [(" × ".join(curve.values) or "everybody", curve.counts)]
+        for age, through, asked in zip(curve.ages, curve.let_through, curve.asked, strict=True)
+        if _shows(content, past_n)
+    ]
+    name = own_id(f"challenge-ages-{result.check.first}", result.head, content.regressions)
+    return Table(name, "Rates by challenge age", columns, rows)
 
 
 def _curve_words(name: str, curve: Curve, result: CheckResult) -> str:

@@ -84,7 +84,10 @@ def test_only_groups_of_thirty_near_the_limit_are_drawn(content):
     check = section_of(content)["checks"][0]
     ranked = [row for row in check["table"].rows if row.values["let_through_n"] >= 30]
     assert len(check["drawings"]) == len(ranked)
+    assert {one["group"] for one in check["curves"].records()} == {row.values["group"] for row in ranked}
+    assert len(check["curves"].records()) == 23 * len(ranked)
     assert not section_of(content)["checks"][1]["drawings"]
+    assert section_of(content)["checks"][1]["curves"] is None
 
 
 def test_fewer_than_ten_are_nobodys_figure_where_faces_are_hidden():
