@@ -123,9 +123,8 @@ def intervals() -> None:
         shares = [100 * held[name][group].mean() for group in (is_female, ~is_female)]
         for share, word in zip(shares, ("female", "male"), strict=True):
             axes.plot([share], [1 - place], mark, color=colour)
-            axes.annotate(
-                f"{word} {share:.1f}", (share, 1 - place), xytext=(0, 9), textcoords="offset points", ha="center"
-            )
+            side = "left" if share == max(shares) else "right"
+            axes.text(share, 1.15 - place, f"{word} {share:.1f}", ha=side)
             print(f"intervals, {name}, predicted {word}: {share:.1f} %")
     axes.axvline(90, color=GREY, linestyle=":")
     axes.set(yticks=[1, 0], yticklabels=["one width for all", "agegender"], xlabel="labels inside the 90 % interval, %")
