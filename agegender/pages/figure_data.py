@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter
+from matplotlib.ticker import FixedLocator
 
 OF_PHOTOS = "photos"  # marks that each stand for a photo: they are saved from the rows of a page that holds these
 
@@ -73,7 +73,7 @@ def _rows(axes: Axes) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _row_names(axes: Axes) -> list[str]:
-    if not isinstance(axes.yaxis.get_major_formatter(), FixedFormatter):
+    if not isinstance(axes.yaxis.get_major_locator(), FixedLocator):
         return []
     return [text.get_text().replace("\\$", "$") for text in axes.get_yticklabels()]
 

@@ -7,12 +7,16 @@ import json
 import re
 
 import pytest
-from pages.report_inputs import make_explanations, make_photos, make_predictions, predicted_rows
+from pages.report_inputs import make_explanations, make_photos, make_predictions, predicted_rows, search_found
 
+from agegender.api.audit import Audit
+from agegender.api.comparison import Comparison
 from agegender.audit.assessment import assess
 from agegender.pages.contact_sheet import ContactSheet
+from agegender.pages.dataset_page import write_dataset_page
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.report_set import write_report_set
+from agegender.pages.search_page import write_search
 
 pytestmark = pytest.mark.browser
 TABLE = "#gender-ethnicity-age"
@@ -200,11 +204,37 @@ def test_names_stay_beside_a_scrolled_table_on_a_phone(pages, open_page):
     assert scroll.locator("tbody th a").first.bounding_box()["height"] >= 24
 
 
+@pytest.fixture(scope="module")
+def further_pages(tmp_path_factory):
+    """The pages that are no part of a report."""
+    folder = tmp_path_factory.mktemp("further")
+    predictions = make_predictions(150).assign(split="test")
+    photos = make_photos(folder / "photos", predictions, photo_count=20)
+    audit = Audit(predictions, images=photos.root)
+    return {
+        "suspects": audit.suspects_to_html(folder / "suspects.html", least=0.0, most=20),
+        "search": write_search(folder / "search.html", **search_found()),
+        "dataset": write_dataset_page(folder / "dataset.html", photos),
+        "compare": Comparison([predictions, predictions.assign(predicted_age_years=30.0)]).to_html(
+            folder / "compare.html"
+        ),
+    }
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["suspects", "search", "dataset", "compare"])
+def test_further_pages_have_no_serious_fault_either(further_pages, open_page, name, scheme):
+    check_with_axe(open_page(further_pages[name], color_scheme=scheme, width=400 if scheme == "dark" else 1280))
+
+
 @pytest.mark.parametrize("name", ["index", "bias", "lime", "card", "contact"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_have_no_serious_fault_for_those_who_cannot_see_them(pages, open_page, name, scheme):
+    check_with_axe(open_page(pages[name], color_scheme=scheme, width=400 if scheme == "dark" else 1280))
+
+
+def check_with_axe(page) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    page = open_page(pages[name], color_scheme=scheme, width=400 if scheme == "dark" else 1280)
     page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
     found = axe.run(page).response["violations"]
     told = [(one["id"], one["nodes"][0]["html"][:200]) for one in found if one["impact"] in ("serious", "critical")]

@@ -31,7 +31,7 @@ def made(tmp_path_factory):
     predictions["subject_id"] = [f"p{place // 2 if place < 60 else place}" for place in range(700)]
     faces = make_photos(folder / "photos", predictions, photo_count=700)
     worst = (predictions["predicted_age_years"] - predictions["age_years"]).abs().idxmax()
-    explained = make_explanations(4, path=predictions.loc[worst, "path"])
+    explained = make_explanations(1, path=predictions.loc[worst, "path"])
     content = ReportContent(assess(predictions, title="made-up"), faces.root, explanations=explained)
     return content, write_report_set(folder / "report", content).pages, faces
 
