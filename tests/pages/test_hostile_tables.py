@@ -143,9 +143,9 @@ def test_hidden_faces_are_not_in_the_file(tmp_path):
     photos = make_photos(tmp_path / "photos", predictions, photo_count=60)
     content = ReportContent(assess(predictions, title="x"), photos.root, explanations=make_explanations(2))
     pages = write_report_set(tmp_path, content, hide_faces=True).pages
-    assert not _has_detail(pages["bias"])
+    assert not [name for name, page in pages.items() if _has_detail(page)]
     assert "<img" not in pages["lime"].read_text()
-    assert "blurred" in pages["bias"].read_text()
+    assert _has_detail(write_report_set(tmp_path / "shown", content).pages["lime"])
 
 
 def _has_detail(page) -> bool:
@@ -153,7 +153,6 @@ def _has_detail(page) -> bool:
 
     found = re.findall(r"<img src=\"data:image/webp;base64,([^\"]+)", page.read_text())
     pictures = [cv2.imdecode(np.frombuffer(base64.b64decode(one), np.uint8), cv2.IMREAD_GRAYSCALE) for one in found]
-    assert pictures
     return any(cv2.Laplacian(picture, cv2.CV_64F).var() > 60 for picture in pictures)
 
 
