@@ -69,7 +69,8 @@ def _rows(axes: Axes) -> Iterator[tuple[str, str, str, str]]:
         if isinstance(marks, PathCollection) and marks.get_gid() != OF_PHOTOS:
             yield from (_row("point", "", x, y, names) for x, y in np.asarray(marks.get_offsets(), float))
         elif isinstance(marks, PolyCollection) and marks.get_paths():
-            yield from (_row("edge of a band", "", x, y, names) for path in marks.get_paths() for x, y in path.vertices)
+            edges = np.concatenate([np.asarray(path.vertices, float) for path in marks.get_paths()])
+            yield from (_row("edge of a band", "", x, y, names) for x, y in edges)
 
 
 def _row_names(axes: Axes) -> list[str]:
