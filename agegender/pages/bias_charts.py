@@ -22,6 +22,8 @@ from agegender.pages.words import about, count, in_unit, number, too
 
 MOST_GROUPS = 24  # a chart with more lines than that is a table
 MOST_POINTS = 20_000
+_MOST_CLOUDS = 4  # groups of one column with a cloud, the largest
+_FEWEST_IN_BIN = 10  # a share of fewer photos would be drawn as if it were one
 _PANELS = (("gender",), ("ethnicity",))  # groupings whose groups get a cloud of their own
 
 
@@ -34,7 +36,8 @@ def forests(content: ReportContent, columns: tuple[str, ...]) -> list[Markup]:
         for metric, part, name, x_label in _forest_kinds(head, about(head, content.heads)):
             result = content.comparisons.get(columns, f"{head.name}.{metric}")
             if result is not None and len(result.groups) > 1:
-                drawings.append(_forest(result, part, name, x_label))
+                ends = _shared_ends(content, result.metric, part) if len(columns) == 1 else None
+                drawings.append(_forest(result, part, name, x_label, ends))
     return drawings
 
 
@@ -65,13 +68,20 @@ def clouds(content: ReportContent, head: Regression) -> list[Markup]:
     rows = content.assessment.judged.dropna(subset=[head.column, head.predicted])
     ends = _axis_ends(head, rows)
     parts: list[tuple[str, pd.DataFrame, tuple[str, str] | None]] = [(f"Everybody ({count(len(rows))})", rows, None)]
+    left_out = 0
     for columns in _PANELS:
-        groups = ranked(content.comparisons.get(columns, head.metrics[0].name))[:6]
+        every = sorted(ranked(content.comparisons.get(columns, head.metrics[0].name)), key=lambda group: -group.n)
+        groups = every[:_MOST_CLOUDS]
+        left_out += len(every) - len(groups)
         parts += [
             (f"{group.name} ({count(group.n)})", rows[rows[columns[0]] == group.name], (columns[0], group.name))
             for group in groups
         ]
-    return [_cloud(head, name, part, ends, only) for name, part, only in parts if len(part)]
+    drawings = [_cloud(head, name, part, ends, only) for name, part, only in parts if len(part)]
+    if left_out:
+        words = f"{left_out} smaller group{'s have' if left_out != 1 else ' has'} no cloud of points."
+        drawings[-1] = charts.captioned(drawings[-1], words)
+    return drawings
 
 
 def error_distributions(content: ReportContent, head: Regression) -> list[Markup]:
@@ -165,8 +175,26 @@ def _forest_kinds(head: Head, where: str) -> list[tuple[str, str, str, str]]:
     return [("accuracy", "gap_to_rest", f"Gap in {head.title} accuracy", "percentage points; left of the line: worse")]
 
 
-def _forest(result: GroupResult, part: str, name: str, x_label: str) -> Markup:
+def _shared_ends(content: ReportContent, metric: str, part: str) -> tuple[float, float]:
+    """Return the ends of the axis that the charts of all single groupings share."""
+    results = [content.comparisons.get(columns, metric) for columns in content.comparisons.single]
+    shown = [result for result in results if result is not None and len(result.groups) > 1]
+    scale = 100 if shown[0].unit == "share" else 1
+    every = [getattr(group, part).scaled(scale) for result in shown for group in result.ranked]
+    return charts.axis_ends(every, 0.0)
+
+
+def _sorted(result: GroupResult, part: str) -> list[Group]:
+    """Return the largest groups, the worst first and small ones last; bands of age keep their order."""
     groups = _largest(result)
+    if set(result.columns) <= set(grouping.AGE_COLUMNS):
+        return groups
+    sign = 1.0 if result.better == "higher" else -1.0
+    return sorted(groups, key=lambda group: (not group.is_ranked, sign * np.nan_to_num(getattr(group, part).value)))
+
+
+def _forest(result: GroupResult, part: str, name: str, x_label: str, ends: tuple[float, float] | None) -> Markup:
+    groups = _sorted(result, part)
     scale = 100 if result.unit == "share" else 1
     values: list[Estimate] = [getattr(group, part).scaled(scale) for group in groups]
     left_out = len(result.groups) - len(groups)
@@ -178,6 +206,7 @@ def _forest(result: GroupResult, part: str, name: str, x_label: str) -> Markup:
         x_label=x_label,
         null_value=0.0,
         is_faint=[not group.is_ranked for group in groups],
+        ends=ends,
         description=f"{name} by {grouping.title(result.columns)}. {'; '.join(told)}",
     )
     return charts.captioned(drawing, f"The {left_out} smallest groups are in the table only." if left_out else "")
@@ -226,8 +255,9 @@ def _reliability(head: Classification, name: str, rows: pd.DataFrame, clusters: 
         is_it, said = head.is_right(rows), chance.max(axis=1)
         x_label, y_label, what = "probability of the predicted class", "share predicted right", "its confidence"
     bins = reliability_bins(is_it, said, clusters=clusters)
-    bins = bins[bins["n"] > 0]
-    return charts.reliability_chart(
+    drawn = bins["n"] >= _FEWEST_IN_BIN
+    left_out, bins = int(((bins["n"] > 0) & ~drawn).sum()), bins[drawn]
+    drawing = charts.reliability_chart(
         bins["mean_probability"],
         [Estimate(*ends) for ends in bins[["share", "share_low", "share_high"]].to_numpy()],
         title=name,
@@ -235,6 +265,8 @@ def _reliability(head: Classification, name: str, rows: pd.DataFrame, clusters: 
         y_label=y_label,
         description=f"Reliability of {what}, {name}",
     )
+    words = f"{left_out} bin{'s' * (left_out != 1)} of fewer than {_FEWEST_IN_BIN} photos left out."
+    return charts.captioned(drawing, words if left_out else "")
 
 
 def _largest(result: GroupResult) -> list[Group]:

@@ -91,6 +91,7 @@ def gap_table(content: ReportContent) -> Table | None:
         Column("grouping", "Grouping"),
         Column("gap", "Largest gap"),
         Column("null_95", _chance_title(content)),
+        Column("times_chance", "Gap ÷ chance", 2, hint="years and points can be sorted by this together"),
         Column("p_value", "p", 3, is_p_value=True),
         Column("between", "Between"),
     )
@@ -326,6 +327,7 @@ def _gap_values(content: ReportContent, head: Head, result: GroupResult) -> dict
         "grouping": grouping.title(result.columns),
         "gap": f"{gap.value * scale:.{digits}f} {unit}".rstrip(),
         "null_95": f"{gap.null_95 * scale:.{digits}f} {unit}".rstrip(),
+        "times_chance": gap.value / gap.null_95 if gap.null_95 > 0 else None,
         "p_value": gap.p_value,
         "between": f"{gap.lowest} and {gap.highest}",
     }

@@ -22,7 +22,7 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from agegender.audit.estimates import Estimate, Estimates
 from agegender.pages.figure_data import OF_PHOTOS, figure_facts
@@ -249,8 +249,18 @@ def cloud_chart(
         is_many = len(x) > MOST_VECTOR_POINTS
         alpha = max(0.12, min(0.7, 400 / max(len(x), 1)))
         axes.scatter(x, y, s=5, alpha=alpha, linewidths=0, rasterized=is_many, gid=OF_PHOTOS)
+        axes.plot(*_trend(x, y), color=SERIES[1], linewidth=1.8, label="mean")
         axes.set(xlim=ends, ylim=ends)
         return svg(figure, description)
+
+
+def _trend(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the means of both in pieces of as many points, at least 30 in each; nothing of fewer than 60 points."""
+    pieces = min(len(x) // 30, 16)
+    if pieces < 2:
+        return np.zeros(0), np.zeros(0)
+    parts = np.array_split(np.argsort(x, kind="stable"), pieces)
+    return np.array([x[part].mean() for part in parts]), np.array([y[part].mean() for part in parts])
 
 
 def histogram_chart(values: ArrayLike, *, step: float, title: str, x_label: str, description: str) -> Markup:

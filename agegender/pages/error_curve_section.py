@@ -17,8 +17,8 @@ from agegender.pages.page_writing import ReportContent
 from agegender.pages.tables import Column, Row, Table
 from agegender.pages.words import capitalised, count, in_unit, number, own_id, too
 
-MOST_PANELS = 8  # groups of one grouping, the largest
-MOST_IN_ALL = 14  # groups with charts of their own, of the first head of numbers
+MOST_PANELS = 6  # groups of one grouping, the largest
+MOST_IN_ALL = 8  # groups with charts of their own, of the first head of numbers
 _TABLE_STEPS = 5  # every fifth point is in the table
 _POINTS = 60  # about as many, of a label that is no age
 

@@ -35,7 +35,7 @@ def split_table(content: ReportContent) -> Table:
             | {
                 key: value
                 for head in content.heads
-                for key, value in _values(content, head, part, clusters[name]).items()
+                for key, value in _values(content, head, part, clusters[name], name).items()
             }
         )
         if len(part) >= (FEW if content.hide_faces else 1)
@@ -149,9 +149,19 @@ def _group_row(content: ReportContent, column: str, value: str) -> Row:
             values[f"{name}_n"] = f"<{FEW}"
             continue
         for head in content.heads:
-            values[f"{name}_{_key(content, head, _main_key(head))}"] = _estimate(head, head.metrics[0].key, part, own)
+            key, estimate = f"{name}_{_key(content, head, _main_key(head))}", None
+            if name == content.assessment.judged_split:
+                estimate = _judged(content, head, column, value)
+            values[key] = estimate or _estimate(head, head.metrics[0].key, part, own)
     judged = values[f"{content.assessment.judged_split}_n"]
     return Row(values, isinstance(judged, str) or judged < SMALL_GROUP)
+
+
+def _judged(content: ReportContent, head: Head, column: str, value: str) -> Estimate | None:
+    """Return the main figure of a group as the tables of groups have it: one figure, one interval."""
+    result = content.comparisons.get((column,), head.metrics[0].name)
+    found = [group.estimate for group in result.groups if group.values == (value,)] if result else []
+    return found[0] if found else None
 
 
 def _main_column(content: ReportContent, head: Head, split: str) -> Column:
@@ -182,16 +192,24 @@ def _columns(content: ReportContent, head: Head) -> Iterator[Column]:
     yield Column(_key(content, head, "roc_auc"), f"{capitalised(head.title)} AUC", 3)
 
 
-def _values(content: ReportContent, head: Head, rows: pd.DataFrame, clusters: Clusters) -> dict[str, Any]:
+def _values(content: ReportContent, head: Head, rows: pd.DataFrame, clusters: Clusters, split: str) -> dict[str, Any]:
     scores = head.scores(rows)
+    if split == content.assessment.judged_split:
+        told = {
+            one.key: content.assessment.overall(one.name)
+            for one in content.assessment.metrics.values()
+            if one.head == head.name
+        }
+    else:
+        told = {one.key: _estimate(head, one.key, rows, clusters) for one in head.metrics}
     if isinstance(head, Regression):
-        measured = {metric.short: _estimate(head, metric.key, rows, clusters) for metric in head.metrics}
+        measured = {metric.short: told.get(metric.key) for metric in head.metrics}
         return {
             _key(content, head, key): value
             for key, value in ({"rmse": scores["rmse"], "r2": scores["r2"]} | measured).items()
         }
     return {
-        f"{head.name}_accuracy": _estimate(head, "accuracy", rows, clusters),
+        f"{head.name}_accuracy": told.get("accuracy"),
         f"{head.name}_macro_f1": scores["macro_f1"],
         _key(content, head, "roc_auc"): scores["roc_auc"],
     }
@@ -206,7 +224,7 @@ def _estimate(head: Head, key: str, rows: pd.DataFrame, clusters: Clusters) -> E
 
 def _key_names(content: ReportContent, head: Head) -> Iterator[tuple[str, str]]:
     if isinstance(head, Regression):
-        yield _key(content, head, "mae"), in_unit(f"Mean {head.title} error", head)
+        yield _key(content, head, "mae"), in_unit(f"Mean absolute {head.title} error", head)
         for size in head.tolerances[-1:]:
             name = _named(content, head, f"Within ±{size:g} {head.unit}".rstrip())
             yield _key(content, head, f"within_{size:g}"), name

@@ -10,10 +10,12 @@ import pytest
 from agegender.audit import grouping
 from agegender.audit.assessment import assess
 from agegender.audit.models_compared import compare_pair, leaderboard
+from agegender.pages import bias_charts
 from agegender.pages.bias_page import finding_links
 from agegender.pages.compare_page import write_comparison
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.report_set import write_report_set
+from agegender.pages.split_tables import split_group_table, split_table
 from pages.report_inputs import make_predictions
 
 _TABLE = re.compile(r"<table id.*?</table>", re.S)
@@ -126,3 +128,29 @@ def test_wrong_labels_are_no_more_than_possible_and_impossible_under_drawn_faces
         words = " ".join(_words(path.read_text()) for path in folder.rglob("*.html"))
         assert "as common as" not in words
         assert ("some of these labels may be what is wrong" in words) is is_said
+
+
+def test_one_figure_has_one_interval_wherever_it_stands_on_a_page(report):
+    content = report.content
+    split = next(row.values for row in split_table(content).rows if row.values["name"] == "test")
+    assert split["mae"] == content.assessment.overall("age.mean_absolute_error")
+    assert split["gender_accuracy"] == content.assessment.overall("gender.accuracy")
+    by_group = {
+        row.values["group"]: row.values["test_mae"]
+        for row in split_group_table(content).rows
+        if row.values["grouping"] == "ethnicity"
+    }
+    for group in content.comparisons.get(("ethnicity",), "age.mean_absolute_error").groups:
+        assert by_group[group.name] == group.estimate
+
+
+def test_forest_plots_share_an_axis_and_show_the_worst_first(report):
+    result = report.content.comparisons.get(("ethnicity",), "age.mean_absolute_error")
+    drawing = html.unescape(bias_charts.forests(report.content, ("ethnicity",))[0])
+    names = re.findall(r"(\w+): [−+]?\d", re.search(r'aria-label="([^"]*)"', drawing)[1])
+    gaps = {group.name: group.gap_to_rest.value for group in result.ranked}
+    shown = [name for name in names if name in gaps]
+    assert shown == sorted(gaps, key=lambda name: -gaps[name])
+    ends = [re.search(r'data-axes="\d+ \d+ \d+ \d+ (\S+ \S+)', one)[1] for columns in (("ethnicity",), ("gender",))
+            for one in bias_charts.forests(report.content, columns)[:1]]  # fmt: skip
+    assert ends[0] == ends[1]
