@@ -23,7 +23,7 @@ _HEADING = re.compile(r'<th scope="col" data-key="([^"]*)"( class="n")?')
 _CELL = re.compile(r"<td([^>]*)>(.*?)</td>", re.S)
 # Counts, shares of counts, levels of a test, ranks and what chance makes are no estimates of a difference.
 _NO_ESTIMATE = re.compile(
-    r"(^|_)n$|_n$|^groups$|share|^p_|_p$|p_value|chance|^null_95$|rank|^p$|mended|broken|seconds|epoch"
+    r"(^|_)n$|_n$|^groups$|share|^p_|_p$|p_value|chance|^null_95$|^label$|^first_rate$|rank|^p$|mended|broken|seconds|epoch"
 )
 
 
@@ -46,7 +46,7 @@ def _figures_without_interval(page: str) -> list[tuple[str, str]]:
     found = []
     for table in _TABLE.findall(page):
         caption = _words(re.search(r"<caption>.*?</caption>", table, re.S)[0])
-        if "no interval" in caption or "have none" in caption:
+        if re.search("no interval|have none|without an interval", caption):
             continue
         keys = _HEADING.findall(table)
         if caption.strip() == "Epoch by epoch":
