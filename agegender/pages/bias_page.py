@@ -26,6 +26,8 @@ from agegender.pages.words import capitalised, count, identifier, own_id
 
 SCRIPTS = ("slice_estimates.js", "marks.js", "slicer.js", "pointing.js")
 
+MOST_IMAGES = 240  # beside rows, charts and tables the page is to stay under 3 MB
+
 
 def write_bias(path: Path, content: ReportContent, pages: Sequence[Mapping[str, Any]] = ()) -> Path:
     """Write `bias.html` to `path`, whole or not at all; return the path."""
@@ -36,7 +38,7 @@ def write_bias(path: Path, content: ReportContent, pages: Sequence[Mapping[str, 
 def bias_context(content: ReportContent, explained_on: str = "") -> dict[str, Any]:
     """Return everything that the template of the page names; `explained_on` is the page of explanations."""
     assessment = content.assessment
-    shelf = galleries.PhotoShelf(content, explained_on=explained_on)
+    shelf = galleries.PhotoShelf(content, MOST_IMAGES, explained_on=explained_on)
     links = finding_links(content, assessment.findings)
     numbers = [_regression_section(content, head) for head in content.regressions]
     classes = [section for head in content.classifications if (section := _class_section(content, head))]
