@@ -63,8 +63,8 @@ def _rows(axes: Axes) -> Iterator[tuple[str, str, str, str]]:
             for bar in bars.patches:
                 middle = bar.get_x() + bar.get_width() / 2, bar.get_y() + bar.get_height() / 2
                 lies = bars.orientation == "horizontal"
-                x, y = (bar.get_width(), middle[1]) if lies else (middle[0], bar.get_height())
-                yield _row("bar", series, x, y, names)
+                end = (bar.get_width(), middle[1]) if lies else (middle[0], bar.get_height())
+                yield _row("bar", series, *end, names)
     for marks in axes.collections:
         if isinstance(marks, PathCollection) and marks.get_gid() != OF_PHOTOS:
             yield from (_row("point", "", x, y, names) for x, y in np.asarray(marks.get_offsets(), float))

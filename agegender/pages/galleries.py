@@ -89,8 +89,9 @@ class PhotoShelf:
         name = "" if content.hide_faces else PurePosixPath(path).name if isinstance(path, str) else "no file name"
         alt = f"{what}, in the data labelled {labelled}; {told}"
         made = Photo(self._image(path), alt, headline, lines, name, content.photos_root is not None)
-        place = self._places.get(path) if isinstance(path, str) else None
-        return made if place is None else self._placed(made, place, path)
+        if not isinstance(path, str) or path not in self._places:
+            return made
+        return self._placed(made, self._places[path], path)
 
     def _placed(self, photo: Photo, place: int, path: str) -> Photo:
         anchor = photo_anchor(path)

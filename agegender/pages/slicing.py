@@ -35,7 +35,7 @@ def slice_section(content: ReportContent, shelf: PhotoShelf) -> dict[str, Any] |
         return None
     judged = content.assessment.judged
     rows = judged if len(judged) <= MOST_ROWS else judged.sample(MOST_ROWS, random_state=7).sort_index()
-    document = {
+    document: dict[str, Any] = {
         "rows": len(rows),
         "seed": _seed_words(content.assessment.seed),
         "clusters": _clusters(content, rows.index.to_numpy()),

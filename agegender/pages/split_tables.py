@@ -195,7 +195,7 @@ def _columns(content: ReportContent, head: Head) -> Iterator[Column]:
 def _values(content: ReportContent, head: Head, rows: pd.DataFrame, clusters: Clusters, split: str) -> dict[str, Any]:
     scores = head.scores(rows)
     if split == content.assessment.judged_split:
-        told = {
+        told: dict[str, Estimate | None] = {
             one.key: content.assessment.overall(one.name)
             for one in content.assessment.metrics.values()
             if one.head == head.name

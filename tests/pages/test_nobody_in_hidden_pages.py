@@ -46,7 +46,8 @@ def records(page):
         yield from ((data, record) for record in csv.DictReader(io.StringIO(unquote(name))))
     for data, name in re.findall(r'href="data:application/json;base64,([^"]*)" download="([^"]*)"', page):
         found = json.loads(base64.b64decode(data))
-        yield from ((name, record) for record in (found if isinstance(found, list) else [found]))
+        rows = [dict(zip(found["columns"], row, strict=True)) for row in found["data"]]
+        yield from ((name, record) for record in rows)
 
 
 def few(page):
