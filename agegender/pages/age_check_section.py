@@ -47,7 +47,7 @@ def _check(
         else f"“{check.name}”: let through who is judged {check.last} or older, where the law says {check.first}"
     )
     shown = [one for one in result.measures if _is_shown(content, one.everybody)]
-    curves = challenge_curves(result)
+    curves = [one for one in challenge_curves(result) if all(_shows(content, n) for n in one.counts)]
     return {
         "title": f"{asked}{where}",
         "sentences": [
@@ -197,7 +197,6 @@ def _curve_table(content: ReportContent, result: CheckResult, curves: Sequence[C
         for curve in curves
         for name, (near_n, past_n) in [(" × ".join(curve.values) or "everybody", curve.counts)]
         for age, through, asked in zip(curve.ages, curve.let_through, curve.asked, strict=True)
-        if _shows(content, past_n)
     ]
     name = own_id(f"challenge-ages-{result.check.first}", result.head, content.regressions)
     return Table(name, "Rates by challenge age", columns, rows)
@@ -275,8 +274,8 @@ def _chosen_table(content: ReportContent, result: CheckResult, chosen: ChosenAge
         Row(
             {
                 "group": " × ".join(one.values) or "everybody",
-                "first_n": one.first_n,
-                "first_rate": one.first,
+                "first_n": one.first_n if _shows(content, one.first_n) else f"<{FEW}",
+                "first_rate": one.first if _shows(content, one.first_n) else None,
                 "n": one.second_n if _shows(content, one.second_n) else f"<{FEW}",
                 "rate": one.second if _shows(content, one.second_n) else None,
                 "verdict": one.verdict if _shows(content, one.second_n) else "cannot be told",
