@@ -33,7 +33,7 @@ def heatmaps(content: ReportContent) -> list[dict[str, Any]]:
 
 
 def _of_pair(content: ReportContent, pair: tuple[str, str]) -> Iterator[dict[str, Any]]:
-    columns = (pair[1], pair[0]) if pair == ("gender", "ethnicity") else pair
+    columns = pair[::-1] if pair[::-1] in content.comparisons.by_columns else pair
     for place, head in enumerate(content.heads[:3]):
         for position, metric in enumerate(head.metrics[:2] if isinstance(head, Regression) else head.metrics[:1]):
             if metric.name not in content.assessment.metrics:
