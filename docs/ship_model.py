@@ -105,7 +105,7 @@ def _card(card: Mapping[str, Any], name: str, *, mirrored: bool) -> dict[str, An
     image = {**card["image"], "crop": "none", "mirrored": mirrored}  # it is measured on faces
     return {
         "name": name, "created": card["created"], "licence": licence, **kept, "data": data, "image": image,
-        "size": "custom", "weights": card["weights"], "calibration": {},
+        "size": "custom", "weights": Path(card["weights"]).name, "calibration": {},
     }  # fmt: skip
 
 
