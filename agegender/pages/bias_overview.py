@@ -27,11 +27,12 @@ class _Place(NamedTuple):
     columns: tuple[str, ...]
     group: Group
     gap: Estimate
+    is_finding: bool
 
     @property
     def is_claimed(self) -> bool:
-        """Whether the audit says so: the corrected interval of a gap that was tested leaves zero out."""
-        return self.gap.is_off_zero and np.isfinite(self.group.p_corrected)
+        """Whether the audit says so, or would if a wider group that it is part of did not say it already."""
+        return self.is_finding or (self.gap.is_off_zero and np.isfinite(self.group.p_corrected))
 
 
 def verdict(content: ReportContent) -> list[Finding | str]:
@@ -196,10 +197,12 @@ def _overviews(content: ReportContent, head: Head) -> Iterator[Markup]:
 
 
 def _places(content: ReportContent, metric: str) -> Iterator[_Place]:
+    told = {(one.columns, one.values) for one in content.assessment.findings if one.is_gap and one.metric == metric}
     for columns in content.comparisons.single:
         result = content.comparisons.get(columns, metric)
         for group in result.groups if result and len(result.groups) > 1 else ():
-            yield _Place(columns, group, content.assessment.tested_gap(metric, columns, group))
+            gap = content.assessment.tested_gap(metric, columns, group)
+            yield _Place(columns, group, gap, (columns, group.values) in told)
 
 
 def _order(place: _Place, *, is_rate: bool) -> tuple[bool, float]:
