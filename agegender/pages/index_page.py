@@ -22,7 +22,7 @@ from agegender.pages.page_writing import ReportContent, write_page
 from agegender.pages.runs_section import runs_chart, runs_table
 from agegender.pages.split_tables import key_figures, overfitting_words, split_table
 from agegender.pages.tables import Column, Row, Table
-from agegender.pages.words import FEW, capitalised, flattened, in_unit, listing
+from agegender.pages.words import FEW, flattened, listing
 from agegender.training_settings import TrainingSettings, as_field
 
 _MOST_FINDINGS = 5
@@ -36,6 +36,8 @@ def write_index(path: Path, content: ReportContent, pages: Sequence[Mapping[str,
     """Write `index.html` to `path`, whole or not at all; return the path."""
     assessment, splits = content.assessment, split_table(content)
     claimed: list[Finding] = [one for one in assessment.findings if one.is_gap] or list(assessment.findings)
+    beside_guesses = [] if _is_few(content) else yardsticks(content)
+    shown_already = {one["name"] for one in beside_guesses}
     return write_page(
         path,
         "index.html",
@@ -47,13 +49,13 @@ def write_index(path: Path, content: ReportContent, pages: Sequence[Mapping[str,
         run_id=content.run_id,
         lead=_lead(content),
         verdict="" if _is_few(content) else verdict_words(content),
-        yardsticks=[] if _is_few(content) else yardsticks(content),
+        yardsticks=beside_guesses,
         picture=overview(content)[:1],
         subject_of_figures="photos of this table"
         if assessment.judged_split == ALL_ROWS
         else f"photos of the split “{assessment.judged_split}”",
         splits=splits,
-        figures=[one for one in key_figures(content, splits) if one["name"] not in _in_yardsticks(content)],
+        figures=[one for one in key_figures(content, splits) if one["name"] not in shown_already],
         overfitting=overfitting_words(content),
         findings=finding_links(content, claimed[:_MOST_FINDINGS], "bias.html"),
         more_findings=max(len(claimed) - _MOST_FINDINGS, 0) if claimed[:1] and claimed[0].is_gap else 0,
@@ -67,16 +69,6 @@ def write_index(path: Path, content: ReportContent, pages: Sequence[Mapping[str,
         nearby=content.nearby,
         has_labels_page=any(page["address"] == "suspects.html" for page in pages),
     )
-
-
-def _in_yardsticks(content: ReportContent) -> set[str]:
-    """Return the key figures that stand among the yardsticks already."""
-    return {
-        in_unit(f"Mean {head.title} error", head)
-        if isinstance(head, Regression)
-        else f"{capitalised(head.title)} accuracy"
-        for head in content.heads
-    }
 
 
 def _is_few(content: ReportContent) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -88,3 +89,11 @@ def test_the_verdict_has_the_figures_of_the_rows_and_of_a_guess_that_looks_at_no
     assert f"gets {100 * usual:.1f} %" in words
     assert words.endswith("by more than chance.") or "clearly worse" in words
     assert words.split(";")[0] in write_index(tmp_path / "index.html", content).read_text()
+
+
+def test_no_figure_stands_twice_at_the_head(content, tmp_path):
+    page = write_index(tmp_path / "index.html", content).read_text()
+    head = page[page.index('id="figures"') : page.index("</section>", page.index('id="figures"'))]
+    names = re.findall(r"<dt>(.*?)</dt>", head)
+    assert "Photos judged" in names
+    assert len(names) == len(set(names)) >= 3
