@@ -47,7 +47,7 @@
     const tools = Object.assign(document.createElement("div"), { className: "figure-tools" });
     tools.append(add("SVG", () => save(standalone(now()), "image/svg+xml", `${name}.svg`)));
     const isCloud = typeof Rows !== "undefined" && Rows && drawing.dataset.cloud;
-    if (drawing.dataset.csv || isCloud) tools.append(add("CSV", () => save(`\ufeff${now().dataset.csv || cloudText(now())}`, "text/csv", `${name}.csv`)));
+    if (drawing.dataset.csv || isCloud) tools.append(add("CSV", () => save(`\ufeff${isCloud ? cloudText(now()) : now().dataset.csv}`, "text/csv", `${name}.csv`)));
     figure.append(tools);
   }
 
