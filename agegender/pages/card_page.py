@@ -238,7 +238,7 @@ def _caveats(content: ReportContent) -> list[str]:
     assessment = content.assessment
     caveats = ["Labels count as the truth here, and some are wrong.", *assessment.notices]
     if assessment.judged_split != "test":
-        known = "It was not judged on photos kept aside, so the figures may flatter."
+        known = "It may have learnt from the photos that it was judged on, so the figures may flatter."
         unknown = "Whether the model was trained on these photos isn't known; if it was, the figures flatter."
         caveats.append(known if content.card else unknown)
     without = [head for head in content.regressions if not assessment.has(head.column, *head.interval_columns)]

@@ -132,7 +132,7 @@ def rule_words(content: ReportContent, human: HumanText) -> Iterator[str]:
     if assessment.is_drawn:
         yield "The faces are drawn: this shows what a draft looks like, and allows nothing."
     elif assessment.judged_split != "test":
-        yield "It was not measured on photos that were kept aside, so it may promise too much."
+        yield "It may have learnt from the photos that it was measured on, so it may promise too much."
     for head in content.regressions:
         if _near(head) is None:
             title = capitalised(head.title)
