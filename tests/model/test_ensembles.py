@@ -135,7 +135,7 @@ def test_an_ensemble_is_saved_loaded_and_predicts_the_members_mean(
     for name in ("predicted_age_years", "gender_probability_female"):
         mean = np.mean([one[name] for one in members], axis=0)
         assert np.abs(again.predict_images(photos)[name] - mean).max() < 1e-4
-    assert sorted(path.name for path in place.iterdir()) == ["a", "b", "c", "model.json"]
+    assert sorted(path.name for path in place.iterdir()) == ["a", "b", "c", "card.toml", "model.json"]
     resaved = again.save(place)  # over itself
     assert np.abs(ag.Model.load(resaved).predict_images(photos)["predicted_age_years"] - mean_age(members)).max() < 1e-3
     with pytest.raises(UsageError, match="no Learner"):

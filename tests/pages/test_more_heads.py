@@ -19,6 +19,7 @@ from agegender.pages.index_page import learning_curves
 from agegender.pages.page_writing import ReportContent, render_page
 from agegender.pages.report_set import write_report_set
 from agegender.pages.split_tables import key_figures, split_table
+from agegender.pages.words import in_unit
 from pages.report_inputs import MASK_CLASSES, make_predictions, with_more_heads
 
 
@@ -138,7 +139,7 @@ def test_figures_of_a_small_scale_have_decimals_enough():
     assert isinstance(head, Regression)
     assert content.digits(head) >= 3
     figures = {figure["name"]: figure["value"] for figure in key_figures(content, split_table(content))}
-    assert float(figures[f"Mean {head.title} error{', ' + head.unit if head.unit else ''}"]) == pytest.approx(0.02)
+    assert float(figures[in_unit(f"Mean absolute {head.title} error", head)]) == pytest.approx(0.02)
 
 
 def test_comparison_goes_head_by_head(tmp_path):
