@@ -138,14 +138,11 @@ class Comparison:
         ]
         own = [one for name, model in models.items() if (one := _own_photos(name, model)) is not None]
         self.judged = judged_table([*own, *sets], models)
-        for place, one in enumerate(sets):
-            comparison = self if place == 0 else Comparison.__new__(Comparison)
-            comparison._named, comparison._times, comparison.others = self._named, False, {} if place else self.others
-            comparison._compare(one.predictions)
+        self._compare(sets[0].predictions)
+        self._photos_of_split = len(sets[0].predictions[self.first])
+        self.others = {one.name: Comparison(one.predictions, split="all") for one in sets[1:]}
+        for comparison, one in zip((self, *self.others.values()), sets, strict=True):
             comparison.name, comparison.notes, comparison.photos_root = one.name, one.notes, one.root
-            comparison._photos_of_split = len(one.predictions[comparison.first])
-            if place:
-                self.others[one.name] = comparison
 
     def _model(self, name: str) -> Model:
         """Return a model that can predict."""

@@ -14,6 +14,7 @@ import pandas as pd
 from agegender.audit.dependence import clusters_of
 from agegender.audit.estimates import UNKNOWN, mean_of
 from agegender.audit.predictions_table import complete_predictions, read_predictions, write_predictions
+from agegender.audit.words import photos
 from agegender.data.faces_table import FacesTable, make_table, read_faces
 from agegender.errors import FolderError, TableError, UsageError
 from agegender.heads import Regression
@@ -105,7 +106,7 @@ def judge(
     sources = set(new.table["source"].dropna())
     own = {model for model, share in every.items() if share >= 0.5}
     own |= {model for model, one in models.items() if model not in every and sources & set(_sources(one))}
-    notes = [f"{_photos(len(new.table))} of {name}.", *_left_out_words(left_out, learnt), *_unknown_words(known, own)]
+    notes = [f"{photos(len(new.table))} of {name}.", *_left_out_words(left_out, learnt), *_unknown_words(known, own)]
     predictions = {model: _kept_or_predicted(one, new, f"{name}-{model}", keep) for model, one in models.items()}
     return JudgedPhotos(name, predictions, faces.root, notes, own)
 
@@ -204,7 +205,7 @@ def _left_out_words(left_out: pd.Series, learnt: Mapping[str, pd.Series]) -> lis
             else []
         )
     by = ", ".join(f"{model} {int(one.sum()):,}" for model, one in learnt.items() if one.any())
-    return [f"{_photos(int(left_out.sum()))} left out, which a model was trained or validated on ({by})."]
+    return [f"{photos(int(left_out.sum()))} left out, which a model was trained or validated on ({by})."]
 
 
 def _unknown_words(known: Mapping[str, Any], own: set[str]) -> list[str]:
@@ -247,7 +248,3 @@ def _kept(keep: Path) -> dict[str, str]:
 def _file_name(name: str) -> str:
     plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
     return plain.lstrip(".") if len(plain) <= 80 else f"{plain[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def _photos(count: int) -> str:
-    return "1 photo" if count == 1 else f"{count:,} photos"

@@ -209,22 +209,20 @@ class CheckRows:
     def result(self, measure: Measure, columns: Columns, miss_rate: float) -> GroupResult:
         """Return one measure over the groups of some columns."""
         meant = self.are_meant(measure)
+        needs = (self.head.column, self.head.predicted)
         metric = RowMetric(
-            self.head.name, measure.key, measure.key, measure.title, "share", "lower", (self.head.column,), self._none
-        )
+            self.head.name, measure.key, measure.key, measure.title, "share", "lower", needs,
+            lambda table: replace(self, rows=table).outcome(measure),
+        )  # fmt: skip
         rows = self.rows[meant]
         return compare_groups(
             metric,
-            self.outcome(measure)[meant],
+            metric.values(rows),
             self.groupings[columns].of_rows(meant) if columns else _everybody(len(rows)),
             HeldEqual.of_table(rows, (self.head.column,)).support if columns and len(rows) else None,
             clusters=None if self.clusters is None else self.clusters[meant],
             miss_rate=miss_rate,
         )
-
-    @staticmethod
-    def _none(rows: pd.DataFrame) -> Floats:
-        raise NotImplementedError  # values are given beside the metric
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import pandas as pd
 from agegender.audit.estimates import Estimate
 from agegender.audit.models_compared import Agreement, ClassChange, NumberChange, PairedComparison
 from agegender.audit.sentences import group_words
+from agegender.audit.words import capitalised, listing, number, photos
 from agegender.heads import Classification, Head, Regression
 
 LEFT_OPEN = "Choosing the winner on these photos flatters it; test it again on others."
@@ -45,7 +46,7 @@ def pair_sentences(first: str, second: str, pair: PairedComparison, *, least: in
         said.append(f"{first} and {second} predict nothing in common on these photos, so nothing can be compared.")
     counts = [change.n for change in pair.changes.values() if 0 < change.n < _FEW]
     if counts:
-        said.append(f"With {_photos(min(counts))} hardly any difference can be told from chance.")
+        said.append(f"With {photos(min(counts))} hardly any difference can be told from chance.")
     return [*said, *_unshared_sentences(first, second, pair)]
 
 
@@ -59,7 +60,7 @@ def group_sentences(second: str, pair: PairedComparison, *, least: int = 1) -> l
             for row in _claimed(groups, "signed"):
                 who, moved = _who(row), _estimate(row, "signed_difference")
                 direction = head.words[0] if moved.value > 0 else head.words[1]
-                before, now = (_signed(row[f"signed_{which}"], digits) for which in ("first", "second"))
+                before, now = (number(row[f"signed_{which}"], digits, signed=True) for which in ("first", "second"))
                 what = f"{abs(moved.value):.{digits}f}{unit} {direction} by {second}"
                 said.append(
                     f"{who} are judged {what} ({_facts(row['n'], moved, digits, is_corrected=True)}): mean error "
@@ -71,8 +72,8 @@ def group_sentences(second: str, pair: PairedComparison, *, least: int = 1) -> l
             verb = "shrinks" if abs(new) < abs(old) else "grows"
             change = _estimate(row, "gap_difference").scaled(scale)
             said.append(
-                f"{_who(row)}: the gap in {what} to the rest {verb}, {_signed(old, digits)} → "
-                f"{_signed(new, digits)}{unit} ({_facts(row['n'], change, digits, is_corrected=True)})."
+                f"{_who(row)}: the gap in {what} to the rest {verb}, {number(old, digits, signed=True)} → "
+                f"{number(new, digits, signed=True)}{unit} ({_facts(row['n'], change, digits, is_corrected=True)})."
             )
     return said
 
@@ -83,7 +84,7 @@ def bias_sentences(first: str, second: str, pair: PairedComparison) -> list[str]
     return [
         f"{second} against {first}, bias score by {one.attribute}: "
         f"{one.first.value:.2f} → {one.second.value:.2f}{unit}, "
-        f"{_signed(one.difference.value, 2)} ({_facts(one.n, one.difference, 2)}); chance level "
+        f"{number(one.difference.value, 2, signed=True)} ({_facts(one.n, one.difference, 2)}); chance level "
         f"{one.chance_first:.2f} for {first}, {one.chance_second:.2f} for {second}."
         for one in pair.bias
     ]
@@ -110,7 +111,7 @@ def _score_words(row: Mapping[Any, Any]) -> str:
     )
     value, digits = (value.scaled(100.0), 1) if is_rate else (value, 2)
     unit = " %" if is_rate else f" {row['unit']}".rstrip()
-    error = "" if is_rate else f", mean error {_signed(row['mean_error'], 2)}"
+    error = "" if is_rate else f", mean error {number(row['mean_error'], 2, signed=True)}"
     facts = _facts(row["n"], value, digits, is_signed=False)
     return f"{name} {row['score']} {value.value:.{digits}f}{unit} ({facts}){error}"
 
@@ -131,7 +132,7 @@ def leaders_sentences(leaders: Iterable[tuple[Head, str, str, PairedComparison]]
         verdict = "more than chance makes" if is_told else "which may be chance"
         said.append(
             f"{best} has the {what}, {score.value:.{digits}f}{unit}, before {following} with {other.value:.{digits}f}: "
-            f"{_signed(difference.value, digits)} ({_facts(change.n, difference, digits)}), {verdict}."
+            f"{number(difference.value, digits, signed=True)} ({_facts(change.n, difference, digits)}), {verdict}."
         )
     return said
 
@@ -156,7 +157,7 @@ def _judged_sentences(first: str, second: str, head: Head, pair: PairedCompariso
     if not change.n:
         return [f"No photo that both predict has a label of {head.title} to judge them by."]
     if agreement is not None and agreement.is_identical:
-        return [f"{second} and {first} give one and the same {head.title} for each of {_photos(agreement.n)}."]
+        return [f"{second} and {first} give one and the same {head.title} for each of {photos(agreement.n)}."]
     groups = _groups_sentence(second, head, _shown(change.by_group, least), digits_of(head, pair))
     if isinstance(change, NumberChange) and isinstance(head, Regression):
         return [_number_sentence(first, second, head, change, digits_of(head, pair)), *groups]
@@ -171,14 +172,14 @@ def _number_sentence(first: str, second: str, head: Regression, change: NumberCh
     if not difference.is_off_zero:
         facts = _facts(change.n, difference, digits)
         return (
-            f"{_capitalised(head.title)}: {second} and {first} cannot be told apart: {figures}, a difference of "
-            f"{_signed(difference.value, digits)} ({facts})."
+            f"{capitalised(head.title)}: {second} and {first} cannot be told apart: {figures}, a difference of "
+            f"{number(difference.value, digits, signed=True)} ({facts})."
         )
     verdict, side = ("better", "lower") if difference.value < 0 else ("worse", "higher")
     size = Estimate(*(abs(end) for end in (difference.value, *sorted((difference.low, difference.high), key=abs))))
     facts = _facts(change.n, size, digits, is_signed=False)
     return (
-        f"{_capitalised(head.title)}: {second} is {verdict} than {first}: {figures}, "
+        f"{capitalised(head.title)}: {second} is {verdict} than {first}: {figures}, "
         f"{size.value:.{digits}f} {side} ({facts})."
     )
 
@@ -190,9 +191,10 @@ def _class_sentence(first: str, second: str, head: Head, change: ClassChange, te
     said = f"{second} {verdict}" if is_told else f"{second} and {first} cannot be told apart"
     mended, broken = (f"under {least}" if 0 < one < least else f"{one:,}" for one in (change.mended, change.broken))
     p = "p < 0.001" if change.mcnemar_p_value < 0.001 else f"p = {change.mcnemar_p_value:.3f}"
+    points = number(difference.value, 1, signed=True)
     return (
-        f"{_capitalised(head.title)}: {said}: right for {100 * change.second.value:.1f} % against "
-        f"{100 * change.first.value:.1f} %, {_signed(difference.value, 1)} points ({_facts(change.n, difference, 1)}); "
+        f"{capitalised(head.title)}: {said}: right for {100 * change.second.value:.1f} % against "
+        f"{100 * change.first.value:.1f} %, {points} points ({_facts(change.n, difference, 1)}); "
         f"{mended} mended, {broken} broken ({test}, {p})."
     )
 
@@ -204,37 +206,36 @@ def _groups_sentence(second: str, head: Head, groups: pd.DataFrame, digits: int)
     kind = "accuracy" if isinstance(head, Classification) else "error"
     claimed = _claimed(groups, kind)
     if not claimed:
-        return [f"{_capitalised(head.title)} by group: no single change can be told from chance."]
+        return [f"{capitalised(head.title)} by group: no single change can be told from chance."]
     scale, is_class = (100.0, True) if isinstance(head, Classification) else (1.0, False)
     told: dict[bool, list[str]] = {True: [], False: []}
     for row in claimed:
         change = _estimate(row, f"{kind}_difference").scaled(scale)
         who, facts = _who(row), _facts(row["n"], change, digits, is_corrected=True)
-        words = f"{who[:1].lower()}{who[1:]} ({_signed(change.value, digits)}{unit_of(head)}, {facts})"
+        words = f"{who[:1].lower()}{who[1:]} ({number(change.value, digits, signed=True)}{unit_of(head)}, {facts})"
         told[(change.value > 0) is is_class].append(words)
     parts = [f"{word} for {_named(told[side])}" for word, side in (("better", True), ("worse", False)) if told[side]]
     none = "worse for no group that can be told" if not told[False] else ""
     told_parts = "; ".join([*parts, *([none] if none else [])])
-    return [f"{_capitalised(head.title)} by group: {second} is {told_parts}."]
+    return [f"{capitalised(head.title)} by group: {second} is {told_parts}."]
 
 
 def _named(items: Sequence[str]) -> str:
     more = len(items) - _MOST_GROUPS
-    if more > 0:
-        return f"{', '.join(items[:_MOST_GROUPS])} and {more} more"
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+    return f"{', '.join(items[:_MOST_GROUPS])} and {more} more" if more > 0 else listing(items)
 
 
 def _agreement_sentence(first: str, second: str, head: Head, one: Agreement) -> str:
     if one.is_identical:
-        return f"{second} and {first} give one and the same {head.title} for each of {_photos(one.n)}."
-    start = f"{_capitalised(head.title)} has no labels, so only agreement can be said: {first} and {second}"
+        return f"{second} and {first} give one and the same {head.title} for each of {photos(one.n)}."
+    start = f"{capitalised(head.title)} has no labels, so only agreement can be said: {first} and {second}"
     if isinstance(head, Classification):
         same = one.same.scaled(100.0)
         return f"{start} say the same of {same.value:.1f} % ({_facts(one.n, same, 1, is_signed=False)})."
+    facts = _facts(one.n, one.distance, 2, is_signed=False)
     return (
-        f"{start} are {one.distance.value:.2f}{unit_of(head)} apart on average "
-        f"({_facts(one.n, one.distance, 2, is_signed=False)}), {second} {_signed(one.shift.value, 2)} against {first}."
+        f"{start} are {one.distance.value:.2f}{unit_of(head)} apart on average ({facts}), {second} "
+        f"{number(one.shift.value, 2, signed=True)} against {first}."
     )
 
 
@@ -268,21 +269,7 @@ def _estimate(row: Mapping[str, Any], name: str) -> Estimate:
 
 
 def _facts(n: int, value: Estimate, digits: int, *, is_corrected: bool = False, is_signed: bool = True) -> str:
-    low, high = (_signed(end, digits) if is_signed else f"{end:.{digits}f}" for end in (value.low, value.high))
+    low, high = (number(end, digits, signed=is_signed) for end in (value.low, value.high))
     if not (np.isfinite(value.low) and np.isfinite(value.high)):
-        return f"no interval; {_photos(n)}"
-    return f"{'corrected ' if is_corrected else ''}95 % CI {low} to {high}; {_photos(n)}"
-
-
-def _photos(n: int) -> str:
-    return "1 photo" if n == 1 else f"{n:,.0f} photos"
-
-
-def _signed(value: float, digits: int) -> str:
-    text = f"{abs(value):.{digits}f}"
-    is_zero = not any(letter in "123456789" for letter in text)
-    return text if is_zero else f"{'−' if value < 0 else '+'}{text}"
-
-
-def _capitalised(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}"
+        return f"no interval; {photos(n)}"
+    return f"{'corrected ' if is_corrected else ''}95 % CI {low} to {high}; {photos(n)}"

@@ -13,11 +13,11 @@ from agegender.audit.age_checks import Checked, CheckResult, difference
 from agegender.audit.assessment import ALL_ROWS
 from agegender.audit.challenge_ages import ChosenAge, Curve, challenge_curves
 from agegender.audit.groups import Group
+from agegender.audit.words import FEW, about, capitalised, count, interval, listing, number, own_id, photos
 from agegender.pages import galleries
 from agegender.pages.charts import INK, SERIES, chart, svg
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.tables import Column, Row, Table
-from agegender.pages.words import FEW, about, capitalised, count, interval, listing, number, own_id, photos
 from agegender.settings import SMALL_GROUP
 
 _MOST_FACES = 12

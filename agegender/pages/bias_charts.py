@@ -13,12 +13,12 @@ from agegender.audit import grouping
 from agegender.audit.estimates import Estimate
 from agegender.audit.groups import Group, GroupResult
 from agegender.audit.reliability import reliability_bins
+from agegender.audit.words import about, count, in_unit, number, too
 from agegender.heads import Classification, Head, Regression
 from agegender.heads.classification import as_names
 from agegender.pages import charts
 from agegender.pages.bias_tables import ranked, training_shares
 from agegender.pages.page_writing import ReportContent
-from agegender.pages.words import about, count, in_unit, number, too
 
 MOST_GROUPS = 24  # a chart with more lines than that is a table
 MOST_POINTS = 20_000

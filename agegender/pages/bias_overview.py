@@ -13,10 +13,10 @@ from agegender.audit.estimates import Estimate
 from agegender.audit.findings import Finding
 from agegender.audit.groups import Group
 from agegender.audit.sentences import group_words
+from agegender.audit.words import capitalised, count, in_unit, interval, interval_ends, listing, number, too
 from agegender.heads import Head, Regression
 from agegender.pages import charts
 from agegender.pages.page_writing import ReportContent
-from agegender.pages.words import capitalised, count, in_unit, interval, interval_ends, listing, number, too
 
 MOST_ROWS = 24  # of a picture; the others are in the tables
 

@@ -9,6 +9,7 @@ from typing import Any
 from agegender.audit import grouping
 from agegender.audit.findings import Finding
 from agegender.audit.sentences import equal_words
+from agegender.audit.words import capitalised, count, identifier, own_id
 from agegender.heads import Classification, Regression
 from agegender.pages import bias_charts, bias_tables, galleries
 from agegender.pages.age_check_section import age_check_section
@@ -22,7 +23,6 @@ from agegender.pages.page_writing import ReportContent, write_page
 from agegender.pages.slicing import slice_section
 from agegender.pages.split_tables import overfitting_words, split_group_table, split_table
 from agegender.pages.tables import matrix_table
-from agegender.pages.words import capitalised, count, identifier, own_id
 
 SCRIPTS = ("slice_estimates.js", "marks.js", "slicer.js", "pointing.js")
 

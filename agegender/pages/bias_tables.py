@@ -11,13 +11,7 @@ import pandas as pd
 from agegender.audit import grouping
 from agegender.audit.groups import Group, GroupResult
 from agegender.audit.sentences import equal_words
-from agegender.heads import Classification, Head, Regression, slug
-from agegender.heads.age_bands import DECADES, age_decade
-from agegender.heads.classification import as_names
-from agegender.pages.galleries import faces_addresses
-from agegender.pages.page_writing import ReportContent
-from agegender.pages.tables import Column, Matrix, Row, Table, known_columns
-from agegender.pages.words import (
+from agegender.audit.words import (
     FEW,
     about,
     capitalised,
@@ -29,6 +23,12 @@ from agegender.pages.words import (
     photos,
     too,
 )
+from agegender.heads import Classification, Head, Regression, slug
+from agegender.heads.age_bands import DECADES, age_decade
+from agegender.heads.classification import as_names
+from agegender.pages.galleries import faces_addresses
+from agegender.pages.page_writing import ReportContent
+from agegender.pages.tables import Column, Matrix, Row, Table, known_columns
 from agegender.settings import SMALL_GROUP
 
 MOST_ROWS = 120  # further groups go to the downloads alone

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from agegender.audit import grouping
 from agegender.audit.groups import GroupResult
+from agegender.audit.words import capitalised, count, interval, listing, photos
 from agegender.heads import Classification, Head, Regression
 from agegender.pages.bias_tables import group_tables
 from agegender.pages.card_text import HUMAN_FILE
@@ -28,7 +29,6 @@ from agegender.pages.index_page import model_facts
 from agegender.pages.page_writing import ReportContent, write_page
 from agegender.pages.split_tables import split_table
 from agegender.pages.tables import Table
-from agegender.pages.words import capitalised, count, interval, listing, photos
 from agegender.writing import write_text
 
 MARKDOWN_FILE = "MODEL_CARD.md"

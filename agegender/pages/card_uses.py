@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from agegender.audit import grouping
 from agegender.audit.groups import Group
 from agegender.audit.sentences import group_words
+from agegender.audit.words import capitalised, interval, number, photos
 from agegender.heads import Head, Regression, RowMetric
 from agegender.pages.card_text import WANTED, HumanText
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.tables import Column, Row, Table
-from agegender.pages.words import capitalised, interval, number, photos
 
 COULD, NOT, UNSETTLED = "could", "not", "not settled"
 _MOST_SENTENCES = 6  # of each kind; the table has all

@@ -16,6 +16,7 @@ from agegender.audit.assessment import Assessment
 from agegender.audit.comparison_sentences import CLAIMED, group_sentences, headline, unit_of
 from agegender.audit.estimates import Estimate
 from agegender.audit.models_compared import NumberChange, PairedComparison, change_column
+from agegender.audit.words import FEW, about, capitalised, count, interval, number
 from agegender.heads import Classification, Head, Regression
 from agegender.pages.charts import captioned
 from agegender.pages.comparison_charts import dumbbell_chart, errors_chart
@@ -23,7 +24,6 @@ from agegender.pages.comparison_tables import bias_score_table, group_table, lea
 from agegender.pages.experiment_tables import experiment_table, judged_grids, judged_long_table
 from agegender.pages.galleries import PhotoShelf, Strip
 from agegender.pages.page_writing import ReportContent, write_page
-from agegender.pages.words import FEW, about, capitalised, count, interval, number
 
 FACES_EACH = 12
 _MOST_LINES = 24

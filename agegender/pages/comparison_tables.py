@@ -11,9 +11,9 @@ from agegender.audit import grouping
 from agegender.audit.comparison_sentences import digits_of
 from agegender.audit.estimates import Estimate
 from agegender.audit.models_compared import PairedComparison
+from agegender.audit.words import FEW, capitalised, count, in_unit
 from agegender.heads import KNOWN_HEADS, Classification, Head, Regression
 from agegender.pages.tables import Column, Row, Table, known_columns
-from agegender.pages.words import FEW, capitalised, count, in_unit
 from agegender.settings import SMALL_GROUP
 
 _BIAS = "bias_"

@@ -13,11 +13,11 @@ from typing import Any
 import pandas as pd
 
 from agegender.audit.predictions_files import PROBLEMS_JOINT
+from agegender.audit.words import count
 from agegender.errors import PhotoError
 from agegender.heads import Classification, Head
 from agegender.pages.page_writing import write_page
 from agegender.pages.thumbnails import SIZE_PIXELS, square, webp
-from agegender.pages.words import count
 
 MOST_FACES = 300
 MOST_DOUBTFUL = 60

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from agegender.audit import grouping
 from agegender.audit.estimates import Estimate, mean_of
+from agegender.audit.words import FEW, in_unit, own_id
 from agegender.heads import Regression
 from agegender.heads.age_bands import FINE_BANDS, fine_age_band
 from agegender.heads.row_metrics import beyond_and_within
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.tables import Column, Row, Table, known_columns
-from agegender.pages.words import FEW, in_unit, own_id
 from agegender.settings import SMALL_GROUP
 
 _FIFTHS = 5

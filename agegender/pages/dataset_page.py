@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from agegender.audit.words import FEW, count, flattened, photos
 from agegender.data.faces_table import (
     CONFLICTING_LABELS,
     CORRECTED,
@@ -37,7 +38,6 @@ from agegender.pages.page_writing import write_page
 from agegender.pages.split_likeness import likeness_table
 from agegender.pages.tables import Column, Row, Table, table_of_frame, without_few
 from agegender.pages.thumbnails import SIZE_PIXELS, thumbnail
-from agegender.pages.words import FEW, count, flattened, photos
 from agegender.settings import SMALL_GROUP
 
 MOST_GROUPS_SHOWN = 24

@@ -10,12 +10,12 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
+from agegender.audit.words import FEW, count, number
 from agegender.data.faces_table import SPLITS, label_columns
 from agegender.heads import AGE, GENDER
 from agegender.heads.age_bands import AGE_GROUPS, age_group
 from agegender.pages.charts import INK, SERIES, captioned, chart, svg
 from agegender.pages.tables import Column, Row, Table
-from agegender.pages.words import FEW, count, number
 from agegender.settings import SMALL_GROUP
 
 MOST_CELL_ROWS = 24  # of a heatmap; the table has all

@@ -11,11 +11,11 @@ from markupsafe import Markup
 from agegender.audit import grouping
 from agegender.audit.error_curves import ErrorCurve, error_curve
 from agegender.audit.estimates import Estimates
+from agegender.audit.words import capitalised, count, in_unit, number, own_id, too
 from agegender.heads import Regression
 from agegender.pages import charts
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.tables import Column, Row, Table
-from agegender.pages.words import capitalised, count, in_unit, number, own_id, too
 
 MOST_PANELS = 6  # groups of one grouping, the largest
 MOST_IN_ALL = 8  # groups with charts of their own, of the first head of numbers

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from agegender.audit.estimates import Estimate
+from agegender.audit.words import capitalised, count, interval, number
 from agegender.heads import Head, Regression
 from agegender.pages.tables import Column, Row, Table, known_columns
-from agegender.pages.words import capitalised, count, interval, number
 
 _MOST_SETTINGS = 40
 

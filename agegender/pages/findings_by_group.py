@@ -12,10 +12,10 @@ import pandas as pd
 from agegender.audit import grouping
 from agegender.audit.findings import Finding
 from agegender.audit.sentences import columns_words, equal_words, group_words
+from agegender.audit.words import count, number
 from agegender.heads import Head, Regression
 from agegender.pages import galleries
 from agegender.pages.page_writing import ReportContent
-from agegender.pages.words import count, number
 
 _FACES_EACH = 3
 _FEWER = 0.8  # a share this much below another counts as smaller

@@ -9,13 +9,13 @@ import numpy as np
 from agegender.audit import grouping
 from agegender.audit.estimates import Estimate
 from agegender.audit.sentences import equal_words
+from agegender.audit.words import FEW, about, number, own_id, photos
 from agegender.audit.worst_errors import WorstErrors, WorstShare, worst_errors
 from agegender.heads import Regression
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.quality_tables import quality_tables
 from agegender.pages.score_tables import score_tables
 from agegender.pages.tables import Column, Row, Table
-from agegender.pages.words import FEW, about, number, own_id, photos
 from agegender.settings import SMALL_GROUP
 
 

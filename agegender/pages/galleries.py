@@ -15,10 +15,10 @@ import pandas as pd
 
 from agegender.audit import grouping
 from agegender.audit.groups import Group, GroupResult
+from agegender.audit.words import about, capitalised, identifier, number, photo_anchor, photos
 from agegender.heads import Classification, Head, Regression
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.thumbnails import thumbnail
-from agegender.pages.words import about, capitalised, identifier, number, photo_anchor, photos
 
 MOST_IMAGES = 420  # about 1.4 MB in the page
 _FACES_EACH = 4  # of each kind, in a group

@@ -10,10 +10,10 @@ import numpy as np
 
 from agegender.audit import grouping
 from agegender.audit.groups import Group, GroupResult
+from agegender.audit.words import FEW, capitalised, count, identifier, in_unit, interval_ends, number, too
 from agegender.heads import Regression, RowMetric
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.tables import Column, Row, Table
-from agegender.pages.words import FEW, capitalised, count, identifier, in_unit, interval_ends, number, too
 from agegender.settings import SMALL_GROUP
 
 _CROSSED = ("gender", "ethnicity", "age_band")  # rows before columns: bands of age lie along the top

@@ -10,6 +10,7 @@ import pandas as pd
 
 from agegender.audit.estimates import Estimate
 from agegender.audit.grouping import group_columns, title
+from agegender.audit.words import FEW, interval, number
 from agegender.errors import UsageError
 from agegender.explanation.face_explanation import FaceExplanation
 from agegender.explanation.face_parts import FACE_PARTS
@@ -18,7 +19,6 @@ from agegender.explanation.maps import Scale, weight_picture
 from agegender.heads.age_bands import with_age_group
 from agegender.pages.tables import Column, Row, Table
 from agegender.pages.thumbnails import webp
-from agegender.pages.words import FEW, interval, number
 
 _MOST_SENTENCES = 6
 _PICTURE_QUALITY = 72

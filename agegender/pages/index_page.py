@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from agegender.audit.assessment import ALL_ROWS, Assessment
 from agegender.audit.findings import Finding
+from agegender.audit.words import FEW, flattened, listing
 from agegender.heads import Regression
 from agegender.pages.bias_overview import overview, verdict_words, yardsticks
 from agegender.pages.bias_page import finding_links
@@ -22,7 +23,6 @@ from agegender.pages.page_writing import ReportContent, write_page
 from agegender.pages.runs_section import runs_chart, runs_table
 from agegender.pages.split_tables import key_figures, overfitting_words, split_table
 from agegender.pages.tables import Column, Row, Table
-from agegender.pages.words import FEW, flattened, listing
 from agegender.training_settings import TrainingSettings, as_field
 
 _MOST_FINDINGS = 5

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from agegender.audit.estimates import Estimate
 from agegender.audit.predictions_table import complete_predictions
+from agegender.audit.words import FEW, capitalised, chance_of, interval, listing, number, photo_anchor, too
 from agegender.errors import TableError
 from agegender.explanation.face_explanation import (
     Curve,
@@ -34,7 +35,6 @@ from agegender.pages.page_writing import write_page
 from agegender.pages.part_effects_section import effect_sections
 from agegender.pages.tables import Column, Row, Table
 from agegender.pages.thumbnails import webp
-from agegender.pages.words import FEW, capitalised, chance_of, interval, listing, number, photo_anchor, too
 
 MOST_FACES = 84  # a dozen or three with five pictures each, the others with three: about 2 MB
 _STRONGEST = 5

@@ -20,10 +20,10 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from agegender.audit import words
 from agegender.audit.assessment import Assessment, Comparisons
 from agegender.audit.groups import GroupResult
 from agegender.heads import KNOWN_HEADS, Classification, Head, Regression
-from agegender.pages import words
 from agegender.pages.card_text import HumanText
 from agegender.photos.finding import PhotosFolder
 from agegender.settings import VERSION

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agegender.audit.estimates import Estimate
+from agegender.audit.words import FEW, chance_of, interval, listing, number
 from agegender.explanation.face_explanation import FaceExplanation
 from agegender.explanation.maps import Scale
 from agegender.explanation.part_effects import Effects, PartEffect, part_effects
 from agegender.pages.charts import axis_ends, forest_chart
 from agegender.pages.tables import Column, Row, Table
-from agegender.pages.words import FEW, chance_of, interval, listing, number
 
 _MOST_BARS = 12
 _MOST_NAMED = 3

@@ -11,10 +11,10 @@ from agegender.audit.grouping import Grouping
 from agegender.audit.groups import Group, compare_groups
 from agegender.audit.quality_parts import gaps_at_equal_quality, quality_groupings, scores_held
 from agegender.audit.sentences import equal_words
+from agegender.audit.words import FEW, about, capitalised, in_unit, own_id
 from agegender.heads import Head, Regression
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.tables import Column, Row, Table, known_columns
-from agegender.pages.words import FEW, about, capitalised, in_unit, own_id
 from agegender.settings import SMALL_GROUP
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from agegender.audit.words import capitalised, flattened, in_unit, number
 from agegender.heads import Head, Regression
 from agegender.pages.charts import bar_chart, captioned
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.tables import Column, Row, Table, known_columns
-from agegender.pages.words import capitalised, flattened, in_unit, number
 
 Card = Mapping[str, Any]
 _MOST_DIFFERENCES = 8

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from agegender.audit import grouping
+from agegender.audit.words import FEW, capitalised, in_unit, own_id
 from agegender.heads import Classification, Head, Regression, slug
 from agegender.heads.classification import as_names
 from agegender.heads.row_metrics import known_pairs
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.tables import Column, Row, Table, known_columns
-from agegender.pages.words import FEW, capitalised, in_unit, own_id
 from agegender.settings import SMALL_GROUP
 
 _LARGEST_TOLERANCE = 10  # whole units up to which the cumulative scores go

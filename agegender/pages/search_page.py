@@ -10,10 +10,10 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
+from agegender.audit.words import count, number
 from agegender.pages.charts import FAINT, SERIES, bar_chart, chart, svg
 from agegender.pages.page_writing import write_page
 from agegender.pages.tables import Column, Row, Table, table_of_frame
-from agegender.pages.words import count, number
 
 WHOLE, ENDED = "complete", "pruned"
 _FEW_POINTS = 40  # more are drawn smaller

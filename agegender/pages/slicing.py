@@ -16,12 +16,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from agegender.audit import grouping
+from agegender.audit.words import about, capitalised, count, in_unit, too
 from agegender.data.corrections import MARKS, photo_code
 from agegender.heads import Classification, Head, Regression
 from agegender.heads.classification import as_names
 from agegender.pages.galleries import PhotoShelf
 from agegender.pages.page_writing import ReportContent
-from agegender.pages.words import about, capitalised, count, in_unit, too
 from agegender.writing import plain
 
 MOST_ROWS = 10_000

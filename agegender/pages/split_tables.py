@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from agegender.audit import grouping
 from agegender.audit.assessment import ALL_ROWS
 from agegender.audit.estimates import Estimate, mean_of
+from agegender.audit.words import FEW, capitalised, count, in_unit, is_first_of_kind, number
 from agegender.heads import Head, Regression
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.tables import Column, Row, Table, known_columns
-from agegender.pages.words import FEW, capitalised, count, in_unit, is_first_of_kind, number
 from agegender.settings import SMALL_GROUP
 
 _SPLIT_WORDS = {"train": "train (seen)", "valid": "valid (chose and calibrated)", "test": "test (kept aside)"}

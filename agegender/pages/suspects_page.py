@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from agegender.audit.words import count, number
 from agegender.data.corrections import MARKS, photo_code
 from agegender.heads import Head, Regression
 from agegender.pages.galleries import MOST_IMAGES, PhotoShelf
 from agegender.pages.page_writing import ReportContent, write_page
-from agegender.pages.words import count, number
 
 
 def write_suspects(

@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from agegender.audit.estimates import Estimate
-from agegender.pages.words import FEW, MISSING, count, interval_ends, number, p_value
+from agegender.audit.words import FEW, MISSING, count, interval_ends, number, p_value
 from agegender.table_cells import harmless
 from agegender.writing import plain
 

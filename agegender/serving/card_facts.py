@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from agegender.audit.words import capitalised, count
 from agegender.heads import Classification, Head, Regression
 from agegender.pages.card_page import out_of_scope
-from agegender.pages.words import capitalised, count
 from agegender.serving.limits import Limits
 from agegender.serving.service import Service
 

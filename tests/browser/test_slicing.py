@@ -12,11 +12,11 @@ from pages.report_inputs import make_explanations, make_photos, make_predictions
 
 from agegender.audit.assessment import assess
 from agegender.audit.estimates import measure_groups
+from agegender.audit.words import interval
 from agegender.data.corrections import correct_faces, read_corrections
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.report_set import write_report_set
 from agegender.pages.slicing import _seed_words
-from agegender.pages.words import interval
 
 pytestmark = pytest.mark.browser
 TEXTS = """rows => rows.map((row) => [...row.cells].map(

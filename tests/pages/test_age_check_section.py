@@ -9,10 +9,10 @@ import pytest
 
 from agegender.audit.assessment import assess
 from agegender.audit.challenge_ages import checks_document
+from agegender.audit.words import number
 from agegender.pages.age_check_section import age_check_section
 from agegender.pages.galleries import PhotoShelf
 from agegender.pages.page_writing import ReportContent, render_page
-from agegender.pages.words import number
 
 
 def content_of(count=1500, **columns):

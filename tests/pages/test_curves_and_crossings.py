@@ -7,10 +7,10 @@ import html
 import pytest
 
 from agegender.audit.assessment import assess
+from agegender.audit.words import number
 from agegender.pages.error_curve_section import MOST_IN_ALL, error_curves
 from agegender.pages.group_heatmaps import heatmaps
 from agegender.pages.page_writing import ReportContent
-from agegender.pages.words import number
 from pages.report_inputs import make_predictions
 
 

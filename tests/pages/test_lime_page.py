@@ -11,11 +11,11 @@ from html import unescape
 import numpy as np
 import pytest
 
+from agegender.audit.words import photo_anchor
 from agegender.explanation.face_explanation import Curve, SecondOpinion, TargetMap, Trust, scaled_curves
 from agegender.explanation.lime_explainer import LimeExplainer, LimeSettings
 from agegender.heads import GENDER, Classification, Regression
 from agegender.pages.lime_page import mean_curves, write_lime
-from agegender.pages.words import photo_anchor
 from pages.report_inputs import make_explanations
 
 

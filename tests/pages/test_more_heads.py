@@ -10,6 +10,7 @@ import pytest
 
 from agegender.audit.assessment import assess
 from agegender.audit.models_compared import compare_pair, leaderboard
+from agegender.audit.words import in_unit
 from agegender.heads import AGE, GENDER, Classification, Regression
 from agegender.pages.bias_page import bias_context
 from agegender.pages.bias_tables import confusion_matrices
@@ -19,7 +20,6 @@ from agegender.pages.index_page import learning_curves
 from agegender.pages.page_writing import ReportContent, render_page
 from agegender.pages.report_set import write_report_set
 from agegender.pages.split_tables import key_figures, split_table
-from agegender.pages.words import in_unit
 from pages.report_inputs import MASK_CLASSES, make_predictions, with_more_heads
 
 

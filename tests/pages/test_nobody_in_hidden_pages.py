@@ -13,12 +13,12 @@ import pytest
 
 from agegender.audit.assessment import assess
 from agegender.audit.models_compared import compare_pair, leaderboard
+from agegender.audit.words import FEW
 from agegender.data.faces_table import FacesTable, make_table
 from agegender.pages.compare_page import write_comparison
 from agegender.pages.dataset_page import write_dataset_page
 from agegender.pages.page_writing import ReportContent
 from agegender.pages.report_set import write_report_set
-from agegender.pages.words import FEW
 from pages.report_inputs import make_explanations, make_photos, make_predictions
 
 PAGES = ("index", "bias", "card", "lime", "compare", "dataset")

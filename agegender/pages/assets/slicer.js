@@ -38,7 +38,7 @@ const Rows = (() => {
   document.querySelectorAll("img[data-place]").forEach((image) => { if (!pictures.has(image.dataset.place)) pictures.set(image.dataset.place, image); });
   const photos = given.photos.map(([row, place, path, code, labels, explained]) => ({ row, place, path, code, labels, explained, image: pictures.get(String(place)) }));
 
-  // As agegender/pages/words.py writes numbers.
+  // As agegender/audit/words.py writes numbers.
   function number(value, digits, { signed = false, percent = false } = {}) {
     if (!Number.isFinite(value)) return "–";
     const size = Math.abs(value * (percent ? 100 : 1)), scaled = size * 10 ** digits;

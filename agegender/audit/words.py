@@ -1,4 +1,4 @@
-"""The words and number formats of the pages, so that every page says the same thing the same way."""
+"""The words and number formats of sentences and pages, so that each says the same thing the same way."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def photos(value: int, *, hides_few: bool = False) -> str:
     """
     if hides_few and 0 < value < FEW:
         return f"under {FEW} photos"
-    return f"{count(value)} photo{'s' * (value != 1)}"
+    return f"{count(value)} photo{'' if value == 1 else 's'}"
 
 
 def chance_of(log_odds: float) -> str:
