@@ -26,6 +26,7 @@ FOR_ALL = (
     "reading_tables",
     "table_cells",
     "loss_choices",
+    "card_settings",
 )
 FORBIDDEN = {"pages": {"model"}, "explanation": {"model"}, "audit": {"data", "model"}}
 MAY_USE_TORCH = ("model/", "explanation/", "data/loading.py", "data/datablock.py", "data/normalisation.py")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
 
-from agegender.audit.words import capitalised, flattened, in_unit, number
+from agegender.audit.words import capitalised, in_unit, number
+from agegender.card_settings import settings_of
 from agegender.heads import Head, Regression
 from agegender.pages.charts import bar_chart, captioned
 from agegender.pages.page_writing import ReportContent
@@ -16,9 +17,6 @@ from agegender.pages.tables import Column, Row, Table, known_columns
 Card = Mapping[str, Any]
 _MOST_DIFFERENCES = 8
 _MOST_BARS = 12
-# What tells how a model was made; everything else on a card is its result, or where and when it was made.
-_SETTINGS = ("size", "body", "weights", "image", "training", "augmentation", "balance", "seed", "relabelled", "fold")
-_SAID_ELSEWHERE = ("training.track", "training.device", "training.precision", "image.mean", "image.std")
 
 
 def runs_table(content: ReportContent) -> Table | None:
@@ -108,18 +106,11 @@ def _column(content: ReportContent, head: Head) -> Column:
 
 def _differences(card: Card, own: Card) -> str:
     """Return the settings of another run that this one has otherwise: "epochs 5 (here 9)"."""
-    theirs, ours = _settings(card), _settings(own)
+    theirs, ours = settings_of(card), settings_of(own)
     keys = [key for key in dict.fromkeys((*theirs, *ours)) if theirs.get(key, "–") != ours.get(key, "–")]
     said = [f"{_short(key)} {theirs.get(key, '–')[:40]} (here {ours.get(key, '–')[:40]})" for key in keys]
     more = len(said) - _MOST_DIFFERENCES
     return "; ".join([*said[:_MOST_DIFFERENCES], *([f"{more} more"] if more > 0 else [])]) or "none"
-
-
-def _settings(card: Card) -> dict[str, str]:
-    pairs = flattened({key: card[key] for key in _SETTINGS if key in card})
-    heads: Sequence[Any] = card.get("heads") or ()
-    losses = [(f"loss of {head.get('name')}", str(head.get("loss"))) for head in heads if isinstance(head, Mapping)]
-    return {key: value for key, value in (*pairs, *losses) if key not in _SAID_ELSEWHERE}
 
 
 def _short(key: str) -> str:
