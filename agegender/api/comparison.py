@@ -13,7 +13,8 @@ from urllib.parse import quote
 import pandas as pd
 
 from agegender.audit.comparison_sentences import group_sentences, headline, leaders_sentences
-from agegender.audit.models_compared import PairedComparison, compare_pair, leaderboard, leaders
+from agegender.audit.leaderboard import leaderboard, leaders
+from agegender.audit.models_compared import PairedComparison, compare_pair
 from agegender.audit.predictions_table import complete_predictions, read_predictions
 from agegender.audit.submission import write_submission
 from agegender.errors import AgeGenderError, TableError, UsageError

@@ -40,7 +40,7 @@ class JudgedSet:
     Attributes
     ----------
     board : DataFrame
-        See `models_compared.leaderboard`.
+        See `audit.leaderboard`.
     pairs : mapping of name to PairedComparison
         Further models against the first.
     first : str

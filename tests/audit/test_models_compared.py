@@ -6,7 +6,8 @@ from metric_tables import simulated_predictions
 from scipy import stats
 
 from agegender.audit.chalearn import chalearn_bias
-from agegender.audit.models_compared import compare_pair, leaderboard, mcnemar
+from agegender.audit.leaderboard import leaderboard
+from agegender.audit.models_compared import compare_pair, mcnemar
 from agegender.audit.paired_differences import flip_p_value
 from agegender.errors import TableError
 from agegender.heads import AGE, GENDER

@@ -11,7 +11,8 @@ import pytest
 
 from agegender import compare
 from agegender.audit.assessment import assess
-from agegender.audit.models_compared import compare_pair, leaderboard
+from agegender.audit.leaderboard import leaderboard
+from agegender.audit.models_compared import compare_pair
 from agegender.errors import UsageError
 from agegender.explanation.explanation_files import read_explanations, write_explanation
 from agegender.pages.compare_page import write_comparison

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from agegender.audit.assessment import assess
-from agegender.audit.models_compared import compare_pair, leaderboard
+from agegender.audit.leaderboard import leaderboard
+from agegender.audit.models_compared import compare_pair
 from agegender.audit.words import in_unit
 from agegender.heads import AGE, GENDER, Classification, Regression
 from agegender.pages.bias_page import bias_context

@@ -12,7 +12,8 @@ from urllib.parse import unquote
 import pytest
 
 from agegender.audit.assessment import assess
-from agegender.audit.models_compared import compare_pair, leaderboard
+from agegender.audit.leaderboard import leaderboard
+from agegender.audit.models_compared import compare_pair
 from agegender.audit.words import FEW
 from agegender.data.faces_table import FacesTable, make_table
 from agegender.pages.compare_page import write_comparison

@@ -8,7 +8,8 @@ from dataclasses import asdict, replace
 import pytest
 
 from agegender.audit.assessment import assess
-from agegender.audit.models_compared import compare_pair, leaderboard
+from agegender.audit.leaderboard import leaderboard
+from agegender.audit.models_compared import compare_pair
 from agegender.heads import AGE, GENDER
 from agegender.pages.bias_tables import chalearn_table
 from agegender.pages.compare_page import write_comparison

@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from agegender.audit.models_compared import compare_pair, leaderboard
+from agegender.audit.leaderboard import leaderboard
+from agegender.audit.models_compared import compare_pair
 from agegender.pages.compare_page import write_comparison
 from agegender.pages.contact_sheet import ContactSheet
 from agegender.pages.dataset_page import write_dataset_page

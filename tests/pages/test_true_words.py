@@ -9,7 +9,8 @@ import pytest
 
 from agegender.audit import grouping
 from agegender.audit.assessment import assess
-from agegender.audit.models_compared import compare_pair, leaderboard
+from agegender.audit.leaderboard import leaderboard
+from agegender.audit.models_compared import compare_pair
 from agegender.pages import bias_charts
 from agegender.pages.bias_page import finding_links
 from agegender.pages.compare_page import write_comparison
