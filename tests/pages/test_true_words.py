@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 
+import numpy as np
 import pytest
 
 from agegender.audit import grouping
 from agegender.audit.assessment import assess
 from agegender.audit.leaderboard import leaderboard
 from agegender.audit.models_compared import compare_pair
+from agegender.audit.sentences import group_words
 from agegender.pages import bias_charts
-from agegender.pages.bias_page import finding_links
+from agegender.pages.bias_page import bias_context, finding_links
 from agegender.pages.compare_page import write_comparison
-from agegender.pages.page_writing import ReportContent
+from agegender.pages.page_writing import ReportContent, render_page
 from agegender.pages.report_set import write_report_set
 from agegender.pages.split_tables import split_group_table, split_table
+from agegender.writing import to_json
 from pages.report_inputs import make_predictions
 
 _TABLE = re.compile(r"<table id.*?</table>", re.S)
@@ -89,6 +93,30 @@ def test_every_claim_leads_to_a_table_of_its_own_groups_and_to_their_faces(repor
         section = text.split(f'id="{link["address"].removeprefix("#")}"', 1)[1].split('id="by-', 1)[0]
         assert " × ".join(finding.values) in html.unescape(section)
         assert f'id="{link["faces_address"].removeprefix("#")}"' in text
+
+
+def test_every_number_of_a_claim_stands_in_the_audits_json():
+    """Each number is one of the finding, or of its group in the long table, as it is or in percent."""
+    rows = make_predictions(3000)
+    rows.loc[rows["ethnicity"] == "Black", "predicted_age_years"] += 6.0
+    content = ReportContent(assess(rows, title="x"))
+    findings = [one for one in content.assessment.findings if one.is_gap]
+    table = content.assessment.comparisons.to_frame()
+    page = _words(render_page("bias.html", pages=[], **bias_context(content)))
+    assert len(findings) >= 4
+    for finding in findings:
+        document = json.loads(to_json(finding.to_dict()))
+        group = table[(table["grouping"] == " × ".join(finding.columns)) & (table["group"] == finding.name)]
+        figures = group[group["metric"] == finding.metric].select_dtypes("number").to_numpy().ravel()
+        known = [*figures, *(value for value in document.values() if isinstance(value, (int, float)))]
+        told = {f"{abs(scale * value):,.{digits}f}" for value in known if np.isfinite(value)
+                for scale in (1, 100) for digits in (0, 1)}  # fmt: skip
+        sentence = finding.sentence.removeprefix(group_words(finding.columns, finding.values))
+        sentence = re.sub(r"95 % CI|90 % age interval", "", sentence)
+        numbers = re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", sentence)
+        assert numbers
+        assert set(numbers) <= told, finding.sentence
+        assert finding.claim in page
 
 
 def test_claim_about_an_intersection_leads_to_its_own_table():
