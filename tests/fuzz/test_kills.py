@@ -24,7 +24,7 @@ from PIL import Image
 from agegender.explanation.explanation_files import read_explanations
 from agegender.model.predictor import Predictor
 
-KILLS = int(os.environ.get("AGEGENDER_KILLS", "8"))  # of each command
+KILLS = int(os.environ.get("AGEGENDER_KILLS", "6"))  # of each command
 pytestmark = pytest.mark.slow
 
 
