@@ -21,6 +21,8 @@ from agegender.progress import say
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"})
 # Archives from macOS and notebooks leave look-alikes behind: `._25_0_1.jpg` is no photo.
 JUNK_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
+# A folder of drawn faces has this file, and beside it a folder of maps, which are pictures and no photos.
+DRAWING_FILE, CAUSES_FOLDER = "drawing.json", "causes"
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|data:")
 ESCAPES = "escapes the folder"
 MALFORMED = "malformed name"
@@ -214,7 +216,8 @@ def _walk(root: Path, below: str, is_photo: Callable[[str], bool]) -> Iterator[F
             if entry.is_symlink():
                 yield from _link(root, path, is_photo)
             elif entry.is_dir():
-                folders.append(path)
+                if entry.name != CAUSES_FOLDER or not (root / below / DRAWING_FILE).is_file():
+                    folders.append(path)
             elif entry.is_file() and is_photo(entry.name):
                 yield _file(path)
     for folder in folders:

@@ -180,6 +180,17 @@ def test_photos_are_found_sorted_without_hidden_files_and_escaping_links(tmp_pat
     assert named_photos([root]) == [root / "a.JPG", root / "again.jpg", root / "b" / "c.png"]
 
 
+def test_maps_beside_drawn_faces_are_passed_over_and_other_folders_of_that_name_are_not(tmp_path):
+    for folder in ("drawn/causes", "mine/causes/deep"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "1.png").write_bytes(b"x")
+    for file in ("drawn/1.jpg", "drawn/drawing.json", "mine/1.jpg"):
+        (tmp_path / file).write_bytes(b"x")
+    assert [file.path for file in list_photos(tmp_path)] == ["drawn/1.jpg", "mine/1.jpg", "mine/causes/deep/1.png"]
+    assert named_photos([tmp_path / "drawn"]) == [tmp_path / "drawn" / "1.jpg"]
+    assert named_photos([tmp_path / "drawn" / "causes"]) == [tmp_path / "drawn" / "causes" / "1.png"]
+
+
 def test_a_folder_whose_name_is_no_text_does_not_end_the_search(tmp_path):
     odd = os.fsencode(tmp_path) + b"/\xff"
     Path(os.fsdecode(odd)).mkdir()

@@ -24,6 +24,7 @@ from agegender.drawing.person import (
 from agegender.drawing.portrait import sample_scene
 from agegender.errors import FolderError, PhotoError, UsageError
 from agegender.photos import reading_ahead
+from agegender.photos.finding import named_photos
 
 DEFAULT_COUNT = drawn_faces.FACE_COUNT
 
@@ -69,12 +70,13 @@ def test_side_files_are_no_photos(drawn):
     assert sorted(read(drawn).table["path"]) == sorted(path.name for path in drawn.glob("*.jpg"))
     assert len(list((drawn / "causes").iterdir())) == 80
     assert not list((drawn / "causes").glob("*.jpg"))
+    assert [path.name for path in named_photos([drawn])] == sorted(read(drawn).table["path"])
 
 
 def test_same_seed_gives_the_same_bytes_whatever_the_count(drawn, tmp_path):
     draw_faces(tmp_path / "again", face_count=3, image_size=96)
     again = contents(tmp_path / "again")
-    again.pop(drawn_faces.PLAN_FILE)
+    again.pop(drawn_faces.DRAWING_FILE)
     whole = contents(drawn)
     assert len(again) == 9
     assert all(whole[path] == written for path, written in again.items())

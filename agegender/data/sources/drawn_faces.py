@@ -36,6 +36,7 @@ from agegender.drawing.person import (
 )
 from agegender.drawing.portrait import Scene, sample_scene
 from agegender.errors import FolderError, PhotoError, UsageError
+from agegender.photos.finding import CAUSES_FOLDER, DRAWING_FILE
 from agegender.photos.reading_ahead import spread
 from agegender.progress import track
 from agegender.swapping import replaced_folder
@@ -45,8 +46,6 @@ SOURCE = "drawn_faces"
 FACE_COUNT = 1200
 IMAGE_SIZE = 200
 SEED = 7
-PLAN_FILE = "drawing.json"
-CAUSES_FOLDER = "causes"
 PHOTO_ENDING = ".jpg.chip.jpg"
 # Raise it whenever the same seed draws another picture: an older folder is then drawn anew.
 DRAWING_VERSION = 1
@@ -107,7 +106,7 @@ def draw_faces(folder: Path, *, face_count: int = FACE_COUNT, image_size: int = 
         drawn = spread(draw, range(face_count), at_once=_FACES_AT_ONCE, worth_a_process=_FACES_WORTH_A_PROCESS)
         for _ in track(drawn, "drawing faces", total=face_count, unit="face"):
             pass
-        (temporary / PLAN_FILE).write_text(to_json(plan) + "\n", encoding="utf-8")
+        (temporary / DRAWING_FILE).write_text(to_json(plan) + "\n", encoding="utf-8")
 
 
 def read(root: Path) -> FacesTable:
@@ -116,7 +115,7 @@ def read(root: Path) -> FacesTable:
     photos = sorted(path.name for path in root.glob(f"*{PHOTO_ENDING}"))
     if len(photos) != plan["face_count"]:
         raise FolderError(
-            f"{root} holds {len(photos)} drawn faces, its {PLAN_FILE} says {plan['face_count']}. Delete the folder; "
+            f"{root} holds {len(photos)} drawn faces, its {DRAWING_FILE} says {plan['face_count']}. Delete the folder; "
             "it is drawn anew when it is needed."
         )
     rows = [_row(root, name) for name in photos]
@@ -128,13 +127,13 @@ def read(root: Path) -> FacesTable:
 def read_plan(root: Path) -> dict[str, Any]:
     """Return what `drawing.json` says: seed, count, image size, version and the planted group."""
     try:
-        plan = json.loads((root / PLAN_FILE).read_text(encoding="utf-8"))
+        plan = json.loads((root / DRAWING_FILE).read_text(encoding="utf-8"))
         if plan["kind"] == SOURCE and isinstance(plan["face_count"], int) and "planted_group" in plan:
             return dict(plan)
     except (OSError, ValueError, KeyError, TypeError):
         pass
     raise FolderError(
-        f"{root} is no folder of drawn faces: it lacks a readable {PLAN_FILE}. Leave --data out to draw one."
+        f"{root} is no folder of drawn faces: it lacks a readable {DRAWING_FILE}. Leave --data out to draw one."
     )
 
 
@@ -280,7 +279,7 @@ def _check_replaceable(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise FolderError(f"{folder} is a file; drawn faces need a folder. Name another place.")
-    if any(folder.iterdir()) and not (folder / PLAN_FILE).is_file():
+    if any(folder.iterdir()) and not (folder / DRAWING_FILE).is_file():
         raise FolderError(f"{folder} holds something else than drawn faces, which would be lost. Name another place.")
 
 

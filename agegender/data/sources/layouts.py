@@ -13,7 +13,7 @@ from typing import Any
 
 from agegender.data.faces_table import FacesTable, make_table
 from agegender.errors import FolderError
-from agegender.photos.finding import MALFORMED, FoundFile, has_photo_suffix, list_photos
+from agegender.photos.finding import DRAWING_FILE, MALFORMED, FoundFile, has_photo_suffix, list_photos
 
 _SAMPLED_FILES = 2_000  # photos
 # Source -> a pattern that most paths of such a dataset match, most telling first.
@@ -63,7 +63,7 @@ def layout_scores(root: Path) -> dict[str, float]:
 
 def is_drawn(root: Path) -> bool:
     """Return whether the faces in a folder were drawn by this program, which must be said wherever they are used."""
-    return (root / "drawing.json").is_file()
+    return (root / DRAWING_FILE).is_file()
 
 
 def refuse(root: Path, source: str, expected: str) -> FolderError:

@@ -49,11 +49,8 @@ class NameLabels:
 
 def read(root: Path) -> FacesTable:
     """Return the faces table of a UTKFace folder: one row per photo, also for those that are left out."""
-    listed = list_photos(root, is_photo=_is_photo)
-    source = "utkface"
-    if is_drawn(root):  # they are named alike, but their maps of causes are no faces, and drawn faces are no photos
-        source, listed = "drawn_faces", [found for found in listed if not found.path.startswith("causes/")]
-    return assemble([_row(found) for found in listed], root, source, expected=EXPECTED)
+    source = "drawn_faces" if is_drawn(root) else "utkface"  # they are named alike
+    return assemble([_row(found) for found in list_photos(root, is_photo=_is_photo)], root, source, expected=EXPECTED)
 
 
 def parse_name(name: str) -> NameLabels:
