@@ -1,7 +1,16 @@
 """Age and gender from face photos, and honest reports about who the model is wrong about."""
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+if sys.version_info < (3, 11):  # noqa: UP036 (a checkout is asked by any Python)
+    raise ImportError(
+        f"agegender needs Python 3.11 or newer, and this is Python {sys.version_info[0]}.{sys.version_info[1]}."
+    )
+
+if sys.platform == "win32":
+    raise ImportError("agegender does not run on Windows itself; in WSL it does, as on Linux.")  # it has no fcntl
 
 from agegender.settings import VERSION
 
@@ -48,7 +57,14 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'agegender' has no attribute {name!r}")
-    return getattr(import_module(_PUBLIC[name]), name)
+    try:
+        return getattr(import_module(_PUBLIC[name]), name)
+    except ModuleNotFoundError as error:
+        from agegender.installation import lacking_words
+
+        if (message := lacking_words(error)) is None:
+            raise
+        raise ModuleNotFoundError(message, name=error.name) from error
 
 
 def __dir__() -> list[str]:

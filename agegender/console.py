@@ -169,11 +169,10 @@ def execute(
         return _fail(parser.prog, f"{error.strerror}: {error.filename or 'while writing'}", BAD_INPUT)
     except (ImportError, AttributeError) as error:
         # What a package that is absent or too old makes of a call; anything else is a mistake of ours.
-        from agegender.installation import unmet_requirements
+        from agegender.installation import lacking_words
 
-        if not (unmet := unmet_requirements(outdated_only=isinstance(error, AttributeError))):
+        if (message := lacking_words(error)) is None:
             raise
-        message = f"{error}. This installation lacks {', '.join(unmet)}: pip install --upgrade agegender brings it."
         return _fail(parser.prog, message, BAD_INPUT)
     return 0
 

@@ -29,3 +29,10 @@ def unmet_requirements(package: str = "agegender", *, outdated_only: bool = Fals
         if not one.specifier.contains(found, prereleases=True):
             unmet.append(f"{one.name}{one.specifier} (here: {found})")
     return unmet
+
+
+def lacking_words(error: Exception) -> str | None:
+    """Return one line on what an installation lacks, where that explains an import or a call that failed, or None."""
+    if not (unmet := unmet_requirements(outdated_only=isinstance(error, AttributeError))):
+        return None
+    return f"{error}. This installation lacks {', '.join(unmet)}: pip install --upgrade agegender brings it."

@@ -30,6 +30,7 @@ NOTES = {
     "tests": "mirrors agegender/, plus end_to_end/ and browser/",
     ".ci": "run: what a change must pass",
     "environment.yml": "conda",
+    "requirements-audit.txt": "what judging a table takes, without torch (docs/install.md)",
     "pyproject.toml": "dependencies, ruff, mypy, pytest",
     "README.md": "this page",
     "CHANGELOG.md": "what changed",

@@ -22,7 +22,7 @@ from agegender.__main__ import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-START = DOCS / "start.md"
+START, INSTALL = DOCS / "start.md", DOCS / "install.md"
 GUIDES = sorted((DOCS / "guides").glob("*.md"))
 # What is no longer true there was true once, and stays.
 HISTORY = ("decisions", "experiments.md")
@@ -87,7 +87,9 @@ def run(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             assert printed.getvalue().split() == block.output.split(), f"{path.name} says otherwise"
 
 
-@pytest.mark.parametrize("path", [START, *GUIDES, *sorted((DOCS / "how").glob("*.md"))], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [START, INSTALL, *GUIDES, *sorted((DOCS / "how").glob("*.md"))], ids=lambda path: path.stem
+)
 def test_every_block_says_how_it_is_tested(path: Path) -> None:
     for block in blocks_of(path):
         assert re.match(r"test: \S|not run: .{10,}", block.how), block.code

@@ -20,6 +20,7 @@ import pytest
 from golden_model import GOLDEN
 from PIL import Image
 
+import agegender
 from agegender import console
 from agegender.console import Result, command_parser, execute
 from agegender.installation import unmet_requirements
@@ -132,3 +133,15 @@ def test_what_an_installation_lacks_is_said_in_one_line(
     declared[:] = ["numpy>=1"]
     with pytest.raises(ModuleNotFoundError):
         execute(console.command_parser("train", ""), broken(ModuleNotFoundError("ours")), [])
+
+
+def test_an_import_that_an_installation_lacks_and_an_old_python_are_said_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agegender.installation.requires", lambda _: ["surely-not-here>=2"])
+    monkeypatch.setitem(sys.modules, "agegender.api.model", None)
+    with pytest.raises(ModuleNotFoundError, match="lacks surely-not-here: pip install"):
+        _ = agegender.Model
+    script = "import sys; sys.version_info = (3, 10, 13); import agegender"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == "ImportError: agegender needs Python 3.11 or newer, and this is Python 3.10."

@@ -168,7 +168,10 @@ def _spectrum_masks(side: int) -> tuple[NDArray[np.float32], NDArray[np.bool_], 
 @lru_cache(maxsize=1)
 def _brisque_scorer() -> Any:
     if not is_brisque_installed():
-        raise MissingExtraError('BRISQUE needs the package brisque: pip install "agegender[quality]".')
+        raise MissingExtraError(
+            'BRISQUE needs the package brisque: pip install "agegender[quality]". Its libsvm is built there, by a C++ '
+            "compiler: apt install g++, or conda install -c conda-forge cxx-compiler."
+        )
     _check_pickle()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

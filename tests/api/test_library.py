@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -161,47 +157,3 @@ def test_bad_use_is_an_error_of_the_tree(faces, table, tmp_path):
         ag.Model.train(faces, heads=["mask_wearing"], **TINY)
     with pytest.raises(UsageError):
         ag.Comparison([])
-
-
-WITHOUT_TORCH = """
-import sys
-class Forbidden:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "fastai", "torchvision", "cv2", "timm"):
-            raise ImportError(f"{name} is forbidden here")
-sys.meta_path.insert(0, Forbidden())
-import pandas as pd
-import agegender as ag
-theirs = pd.read_csv("theirs.csv")
-audit = ag.Audit(theirs, columns={"predicted_age_years": "guess", "age_years": "true_age"})
-print(audit.by("mae", "ethnicity")["n"].sum(), len(audit.findings))
-audit.to_html("bias.html")
-from agegender import compare, report
-assert compare.main(["one.csv", "other.csv", "--split", "all", "--out", "compared"]) == 0
-raise SystemExit(report.main(["--predictions", "theirs.csv", "--columns", "predicted_age_years=guess",
-                              "age_years=true_age", "--out", "pages", "--json"]))
-"""
-
-
-def test_somebody_elses_table_is_audited_where_torch_fastai_and_cv2_cannot_be_had(tmp_path):
-    generator = np.random.default_rng(2)
-    ages = generator.uniform(5, 80, 200)
-    theirs = pd.DataFrame(
-        {"true_age": ages, "guess": ages + generator.normal(0, 5, 200), "ethnicity": generator.choice(["a", "b"], 200)}
-    )
-    theirs.insert(0, "path", [f"{number}.jpg" for number in range(200)])
-    theirs.to_csv(tmp_path / "theirs.csv", index=False)
-    ours = theirs.rename(columns={"guess": "predicted_age_years", "true_age": "age_years"}).assign(split="test")
-    ours.to_csv(tmp_path / "one.csv", index=False)
-    ours.assign(predicted_age_years=30).to_csv(tmp_path / "other.csv", index=False)
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    first, _, rest = done.stdout.partition("\n")
-    assert (tmp_path / "compared" / "compare.html").is_file()
-    document = rest[rest.index("\n{") :]
-    assert first.split()[0] == "200"
-    pages = json.loads(document)["pages"]
-    assert {"index", "bias", "card"} <= set(pages)
-    assert all((tmp_path / Path(page)).is_file() for page in pages.values())

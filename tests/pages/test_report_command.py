@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -122,39 +120,3 @@ def test_title_never_leads_out_of_the_reports(tmp_path, capsys):
     assert code == 0
     assert capsys.readouterr().out.count("wrote") == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["reports", "t.csv"]
-
-
-WITHOUT_HEAVY_ONES = """
-import importlib.abc, sys
-class Forbidden(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "fastai", "cv2", "torchvision", "timm"):
-            raise ImportError(name + " must not be needed here")
-sys.meta_path.insert(0, Forbidden())
-from agegender.{command} import main
-raise SystemExit(main(sys.argv[1:]))
-"""
-
-
-def run_without_heavy_ones(command: str, arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    script = WITHOUT_HEAVY_ONES.format(command=command)
-    called = [sys.executable, "-c", script, *arguments]
-    return subprocess.run(called, cwd=folder, capture_output=True, text=True, check=False, env=ENVIRONMENT)
-
-
-def test_report_on_a_table_needs_neither_torch_nor_fastai_nor_opencv(tmp_path):
-    make_predictions(90).assign(split="test").to_csv(tmp_path / "t.csv", index=False)
-    arguments = ["--predictions", str(tmp_path / "t.csv"), "--out", str(tmp_path / "out")]
-    result = run_without_heavy_ones("report", arguments, tmp_path)
-    assert result.returncode == 0, result.stderr
-    for name in ("index", "bias", "card"):
-        assert (tmp_path / "out" / f"{name}.html").stat().st_size > 10_000
-
-
-def test_comparing_tables_needs_neither_torch_nor_fastai_nor_opencv(tmp_path):
-    for name, years in (("a", 37.0), ("b", 38.0)):
-        table = make_predictions(90).assign(split="test", predicted_age_years=years)
-        table.to_csv(tmp_path / f"{name}.csv", index=False)
-    result = run_without_heavy_ones("compare", ["a.csv", "b.csv"], tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert (tmp_path / "reports" / "compare-a-b" / "compare.html").is_file()
