@@ -1,22 +1,35 @@
 """Requests a second of `agegender serve`, whose requests are predicted together, against one prediction per request.
 
     python benchmarks/serving.py [--quick] [--json] [--clients N] [--seconds S] [--image-size PIXELS]
+    python benchmarks/serving.py --load [--photos FOLDER] [--quick] [--json] [--clients N] [--seconds S]
 
 A ResNet-34 is trained for one epoch on some drawn faces, so that there is a Learner. Clients in threads of this process
 post a JPEG each, again and again, to three servers in turn: ours; a plain FastAPI application that calls fastai's
 `Learner.predict` for each request, as tutorials do; and the same with `agegender.Model.predict`. All run under uvicorn
 in a thread; what clients cost is in all three. `ratio` is ours over `Learner.predict`, in requests a second.
+
+With --load it serves the model that comes with agegender, as `agegender serve` does in a process of its own, to 50
+clients for two minutes. Each request has one to four photos, a tenth of them also bytes that are no photo. Every row is
+compared with the answer that its photo got alone before. It says how many requests failed, were turned away or mixed
+up, how long they took, and how much memory the server held, every second.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import random
+import re
+import resource
+import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +39,7 @@ from fastapi import FastAPI, UploadFile
 from PIL import Image
 
 import agegender as ag
+from agegender.photos.finding import photo_names
 from agegender.serving.application import make_application
 from agegender.serving.limits import Limits
 from agegender.serving.running import listening
@@ -134,17 +148,137 @@ def measured(clients: int, seconds: float, image_size: int) -> dict[str, Any]:
     }
 
 
+@dataclass
+class Asked:
+    """What became of the requests."""
+
+    seconds: list[float] = field(default_factory=list)
+    photos: int = 0
+    turned_away: int = 0
+    failed: int = 0
+    mixed: int = 0
+    largest_difference: float = 0.0
+
+
+def loaded(clients: int, seconds: float, photos: list[bytes]) -> dict[str, Any]:
+    """Return what became of the requests of many clients, and of the server's memory."""
+    command = [sys.executable, "-m", "agegender", "serve", "--port", "0"]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert server.stderr is not None
+        address = next(found[0] for line in server.stderr if (found := re.search(r"http://\S+", line)))
+        with httpx.Client(base_url=address, timeout=120, trust_env=False) as client:
+            told = [(photo, post(client, [photo])) for photo in photos]
+        photos = [photo for photo, answer in told if answer.status_code == 200]
+        alone = [answer.json()[0] for _, answer in told if answer.status_code == 200]
+        asked = Asked()
+        end = time.perf_counter() + seconds
+        threads = [
+            threading.Thread(target=ask_until, args=(end, address, photos, alone, random.Random(number), asked))
+            for number in range(clients)
+        ]
+        for thread in threads:
+            thread.start()
+        megabytes = []
+        while any(thread.is_alive() for thread in threads):
+            megabytes.append(held_megabytes(server.pid))
+            time.sleep(1.0)
+    finally:
+        server.terminate()
+        stopped = server.wait(60)
+    took = sorted(asked.seconds)
+    warm = megabytes[len(megabytes) // 10 :]  # after the first lots
+    third = max(1, len(warm) // 3)
+    return {
+        "clients": clients, "seconds": seconds, "requests": len(took), "photos": asked.photos, "failed": asked.failed,
+        "turned_away": asked.turned_away, "mixed": asked.mixed, "largest_difference": asked.largest_difference,
+        "median_seconds": statistics.median(took), "seconds_95": took[int(0.95 * len(took))], "longest": took[-1],
+        "megabytes": {"first_third": statistics.median(warm[:third]), "last_third": statistics.median(warm[-third:]),
+                      "most": max(megabytes)},
+        "exit_status": stopped,
+    }  # fmt: skip
+
+
+def held_megabytes(process: int) -> float:
+    """Return the memory of a process, as Linux tells it."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def post(client: httpx.Client, photos: list[bytes]) -> httpx.Response:
+    """Return the answer to a request."""
+    return client.post("/predict", files=[("photos", (f"{place}.jpg", data)) for place, data in enumerate(photos)])
+
+
+def ask_until(
+    end: float, address: str, photos: list[bytes], alone: list[Any], generator: random.Random, asked: Asked
+) -> None:
+    """Ask again and again, and compare; a list and numbers are added to under the interpreter's lock."""
+    with httpx.Client(base_url=address, timeout=120, trust_env=False) as client:
+        while time.perf_counter() < end:
+            places = generator.choices(range(len(photos)), k=generator.randint(1, 4))
+            broken = [b"no photo"] if generator.random() < 0.1 else []
+            started = time.perf_counter()
+            try:
+                answer = post(client, [*(photos[place] for place in places), *broken])
+            except httpx.HTTPError:
+                asked.failed += 1
+                continue
+            asked.seconds.append(time.perf_counter() - started)
+            if answer.status_code == 429:
+                asked.turned_away += 1
+            elif answer.status_code != 200:
+                asked.failed += 1
+            else:
+                asked.photos += len(places)
+                compare(answer.json(), [alone[place] for place in places], len(broken), asked)
+
+
+def compare(rows: list[dict[str, Any]], wanted: list[dict[str, Any]], broken: int, asked: Asked) -> None:
+    """Count an answer whose rows are not those of its photos."""
+    known = rows[: len(wanted)]
+    is_right = len(rows) == len(wanted) + broken and all("error" in row for row in rows[len(wanted) :])
+    for place, (row, one) in enumerate(zip(known, wanted, strict=False)):
+        words = [key for key in row if key != "path" and not isinstance(row[key], float)]
+        is_right &= row["path"] == f"{place}.jpg" and row.keys() == one.keys()
+        is_right = is_right and all(row[key] == one[key] for key in words)
+        numbers = [abs(row[key] - one[key]) for key in row if isinstance(row[key], float)] if is_right else []
+        is_right &= max(numbers, default=0.0) <= 1e-3
+        asked.largest_difference = max([asked.largest_difference, *numbers])
+    asked.mixed += not is_right
+
+
+def photos_of(folder: Path | None, count: int = 60) -> list[bytes]:
+    """Return JPEG files: some of a folder, or drawn ones."""
+    if folder is not None:
+        paths = [Path(path) for path in photo_names([folder])]
+        return [path.read_bytes() for path in random.Random(7).sample(paths, min(count, len(paths)))]
+    with tempfile.TemporaryDirectory() as temporary:
+        faces = ag.Faces.drawn(Path(temporary) / "faces", count)
+        return [(faces.root / path).read_bytes() for path in faces.table["path"]]
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few seconds for each server, smaller photos")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--clients", type=int, default=16, help="at the same time (default: 16)")
-    parser.add_argument("--seconds", type=float, help="for each server (default: 20, quick 5)")
+    parser.add_argument("--clients", type=int, help="at the same time (default: 16, with --load 50)")
+    parser.add_argument(
+        "--seconds", type=float, help="for each server (default: 20, quick 5; with --load 120, quick 10)"
+    )
+    parser.add_argument("--load", action="store_true", help="the shipped model under many clients")
+    parser.add_argument(
+        "--photos", metavar="FOLDER", type=Path, help="with --load: of these photos (default: drawn ones)"
+    )
     parser.add_argument("--image-size", type=int, help="(default: 128, quick 64)")
     given = parser.parse_args()
+    if given.load:
+        seconds = given.seconds or (10.0 if given.quick else 120.0)
+        print(to_json(loaded(given.clients or 50, seconds, photos_of(given.photos))))
+        return
     seconds = given.seconds or (5.0 if given.quick else 20.0)
-    result = measured(given.clients, seconds, given.image_size or (64 if given.quick else 128))
+    result = measured(given.clients or 16, seconds, given.image_size or (64 if given.quick else 128))
     if given.json:
         print(to_json(result))
         return

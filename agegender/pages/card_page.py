@@ -19,9 +19,9 @@ from markupsafe import Markup
 from agegender.audit import grouping
 from agegender.audit.groups import GroupResult
 from agegender.audit.words import capitalised, count, interval, listing, photos
-from agegender.heads import Classification, Head, Regression
+from agegender.heads import Head, Regression
 from agegender.pages.bias_tables import group_tables
-from agegender.pages.card_text import HUMAN_FILE
+from agegender.pages.card_text import HUMAN_FILE, out_of_scope
 from agegender.pages.card_uses import drafted_uses, rule_words, use_lists, use_table
 from agegender.pages.charts import captioned, forest_chart
 from agegender.pages.coverage_tables import coverage_table
@@ -165,22 +165,6 @@ def _factor_chart(content: ReportContent, head: Head, result: GroupResult) -> tu
     )
     note = "Worst first; grey: under 30 photos." if any(not one.is_ranked for one in shown) else "Worst first."
     return captioned(drawing, f"{note} {left} more groups in the tables." if left else note), words
-
-
-def out_of_scope(heads: Sequence[Head]) -> Iterator[str]:
-    """Yield what a model with these heads must not be used for, as sentences."""
-    yield "Deciding anything about a person: access, price, hiring, policing, medical care."
-    for head in heads:
-        if isinstance(head, Classification) and head.caution:
-            what = head.title if head.is_sensitive else f"{head.title} identity"
-            yield f"Telling anybody's {what}, or sorting people by it."
-    for number in (head for head in heads if isinstance(head, Regression)):
-        what = f"{'an' if number.title[0] in 'aeiou' else 'a'} {number.title}"
-        many = f" of many {number.unit}" if number.unit else ""
-        yield f"Proving {what}. An estimate has an interval{many}, wider for some groups than for others."
-    yield (
-        "Photos unlike those it was judged on: other cameras, poses, ages or groups, until it has been judged on them."
-    )
 
 
 def _metric_words(heads: Sequence[Head]) -> Iterator[str]:

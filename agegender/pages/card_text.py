@@ -7,12 +7,13 @@ that cannot be read stops no report: the card says what is wrong with it.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from agegender.errors import did_you_mean
+from agegender.heads import Classification, Head, Regression
 from agegender.writing import output_errors
 
 HUMAN_FILE = "card.toml"
@@ -178,3 +179,19 @@ def _paragraphs(value: Any) -> tuple[str, ...] | None:
 
 def _printable(text: str) -> str:
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def out_of_scope(heads: Sequence[Head]) -> Iterator[str]:
+    """Yield what a model with these heads must not be used for, as sentences."""
+    yield "Deciding anything about a person: access, price, hiring, policing, medical care."
+    for head in heads:
+        if isinstance(head, Classification) and head.caution:
+            what = head.title if head.is_sensitive else f"{head.title} identity"
+            yield f"Telling anybody's {what}, or sorting people by it."
+    for number in (head for head in heads if isinstance(head, Regression)):
+        what = f"{'an' if number.title[0] in 'aeiou' else 'a'} {number.title}"
+        many = f" of many {number.unit}" if number.unit else ""
+        yield f"Proving {what}. An estimate has an interval{many}, wider for some groups than for others."
+    yield (
+        "Photos unlike those it was judged on: other cameras, poses, ages or groups, until it has been judged on them."
+    )

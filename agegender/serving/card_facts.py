@@ -6,7 +6,7 @@ from typing import Any
 
 from agegender.audit.words import capitalised, count
 from agegender.heads import Classification, Head, Regression
-from agegender.pages.card_page import out_of_scope
+from agegender.pages.card_text import out_of_scope
 from agegender.serving.limits import Limits
 from agegender.serving.service import Service
 

@@ -6,7 +6,6 @@ import logging
 import threading
 from typing import Any
 
-from agegender.api.audit import Audit
 from agegender.api.model import Model
 from agegender.errors import AgeGenderError
 from agegender.heads import Classification
@@ -39,6 +38,8 @@ class Weaknesses:
             return {**self._told, "groups": self._groups()}
 
     def _work_out(self, table: Any) -> None:
+        from agegender.api.audit import Audit  # scipy, which nothing else here needs
+
         try:
             audit = Audit(table, heads=self._heads, title=self._title)
             findings = [_told(finding.to_dict()) for finding in audit.findings if finding.is_gap]

@@ -7,30 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agegender.api.explaining import PhotoToExplain, explain_photo, explainer_of, targets_of
 from agegender.api.model import Model
 from agegender.audit.predictions_files import json_rows
 from agegender.errors import PhotoError, UsageError
-from agegender.explanation.face_explanation import FaceExplanation, to_document
-from agegender.explanation.lime_explainer import LimeExplainer, LimeSettings
-from agegender.explanation.maps import outline_picture, scales_of, weight_picture
 from agegender.heads import Classification
 from agegender.model.face_rows import Looking, face_rows
 from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE, is_exported
-from agegender.model.onnx_runtime import OnnxRuntime
-from agegender.pages.thumbnails import webp
 from agegender.photos.face_crops import cut_out, cuts_of
 from agegender.photos.reading import as_photo, opened_with_pillow
 from agegender.serving.known_weaknesses import Weaknesses
 from agegender.serving.limits import MEGA
 from agegender.serving.sent_photos import SentPhoto
 
-_STRONGEST_REGIONS = 6
+if TYPE_CHECKING:
+    from agegender.serving.asked_explanations import Explanations
+
 Row = dict[str, Any]
 
 
@@ -65,7 +61,7 @@ class Service:
         self.model, self.weaknesses = model, Weaknesses(model)
         self.loaded = datetime.now(UTC).isoformat(timespec="seconds")
         self._place, self._largest_pixels, self._stamp = place, largest_pixels, _stamp(place)
-        self._explainer: LimeExplainer | None = None
+        self._explanations: Explanations | None = None
         self._explaining = threading.Lock()
 
     def is_current(self) -> bool:
@@ -104,10 +100,11 @@ class Service:
             raise PhotoError(error)
         photo = as_photo(sent.data)
         cut = self._cut(photo, asked)
+        from agegender.serving.asked_explanations import Explanations
+
         with self._explaining:
-            self._explainer = self._explainer or self._new_explainer()
-        one = PhotoToExplain(None, sent.name)
-        return _document(explain_photo(self.model, self._explainer, photo, one, cut=cut))
+            self._explanations = self._explanations or Explanations(self.model)
+        return self._explanations.of(photo, cut, sent.name)
 
     def _cut(self, photo: NDArray[np.uint8], asked: Asked) -> NDArray[np.uint8]:
         """Return the face that is to be explained as `predict` has cut it."""
@@ -121,13 +118,6 @@ class Service:
         chosen = found[asked.face : asked.face + 1]
         return cut_out(photo, cuts_of(photo, chosen, self.model.margins, aligns=self.model.image.crop_aligned)[0])
 
-    def _new_explainer(self) -> LimeExplainer:
-        """Return what explains the network that is in memory; its files may be another's by now."""
-        runtime = self.model.runtime
-        if isinstance(runtime, OnnxRuntime) and self.model.torch_folder is None:
-            return LimeExplainer(runtime.score_images, targets_of(self.model), LimeSettings())
-        return explainer_of(self.model, LimeSettings(device=str(self.model.device)))
-
     def _too_large(self, photo: SentPhoto) -> str:
         """Return why a photo is too large to be looked at, or an empty text; only its header is read."""
         try:
@@ -138,25 +128,6 @@ class Service:
         if width * height <= self._largest_pixels:
             return ""
         return f"photo: {width}x{height} pixels; at most {self._largest_pixels / MEGA:g} megapixels are taken here"
-
-
-def _document(face: FaceExplanation) -> dict[str, Any]:
-    scales = scales_of((one.target, one.weights()) for one in face.maps)
-    document = to_document(face)
-    for one in face.maps:
-        scale = scales[one.target.key]
-        low, high = scale.colour_words.splitlines()
-        strongest = [
-            {"name": region.name, "weight": region.weight, "low": region.low, "high": region.high}
-            for region in one.strongest(_STRONGEST_REGIONS)
-        ]
-        document["heads"][one.target.key] |= {
-            "picture": webp(weight_picture(face.photo, face.region_map, one.weights(), scale)),
-            "colours": [low, high],
-            "digits": scale.digits,
-            "strongest": strongest,
-        }
-    return {**document, "picture": webp(outline_picture(face.photo, face.region_map))}
 
 
 def _stamp(place: Path) -> tuple[tuple[str, int, int, int], ...]:

@@ -63,6 +63,23 @@ def test_without_a_model_named_the_shipped_one_answers_and_torch_is_never_loaded
 
 
 @needs_it
+def test_a_server_of_it_answers_without_torch_until_somebody_asks_for_an_explanation(photo: Path) -> None:
+    look = (
+        "import sys; import agegender as ag; from pathlib import Path\n"
+        "from agegender.model.face_rows import Looking; from agegender.serving.application import make_application\n"
+        "from agegender.serving.limits import Limits; from agegender.serving.sent_photos import SentPhoto\n"
+        "from agegender.serving.service import Asked, Service\n"
+        "service = Service(ag.Model.load(), ag.Model.load().place, largest_pixels=10**7)\n"
+        "make_application(service, Limits())\n"
+        "asked = Asked((SentPhoto('a.png', Path(sys.argv[1]).read_bytes()),), Looking())\n"
+        "assert service.predict([asked])[0][0]['predicted_gender']\n"
+        "print(sorted({'torch', 'lime', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", look, str(photo)], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@needs_it
 def test_in_python_it_is_what_load_returns_and_torch_finds_the_same_network() -> None:
     model = ag.Model.load()
     photos = np.random.default_rng(2).integers(0, 256, (5, model.image.size, model.image.size, 3), dtype=np.uint8)
