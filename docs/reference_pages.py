@@ -150,7 +150,8 @@ same scores for each group. The keys of a head's scores:
 
 ## Pages
 
-`reports/<name>/` holds one file for each, `MODEL_CARD.md`, and `explanations/` with a JSON and an NPZ file per photo.
+`reports/<name>/` holds one file for each, `MODEL_CARD.md` (the card as text, with the metadata that Hugging Face's Hub
+reads), and `explanations/` with a JSON and an NPZ file per photo.
 
 {pages}
 """

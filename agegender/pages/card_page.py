@@ -21,6 +21,7 @@ from agegender.audit.groups import GroupResult
 from agegender.audit.words import capitalised, count, interval, listing, photos
 from agegender.heads import Head, Regression
 from agegender.pages.bias_tables import group_tables
+from agegender.pages.card_metadata import metadata_block
 from agegender.pages.card_text import HUMAN_FILE, out_of_scope
 from agegender.pages.card_uses import drafted_uses, rule_words, use_lists, use_table
 from agegender.pages.charts import captioned, forest_chart
@@ -41,7 +42,8 @@ Part = Mapping[str, Any]
 def write_card(path: Path, content: ReportContent, pages: Sequence[Mapping[str, Any]] = ()) -> Path:
     """Write the card to `path` and as `MODEL_CARD.md` beside it, each whole or not at all; return the path."""
     assessment, parts = content.assessment, card_parts(content)
-    write_text(path.parent / MARKDOWN_FILE, card_markdown(assessment.title, parts, is_drawn=assessment.is_drawn))
+    markdown = metadata_block(content) + card_markdown(assessment.title, parts, is_drawn=assessment.is_drawn)
+    write_text(path.parent / MARKDOWN_FILE, markdown)
     return write_page(
         path,
         "card.html",

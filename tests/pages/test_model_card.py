@@ -11,6 +11,7 @@ from golden_model import write_golden
 from agegender import Model
 from agegender.audit.assessment import assess
 from agegender.pages import card_text
+from agegender.pages.card_metadata import metadata_block
 from agegender.pages.card_page import card_markdown, card_parts
 from agegender.pages.card_text import HumanText, keep_or_make, read_human, template
 from agegender.pages.card_uses import COULD, NOT, UNSETTLED, drafted_uses
@@ -160,3 +161,81 @@ def test_a_model_without_a_file_gets_one_and_another_keeps_its_own(tmp_path):
     old.write_text('contact = "me"')
     keep_or_make(old, new, "mine", "r2")
     assert new.read_text() == 'contact = "me"'
+
+
+def metadata(content):
+    """What Hugging Face's own reader makes of the top of the card, and what plain YAML makes of it."""
+    hub, yaml = pytest.importorskip("huggingface_hub"), pytest.importorskip("yaml")
+    block = metadata_block(content)
+    assert block.startswith("---\n")
+    assert block.endswith("\n---\n\n")
+    found = yaml.safe_load(block.strip().removeprefix("---").removesuffix("---"))
+    read = hub.ModelCard(block + "# Model card: x\n").data
+    assert read.to_dict() == found  # nothing was left out or read otherwise
+    return found, read
+
+
+def test_the_card_has_the_hubs_metadata_with_the_figures_of_the_audit(content, tmp_path):
+    found, read = metadata(content)
+    assert list(found) == ["library_name", "pipeline_tag", "tags", "metrics", "model-index"]
+    assert found["tags"] == ["agegender", "face-analysis", "age-estimation", "gender-classification"]
+    assert found["metrics"] == ["mae", "accuracy"]
+    assert read.model_name == "made-up"
+    told = {one.metric_type: one for one in read.eval_results}
+    assert set(told) == {"mae", "within_5", "within_8", "interval_coverage", "accuracy"}
+    mae = content.assessment.overall("age.mean_absolute_error")
+    assert told["mae"].metric_value == round(mae.value, 6)
+    ends = f"95 % CI {mae.low:.2f} to {mae.high:.2f}"
+    assert told["mae"].metric_name == f"Mean absolute error in years (n = 700, {ends})"
+    assert all(0 <= told[name].metric_value <= 1 for name in set(told) - {"mae"})
+    assert {one.dataset_split for one in told.values()} == {"test"}
+    assert told["mae"].dataset_type == "own"  # photos of a table are no data set of the Hub
+    write_report_set(tmp_path, content, only=("card",))
+    text = (tmp_path / "MODEL_CARD.md").read_text()
+    assert text.startswith(metadata_block(content) + "# Model card: made-up\n")
+
+
+@pytest.mark.parametrize(
+    ("written", "licence"),
+    [
+        ((), {}),
+        (("MIT",), {"license": "mit"}),
+        (("CC BY-NC 4.0",), {"license": "cc-by-nc-4.0"}),
+        (("Research only.",), {"license": "other", "license_name": "research-only"}),
+        (
+            ("Ours, see https://example.org/licence.txt.",),
+            {"license": "other", "license_name": "ours-see", "license_link": "https://example.org/licence.txt"},
+        ),
+        (("只供研究",), {"license": "other", "license_name": "other"}),
+        (('x"\nlicense: mit',), {"license": "other", "license_name": "x-license-mit"}),
+    ],
+)
+def test_a_licence_is_one_that_the_hub_knows_or_another_with_a_name(content, written, licence):
+    found, _ = metadata(replace(content, human=HumanText({"licence": written} if written else {})))
+    assert {key: value for key, value in found.items() if key.startswith("license")} == licence
+
+
+@pytest.mark.parametrize("title", ['a"\n---\nlicense: mit\n', "– 😀 \x00\x85\u2028 'x': [y]", "null", "---", "\n"])
+def test_a_name_adds_nothing_to_the_metadata(title):
+    rows = make_predictions(60).assign(split="test", source=title)
+    found, read = metadata(ReportContent(assess(rows, title=title, is_drawn=True)))
+    assert list(found) == ["library_name", "pipeline_tag", "tags", "metrics", "model-index"]
+    assert found["tags"][-1] == "drawn-faces"
+    assert isinstance(read.model_name, str)
+
+
+def test_the_metadata_names_data_sets_of_many_sources_and_heads_of_any_name():
+    rows = make_predictions(80).drop(columns=["gender", "predicted_gender", "female_probability"])
+    rows = rows.rename(columns={"age_years": "height_cm", "predicted_age_years": "predicted_height_cm"})
+    rows = rows.drop(columns=["age_low_years", "age_high_years"]).assign(split="test")
+    rows["source"] = ["utkface", "appa_real", "csv", "drawn_faces"] * 20
+    found, read = metadata(ReportContent(assess(rows, title="tall")))
+    assert found["datasets"] == ["utkface", "appa-real"]
+    assert found["tags"] == ["agegender", "face-analysis", "height-estimation"]
+    assert {(one.dataset_type, one.task_type) for one in read.eval_results} == {("mixed", "image-regression")}
+
+
+def test_a_card_that_hides_faces_has_no_figure_of_a_few_photos():
+    content = ReportContent(assess(make_predictions(9).assign(split="test"), title="few"))
+    assert "model-index" in metadata(content)[0]
+    assert "model-index" not in metadata(replace(content, hide_faces=True))[0]
