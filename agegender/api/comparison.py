@@ -165,7 +165,8 @@ class Comparison:
     @cached_property
     def headline(self) -> list[str]:
         """Which model is better in what, by how much, and what that leaves open: the first sentences of the page."""
-        return [*self._leaders, *headline(self.first, self.pairs)]
+        answers = headline(self.first, self.pairs)
+        return [*self._leaders, *(sentence for answer in answers for sentence in answer.sentences)]
 
     @cached_property
     def _leaders(self) -> list[str]:

@@ -6,7 +6,8 @@ sentence stands in `PairedComparison.to_dict`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 from agegender.audit.estimates import Estimate
 from agegender.audit.models_compared import Agreement, ClassChange, NumberChange, PairedComparison
 from agegender.audit.sentences import group_words
-from agegender.audit.words import capitalised, listing, number, photos
+from agegender.audit.words import capitalised, listing, number, p_value, photos
 from agegender.heads import Classification, Head, Regression
 
 LEFT_OPEN = "Choosing the winner on these photos flatters it; test it again on others."
@@ -24,30 +25,47 @@ CLAIMED = 0.05  # below this corrected p-value a change is claimed
 _MOST_GROUPS = 3  # named in a sentence
 
 
-def headline(first: str, pairs: Mapping[str, PairedComparison], *, least: int = 1) -> list[str]:
+@dataclass(frozen=True)
+class Answer:
+    """One thing that a comparison comes to: the verdict that is read first, its figures, and what holds for groups."""
+
+    verdict: str = ""
+    rest: str = ""
+    of_groups: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> list[str]:
+        """The answer as a text."""
+        return [f"{self.verdict}{self.rest}", *self.of_groups]
+
+
+def headline(first: str, pairs: Mapping[str, PairedComparison], *, least: int = 1) -> list[Answer]:
     """Return what a comparison comes to: each further model against the first, head by head, and what is left open.
 
     Groups and counts of fewer than `least` photos are not told.
     """
-    said = [sentence for name, pair in pairs.items() for sentence in pair_sentences(first, name, pair, least=least)]
+    said = [answer for name, pair in pairs.items() for answer in pair_answers(first, name, pair, least=least)]
     is_judged = any(change.n for pair in pairs.values() for change in pair.changes.values())
-    return [*said, LEFT_OPEN] if is_judged else said
+    return [*said, Answer(rest=LEFT_OPEN)] if is_judged else said
 
 
-def pair_sentences(first: str, second: str, pair: PairedComparison, *, least: int = 1) -> list[str]:
-    """Return what a second model changes, the main result of each head first."""
-    said: list[str] = []
-    for head in pair.heads:
-        said += _judged_sentences(first, second, head, pair, least)
+def pair_answers(first: str, second: str, pair: PairedComparison, *, least: int = 1) -> list[Answer]:
+    """Return what a second model changes, head by head, and what could not be compared."""
+    said = [_judged_answer(first, second, head, pair, least) for head in pair.heads]
     judged = {head.name for head in pair.heads}
     unjudged = [head for head in pair.shared if head.name not in judged and pair.agreement[head.name].n]
-    said += [_agreement_sentence(first, second, head, pair.agreement[head.name]) for head in unjudged]
-    if not said:
-        said.append(f"{first} and {second} predict nothing in common on these photos, so nothing can be compared.")
+    said += [_agreement_answer(first, second, head, pair.agreement[head.name]) for head in unjudged]
+    return [*said, *(Answer(rest=sentence) for sentence in _limits(first, second, pair, is_silent=not said))]
+
+
+def _limits(first: str, second: str, pair: PairedComparison, *, is_silent: bool) -> Iterator[str]:
+    """Yield what a pair cannot tell."""
+    if is_silent:
+        yield f"{first} and {second} predict nothing in common on these photos, so nothing can be compared."
     counts = [change.n for change in pair.changes.values() if 0 < change.n < _FEW]
     if counts:
-        said.append(f"With {photos(min(counts))} hardly any difference can be told from chance.")
-    return [*said, *_unshared_sentences(first, second, pair)]
+        yield f"With {photos(min(counts))} hardly any difference can be told from chance."
+    yield from _unshared_sentences(first, second, pair)
 
 
 def group_sentences(second: str, pair: PairedComparison, *, least: int = 1) -> list[str]:
@@ -152,61 +170,61 @@ def unit_of(head: Head) -> str:
     return f" {head.unit}" if head.unit else ""
 
 
-def _judged_sentences(first: str, second: str, head: Head, pair: PairedComparison, least: int) -> list[str]:
+def _judged_answer(first: str, second: str, head: Head, pair: PairedComparison, least: int) -> Answer:
     change, agreement = pair.changes[head.name], pair.agreement.get(head.name)
     if not change.n:
-        return [f"No photo that both predict has a label of {head.title} to judge them by."]
+        return Answer(rest=f"No photo that both predict has a label of {head.title} to judge them by.")
     if agreement is not None and agreement.is_identical:
-        return [f"{second} and {first} give one and the same {head.title} for each of {photos(agreement.n)}."]
-    groups = _groups_sentence(second, head, _shown(change.by_group, least), digits_of(head, pair))
+        return _identical(first, second, head, agreement)
     if isinstance(change, NumberChange) and isinstance(head, Regression):
-        return [_number_sentence(first, second, head, change, digits_of(head, pair)), *groups]
-    assert isinstance(change, ClassChange)
-    test = "exact McNemar test" if pair.cluster_count is None else "exact test, persons and twins kept whole"
-    return [_class_sentence(first, second, head, change, test, least), *groups]
+        verdict, rest = _number_answer(first, second, head, change, digits_of(head, pair))
+    else:
+        assert isinstance(change, ClassChange)
+        test = "exact McNemar test" if pair.cluster_count is None else "exact test, persons and twins kept whole"
+        verdict, rest = _class_answer(first, second, change, test, least)
+    groups = _groups_sentence(second, head, _shown(change.by_group, least), digits_of(head, pair))
+    return Answer(f"{capitalised(head.title)}: {verdict}", f": {rest}.", groups)
 
 
-def _number_sentence(first: str, second: str, head: Regression, change: NumberChange, digits: int) -> str:
+def _identical(first: str, second: str, head: Head, agreement: Agreement) -> Answer:
+    return Answer(f"{second} and {first} give one and the same {head.title} for each of {photos(agreement.n)}", ".")
+
+
+def _number_answer(first: str, second: str, head: Regression, change: NumberChange, digits: int) -> tuple[str, str]:
     difference, unit = change.error_difference, unit_of(head)
     figures = f"mean absolute error {change.second.value:.{digits}f}{unit} against {change.first.value:.{digits}f}"
     if not difference.is_off_zero:
+        apart = number(difference.value, digits, signed=True)
         facts = _facts(change.n, difference, digits)
-        return (
-            f"{capitalised(head.title)}: {second} and {first} cannot be told apart: {figures}, a difference of "
-            f"{number(difference.value, digits, signed=True)} ({facts})."
-        )
+        return f"{second} and {first} cannot be told apart", f"{figures}, a difference of {apart} ({facts})"
     verdict, side = ("better", "lower") if difference.value < 0 else ("worse", "higher")
     size = Estimate(*(abs(end) for end in (difference.value, *sorted((difference.low, difference.high), key=abs))))
     facts = _facts(change.n, size, digits, is_signed=False)
-    return (
-        f"{capitalised(head.title)}: {second} is {verdict} than {first}: {figures}, "
-        f"{size.value:.{digits}f} {side} ({facts})."
-    )
+    return f"{second} is {verdict} than {first}", f"{figures}, {size.value:.{digits}f} {side} ({facts})"
 
 
-def _class_sentence(first: str, second: str, head: Head, change: ClassChange, test: str, least: int) -> str:
+def _class_answer(first: str, second: str, change: ClassChange, test: str, least: int) -> tuple[str, str]:
     difference = change.accuracy_difference.scaled(100.0)
-    is_told = change.mcnemar_p_value < CLAIMED
-    verdict = f"is {'better' if difference.value > 0 else 'worse'} than {first}" if is_told else ""
-    said = f"{second} {verdict}" if is_told else f"{second} and {first} cannot be told apart"
+    verdict = f"{second} and {first} cannot be told apart"
+    if change.mcnemar_p_value < CLAIMED:
+        verdict = f"{second} is {'better' if difference.value > 0 else 'worse'} than {first}"
     mended, broken = (f"under {least}" if 0 < one < least else f"{one:,}" for one in (change.mended, change.broken))
-    p = "p < 0.001" if change.mcnemar_p_value < 0.001 else f"p = {change.mcnemar_p_value:.3f}"
     points = number(difference.value, 1, signed=True)
-    return (
-        f"{capitalised(head.title)}: {said}: right for {100 * change.second.value:.1f} % against "
-        f"{100 * change.first.value:.1f} %, {points} points ({_facts(change.n, difference, 1)}); "
-        f"{mended} mended, {broken} broken ({test}, {p})."
+    return verdict, (
+        f"right for {100 * change.second.value:.1f} % against {100 * change.first.value:.1f} %, {points} points "
+        f"({_facts(change.n, difference, 1)}); {mended} mended, {broken} broken "
+        f"({test}, p {p_value(change.mcnemar_p_value)})"
     )
 
 
-def _groups_sentence(second: str, head: Head, groups: pd.DataFrame, digits: int) -> list[str]:
+def _groups_sentence(second: str, head: Head, groups: pd.DataFrame, digits: int) -> tuple[str, ...]:
     """Say for which groups the main score is better or worse, corrected for all groups of the pair."""
     if not len(groups):
-        return []
+        return ()
     kind = "accuracy" if isinstance(head, Classification) else "error"
     claimed = _claimed(groups, kind)
     if not claimed:
-        return [f"{capitalised(head.title)} by group: no single change can be told from chance."]
+        return (f"{capitalised(head.title)} by group: no single change can be told from chance.",)
     scale, is_class = (100.0, True) if isinstance(head, Classification) else (1.0, False)
     told: dict[bool, list[str]] = {True: [], False: []}
     for row in claimed:
@@ -217,7 +235,7 @@ def _groups_sentence(second: str, head: Head, groups: pd.DataFrame, digits: int)
     parts = [f"{word} for {_named(told[side])}" for word, side in (("better", True), ("worse", False)) if told[side]]
     none = "worse for no group that can be told" if not told[False] else ""
     told_parts = "; ".join([*parts, *([none] if none else [])])
-    return [f"{capitalised(head.title)} by group: {second} is {told_parts}."]
+    return (f"{capitalised(head.title)} by group: {second} is {told_parts}.",)
 
 
 def _named(items: Sequence[str]) -> str:
@@ -225,18 +243,17 @@ def _named(items: Sequence[str]) -> str:
     return f"{', '.join(items[:_MOST_GROUPS])} and {more} more" if more > 0 else listing(items)
 
 
-def _agreement_sentence(first: str, second: str, head: Head, one: Agreement) -> str:
+def _agreement_answer(first: str, second: str, head: Head, one: Agreement) -> Answer:
     if one.is_identical:
-        return f"{second} and {first} give one and the same {head.title} for each of {photos(one.n)}."
+        return _identical(first, second, head, one)
     start = f"{capitalised(head.title)} has no labels, so only agreement can be said: {first} and {second}"
     if isinstance(head, Classification):
         same = one.same.scaled(100.0)
-        return f"{start} say the same of {same.value:.1f} % ({_facts(one.n, same, 1, is_signed=False)})."
+        return Answer(rest=f"{start} say the same of {same.value:.1f} % ({_facts(one.n, same, 1, is_signed=False)}).")
     facts = _facts(one.n, one.distance, 2, is_signed=False)
-    return (
-        f"{start} are {one.distance.value:.2f}{unit_of(head)} apart on average ({facts}), {second} "
-        f"{number(one.shift.value, 2, signed=True)} against {first}."
-    )
+    shift = number(one.shift.value, 2, signed=True)
+    apart = f"{one.distance.value:.2f}{unit_of(head)} apart on average ({facts})"
+    return Answer(rest=f"{start} are {apart}, {second} {shift} against {first}.")
 
 
 def _unshared_sentences(first: str, second: str, pair: PairedComparison) -> list[str]:
@@ -250,8 +267,8 @@ def _unshared_sentences(first: str, second: str, pair: PairedComparison) -> list
 
 def _claimed(groups: pd.DataFrame, kind: str) -> list[dict[str, Any]]:
     """Return the groups whose change holds for all groups of the pair together, the largest change first."""
-    p_value = f"{kind}_p_corrected" if kind in ("signed", "gap") else "p_corrected"
-    told = groups[groups[p_value] < CLAIMED] if len(groups) else groups
+    column = f"{kind}_p_corrected" if kind in ("signed", "gap") else "p_corrected"
+    told = groups[groups[column] < CLAIMED] if len(groups) else groups
     order = told[f"{kind}_difference"].abs().sort_values(ascending=False, kind="stable").index if len(told) else []
     return [{str(key): value for key, value in told.loc[place].items()} for place in order]
 

@@ -60,12 +60,12 @@ def chance_of(log_odds: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """Return a p-value as people write it.
+    """Return a p-value as people write it behind its letter, by APA's rule for small ones.
 
     >>> p_value(0.0002), p_value(0.0312)
-    ('< 0.001', '0.031')
+    ('< 0.001', '= 0.031')
     """
-    return "< 0.001" if value < 0.001 else number(value, 3)
+    return "< 0.001" if value < 0.001 else f"= {number(value, 3)}"
 
 
 def interval(value: Estimate, digits: int = 1, *, signed: bool = False, is_percent: bool = False) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from agegender.audit.assessment import Assessment
-from agegender.audit.comparison_sentences import CLAIMED, group_sentences, headline, unit_of
+from agegender.audit.comparison_sentences import CLAIMED, Answer, group_sentences, headline, unit_of
 from agegender.audit.estimates import Estimate
 from agegender.audit.models_compared import NumberChange, PairedComparison, change_column
 from agegender.audit.words import FEW, about, capitalised, count, interval, number
@@ -27,10 +26,6 @@ from agegender.pages.page_writing import ReportContent, write_page
 
 FACES_EACH = 12
 _MOST_LINES = 24
-_VERDICT = re.compile(
-    r"([^:]+: .*? (?:is better than|is worse than|cannot be told apart|give one and the same).*?)[:.]"
-)
-_OF_GROUPS = re.compile(r"[^:]+ by group: ")
 
 
 @dataclass(frozen=True)
@@ -143,7 +138,7 @@ def _content(judged: JudgedSet, *, hide_faces: bool) -> ReportContent:
 def _set(place: int, judged: JudgedSet, content: ReportContent) -> dict[str, Any]:
     """Return one set of photos: its answer, its leaderboard, a section for each pair."""
     least, shelf = FEW if content.hide_faces else 1, PhotoShelf(content)
-    told = [*judged.leaders, *headline(judged.first, judged.pairs, least=least)]
+    leaders = [Answer(rest=sentence) for sentence in judged.leaders]
     before = f"set-{place}-" if place else ""
     sections = [
         _section(f"{before}{number}", name, pair, content, shelf)
@@ -153,25 +148,12 @@ def _set(place: int, judged: JudgedSet, content: ReportContent) -> dict[str, Any
     return {
         "anchor": f"set-{place}",
         "title": judged.name or "these photos",
-        "headline": _answers(told),
+        "headline": [*leaders, *headline(judged.first, judged.pairs, least=least)],
         "notes": judged.notes,
         "board": replace(board, identifier=f"{before}leaderboard"),
         "pairs": sections,
         "has_photos": judged.photos_root is not None,
     }
-
-
-def _answers(sentences: Sequence[str]) -> list[dict[str, Any]]:
-    """Return sentences with their verdict apart, what is said of groups behind what is said of all."""
-    answers: list[dict[str, Any]] = []
-    for sentence in sentences:
-        found = _VERDICT.match(sentence)
-        if answers and _OF_GROUPS.match(sentence):
-            answers[-1]["more"].append(sentence)
-            continue
-        verdict = found[1] if found else ""
-        answers.append({"verdict": verdict, "rest": sentence.removeprefix(verdict), "more": []})
-    return answers
 
 
 def _section(

@@ -64,7 +64,7 @@ class Column:
         if not self.is_number or isinstance(value, str):
             return str(value)
         if self.is_p_value:
-            return p_value(value)
+            return p_value(value).removeprefix("= ")
         return number(value, self.digits or 0, signed=self.is_signed, is_percent=self.is_percent)
 
     def ends(self, value: Any) -> str:
