@@ -124,8 +124,12 @@ def _audit_rows() -> Iterator[Row]:
     for name, title in dependent.items():
         trial, words = _later("truth_audits", "untold_trial", name), f"{title}, and the table does not say so"
         yield Row(f"{name}_untold", part, words, None, 100, 2, trial)
+    trial = _later("truth_audits", "bands_trial")
+    yield Row("five_year_bands", part, "errors look at no label; bands of five years besides", RARE, 100, 3, trial)
+    trial = _later("truth_audits", "age_check_trial")
+    yield Row("age_checks", part, "age checks, errors depend on age alone; any group claimed", RARE, 100, 4, trial)
     trial = _later("truth_audits", "compare_trial")
-    yield Row("compare", part, "two models, equally good; any group claimed", RARE, 100, 4, trial)
+    yield Row("compare", part, "two models, equally good; any group claimed by any score", RARE, 100, 4, trial)
 
 
 def _power_rows() -> Iterator[Row]:
