@@ -14,8 +14,9 @@ from agegender.audit.age_checks import difference
 from agegender.audit.assessment import Assessment, assess
 from agegender.audit.estimates import gap_intervals, mean_intervals, resample_groups
 from agegender.audit.findings import Finding
+from agegender.audit.groups import Group
 from agegender.audit.models_compared import PairedComparison, compare_pair
-from agegender.heads import Head
+from agegender.heads import GENDER, Head
 from agegender.settings import AGE_CHECKS
 
 Figures = dict[str, float]
@@ -52,19 +53,31 @@ def bands_trial(generator: np.random.Generator, labels: Labels, number: int) -> 
 
 def age_check_trial(generator: np.random.Generator, labels: Labels, number: int) -> Figures:
     """Return whether an age check is said to fail some group more or less often, where errors depend on age alone."""
-    table = any_size(generator, labels, number)
-    check = AGE_CHECKS[number % len(AGE_CHECKS)]
-    results = assess(table, age_checks=[check]).age_checks
-    groups = [
+    groups = _checked_groups(any_size(generator, labels, number), AGE_CHECKS[number % len(AGE_CHECKS)])
+    ranked = [group for group in groups if group.is_ranked and np.isfinite(group.gap_to_rest.value)]
+    plainly = any(group.gap_alone.is_off_zero for group in ranked)
+    return {"ours": float(any(difference(group) for group in groups)), "uncorrected": float(plainly)}
+
+
+def age_check_power_trial(years: float, generator: np.random.Generator, labels: Labels, _: int) -> Figures:
+    """Return whether women are said to be let in more often, whose minors near the limit are judged older."""
+    table = by_age_alone(generator, labels, 10_000)
+    is_meant = (table["gender"] == GENDER.classes[0]) & table["age_years"].between(14, 17)
+    table.loc[is_meant, "predicted_age_years"] += years
+    groups = _checked_groups(table, AGE_CHECKS[0])
+    return {
+        "ours": float(any(group.values == (GENDER.classes[0],) and difference(group) == "more" for group in groups))
+    }
+
+
+def _checked_groups(table: pd.DataFrame, check: str) -> list[Group]:
+    return [
         group
-        for result in results
+        for result in assess(table, age_checks=[check]).age_checks
         for checked in result.measures
         for one in checked.by_columns.values()
         for group in one.groups
     ]
-    ranked = [group for group in groups if group.is_ranked and np.isfinite(group.gap_to_rest.value)]
-    plainly = any(group.gap_alone.is_off_zero for group in ranked)
-    return {"ours": float(any(difference(group) for group in groups)), "uncorrected": float(plainly)}
 
 
 def untold_trial(name: str, generator: np.random.Generator, labels: Labels, number: int) -> Figures:

@@ -19,6 +19,9 @@ from truth_tables import Labels
 Trial = Callable[[np.random.Generator, Labels, int], dict[str, float]]
 
 
+_POWER = "Planted gaps that are found"
+
+
 @dataclass(frozen=True)
 class Promise:
     """Between which ends the mean of `ours` stays; a rare event may also exceed its rate as chance does.
@@ -141,7 +144,11 @@ def _power_rows() -> Iterator[Row]:
     }
     for what, (share, title) in planted.items():
         trial = _later("truth_audits", "power_trial", what)
-        yield Row(what, "Planted gaps that are found", title, Promise(low=share), 100, 3, trial)
+        yield Row(what, _POWER, title, Promise(low=share), 100, 3, trial)
+    for years in (2.0, 4.0):
+        title = f"age check: minors among women judged {years:.0f} years older, 10,000 rows"
+        trial = _later("truth_audits", "age_check_power_trial", years)
+        yield Row(f"age_check_{years:.0f}", _POWER, title, None, 100, 3, trial)
 
 
 def _interval_rows() -> Iterator[Row]:

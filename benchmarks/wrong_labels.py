@@ -39,6 +39,7 @@ from agegender.writing import to_json
 CHANGED_SHARE, LEAST_CHANGE_YEARS = 0.03, 25.0
 OLDEST_YEARS = 90
 TRAINING = {"weights": "none", "image_size": 48, "batch_size": 32, "body": "resnet18-small-stem"}
+TRAINING_REAL = {"weights": "none", "image_size": 64, "batch_size": 32, "body": "resnet18-narrow", "learning_rate": 2e-3}
 
 
 def with_wrong_labels(faces: ag.Faces, seed: int) -> tuple[ag.Faces, dict[str, set[str]]]:
@@ -98,7 +99,7 @@ def measure_real(folder: Path, *, quick: bool, limit: int | None, seed: int) -> 
     chosen = kept.sample(min(limit or (600 if quick else len(kept)), len(kept)), random_state=seed)
     training = replace(faces, table=chosen.reset_index(drop=True))
     folds, epochs = (3, 1) if quick else (5, 8)
-    model = ag.Model.train(training, folds=folds, epochs=epochs, **TRAINING)
+    model = ag.Model.train(training, folds=folds, epochs=epochs, **TRAINING_REAL)
     twins = table[table["dropped_because"] == CONFLICTING_LABELS].assign(dropped_because=None)
     seen = model.predict(FacesTable(twins.reset_index(drop=True), faces.root, {}))
     together = pd.concat([model.predictions, seen.assign(split="test")], ignore_index=True)
