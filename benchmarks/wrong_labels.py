@@ -39,7 +39,13 @@ from agegender.writing import to_json
 CHANGED_SHARE, LEAST_CHANGE_YEARS = 0.03, 25.0
 OLDEST_YEARS = 90
 TRAINING = {"weights": "none", "image_size": 48, "batch_size": 32, "body": "resnet18-small-stem"}
-TRAINING_REAL = {"weights": "none", "image_size": 64, "batch_size": 32, "body": "resnet18-narrow", "learning_rate": 2e-3}
+TRAINING_REAL = {
+    "weights": "none",
+    "image_size": 64,
+    "batch_size": 32,
+    "body": "resnet18-narrow",
+    "learning_rate": 2e-3,
+}
 
 
 def with_wrong_labels(faces: ag.Faces, seed: int) -> tuple[ag.Faces, dict[str, set[str]]]:
