@@ -119,13 +119,22 @@ def model_facts(card: Mapping[str, Any] | None) -> list[tuple[str, str]]:
         ("Recipe", _recipe_words(card)),
         ("Auxiliary heads", _auxiliary_words(card)),
         ("Image size", f"{image['size']} px" if image.get("size") else None),
-        ("Best epoch", card.get("best_epoch")),
+        ("Kept epoch", _kept_epoch_words(card)),
         ("Precision", f"{card['precision']} on {card.get('device', '?')}" if card.get("precision") else None),
         ("Trained", card.get("created")),
         ("Took", f"{card['seconds']:,.0f} s" if isinstance(card.get("seconds"), (int, float)) else None),
         ("Fingerprint of the faces", str(card.get("faces_fingerprint") or "")[:16] or None),
     )
     return [(name, str(value)) for name, value in facts if value not in (None, "")]
+
+
+def _kept_epoch_words(card: Mapping[str, Any]) -> str:
+    """Return whose weights the model has, and why."""
+    kept, trained = card.get("best_epoch"), card.get("epochs_trained")
+    if kept is None:
+        return ""
+    why = "the last" if (card.get("training") or {}).get("keep_epoch") == "last" else "the lowest validation loss"
+    return f"{kept} of {trained}, {why}" if trained else f"{kept}, {why}"
 
 
 def _recipe_words(card: Mapping[str, Any]) -> str:

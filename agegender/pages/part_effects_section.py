@@ -69,7 +69,7 @@ def _effect_words(part: PartEffect, scale: Scale) -> str:
     value, _, ends = interval(Estimate(part.mean, part.low, part.high), scale.digits, signed=True).partition(" ")
     words = " ".join(filter(None, (value, target.unit, ends)))
     odds = f", which takes an even chance to {chance_of(part.mean)} {target.class_name}" if target.is_log_odds else ""
-    return f"The {part.part} {does}, on average by {words}{odds}."
+    return f"Seeing the {part.part} {does}, on average by {words}{odds}."
 
 
 def _sum(effects: Effects, scale: Scale) -> str:
