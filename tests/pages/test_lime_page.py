@@ -207,7 +207,7 @@ def test_the_summary_says_what_moves_each_answer_with_its_interval_and_how_it_ad
     assert page.index('id="summary"') < page.index('id="photos"')
     assert "Averages over 20 photos that were drawn at random" in text
     match = re.search(
-        r"The left side hair makes older, on average by \+(\d\.\d) years \(\+(\d\.\d) to \+(\d\.\d)\)", text
+        r"Seeing the left side hair makes older, on average by \+(\d\.\d) years \(\+(\d\.\d) to \+(\d\.\d)\)", text
     )
     assert match
     mean, low, high = map(float, match.groups())
