@@ -190,7 +190,7 @@ def _add_cropping(group: argparse._ArgumentGroup) -> None:
         "--crop-then",
         choices=CROPS,
         default="none",
-        help="the detector to ask where --crop finds no face (default: none)",
+        help="the detector to ask where --crop finds no face; haar-again is less strict than haar (default: none)",
     )
     group.add_argument(
         "--smallest-face",

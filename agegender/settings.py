@@ -70,7 +70,7 @@ NEAR_RADIUS_BITS = 5  # of 64
 ON_CONFLICT = ("drop", "keep-first", "median")
 NEAR_TWINS = ("keep-one", "drop-all")
 # Face detectors, and what becomes of a photo in which they find no face, or several.
-CROPS = ("none", "haar", "yunet")
+CROPS = ("none", "haar", "haar-again", "yunet")
 LARGEST_MARGIN = 3.0  # of a face's longer side
 # What a detector may find in a face; right and left are the person's own.
 LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth_corner", "left_mouth_corner")

@@ -35,6 +35,7 @@ from agegender.model.model_folder import CARD_FILE, ONNX_FILE, WEIGHTS_FILE
 from agegender.model.onnx_export import export_model, tested_photos
 from agegender.model.predictor import Predictor
 from agegender.model.shipped import LICENCE, SHIPPED_FOLDER
+from agegender.photos.face_detection import SECOND_LOOK
 from agegender.progress import say
 from agegender.writing import replaced_file, write_json, write_text
 
@@ -80,7 +81,8 @@ def ship(folder: Path, name: str, images: Path | None, *, mirrored: bool, median
         write_tensors(half_state(network), new / WEIGHTS_FILE)
         card["weights_sha256"] = digest_of(new / WEIGHTS_FILE)
         # A face is cut out with what lay around the faces of UTKFace, as the cascade boxes them.
-        card["image"] |= {"crop": "haar", "crop_margins": card[ENTRY].get("margins", (0.0, 0.0, 0.0))}
+        card["image"] |= {"crop": "haar", "crop_then": SECOND_LOOK}
+        card["image"] |= {"crop_margins": card[ENTRY].get("margins", (0.0, 0.0, 0.0))}
         export_model(judged, new / ONNX_FILE, tested_photos(judged, seen))
         (new / ONNX_FILE).write_bytes(with_half_initializers((new / ONNX_FILE).read_bytes()))
         write_json(new / CARD_FILE, card)

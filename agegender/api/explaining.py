@@ -37,7 +37,7 @@ from agegender.model.model_folder import FACES_FILE, PREDICTIONS_FILE
 from agegender.model.onnx_runtime import OnnxRuntime
 from agegender.model.predictor import Predictor
 from agegender.model.torch_runtime import TorchRuntime, head_scores
-from agegender.photos.face_detection import HaarDetector
+from agegender.photos.face_detection import SECOND_LOOK, make_detectors
 from agegender.photos.reading import as_photo
 from agegender.progress import say, track
 from agegender.settings import VERSION
@@ -321,8 +321,8 @@ def explain_photo(
     """
     height, width = photo.shape[:2]
     problems = [small_photo(width, height)] if min(height, width) < SMALLEST_SIDE_PIXELS else []
-    # Faces of a table were looked for when it was prepared; the detector misses about one in forty real faces.
-    if not one.is_from_table and not problems and not HaarDetector().detect(photo):
+    # Faces of a table were looked for when it was prepared.
+    if not one.is_from_table and not problems and not make_detectors("haar", SECOND_LOOK).detect(photo):
         problems.append("no face was found in the photo: what the model says of it means nothing")
     if cut is None:
         cut = photo if one.is_from_table else model.crop_photo(photo)

@@ -22,7 +22,7 @@ from agegender.errors import PhotoError, UsageError, did_you_mean
 from agegender.memory import kept_memory
 from agegender.model.predictor import BATCH_SIZE, READING_THREADS, Predictor
 from agegender.photos.face_crops import Cut, cut_out, cuts_of
-from agegender.photos.face_detection import FaceBox, FaceDetector, HaarDetector
+from agegender.photos.face_detection import SECOND_LOOK, FaceBox, FaceDetector, HaarDetector
 from agegender.photos.finding import printable
 from agegender.photos.problems import UNLIKE, face_count_problems, pixel_problems
 from agegender.photos.reading import as_photo
@@ -144,7 +144,10 @@ def _seen(predictor: Predictor, detector: FaceDetector | None, looking: Looking,
         taken = found if looking.faces == "all" else found[:1]
         cuts = cuts_of(photo, taken, predictor.margins, aligns=predictor.image.crop_aligned)
         # Where all are asked for, several are as good as one.
-        problems = face_count_problems(len(found) if looking.faces != "all" else len(found[:1]))
+        is_second_look = bool(found) and found[0].found_by == SECOND_LOOK
+        problems = face_count_problems(
+            len(found) if looking.faces != "all" else len(found[:1]), is_second_look=is_second_look
+        )
         facts = [
             _facts(number, len(found), face, cut) for number, (face, cut) in enumerate(zip(taken, cuts, strict=False))
         ]

@@ -26,7 +26,7 @@ from agegender.model.familiarity import Familiarity, familiarity_of, margins_in
 from agegender.model.model_folder import heads_of, image_of, is_exported
 from agegender.model.onnx_runtime import OnnxRuntime
 from agegender.photos.face_crops import Margins, crop_largest_face, margins_of
-from agegender.photos.face_detection import FaceDetector, make_detectors
+from agegender.photos.face_detection import SECOND_LOOK, FaceDetector, make_detectors
 from agegender.photos.reading import as_photo
 from agegender.photos.reading_ahead import read_ahead
 from agegender.photos.warping import fit_square
@@ -181,7 +181,7 @@ class Predictor:
         """Return what finds the faces that are to be predicted, see `Looking`; None where photos are taken whole."""
         if is_cropped:
             return None
-        return self.detector or (None if faces is None else make_detectors("haar"))
+        return self.detector or (None if faces is None else make_detectors("haar", SECOND_LOOK))
 
     @cached_property
     def margins(self) -> Margins:

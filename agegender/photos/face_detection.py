@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 
 from agegender.errors import MissingExtraError, UsageError, WeightsError
 
-DETECTORS = ("haar", "yunet")
+SECOND_LOOK = "haar-again"
+DETECTORS = ("haar", SECOND_LOOK, "yunet")
 DETECTORS_OF_LANDMARKS = ("yunet",)
+FRONTAL, PROFILE = "haarcascade_frontalface_alt2.xml", "haarcascade_profileface.xml"  # files of OpenCV
 _loaded = threading.local()
 
 
@@ -100,21 +102,47 @@ class HaarDetector:
 
     def detect(self, photo: NDArray[np.uint8]) -> list[FaceBox]:
         """Return the frontal faces of a photo, the largest first; the score grows with the overlapping finds."""
-        height, width = photo.shape[:2]
-        scale = min(1.0, self.longest_side / max(height, width))
-        grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
-        if scale < 1:
-            grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        border = min(64, int(min(grey.shape) * self.border_share))
-        grey = cv2.copyMakeBorder(grey, border, border, border, border, cv2.BORDER_REPLICATE)
-        boxes, finds = _cascade().detectMultiScale2(grey, self.scale_factor, self.neighbour_count)
-        faces = []
-        for box, find_count in zip(boxes, finds, strict=True):
-            left, top, box_width, box_height = (round(side / scale) for side in box)
-            shift = round(border / scale)
-            score = float(find_count / (find_count + 10))
-            faces.append(FaceBox(left - shift, top - shift, box_width, box_height, score))
-        return _largest_first(faces)
+        grey = _Grey.of(photo, self.longest_side, self.border_share)
+        return _largest_first(grey.faces(FRONTAL, self.scale_factor, self.neighbour_count))
+
+
+@dataclass(frozen=True)
+class SecondLook:
+    """OpenCV's cascades asked once more, less strictly, for a photo in which the first look found nothing.
+
+    Frontal faces come first, then profiles to either side. At most one face is returned, the one with the most
+    overlapping finds, and none that is small in the photo: less strictly asked, they see faces in wallpaper.
+
+    Attributes
+    ----------
+    neighbour_count : int
+        How many overlapping finds make a face.
+    smallest : float
+        Least side of a face, as a share of the photo's shorter side.
+    """
+
+    neighbour_count: int = 1
+    smallest: float = 0.25
+    scale_factor: float = 1.1
+    border_share: float = 0.25
+    longest_side: int = 1000
+
+    @property
+    def name(self) -> str:
+        """The word that stands for it in tables and cards."""
+        return SECOND_LOOK
+
+    def detect(self, photo: NDArray[np.uint8]) -> list[FaceBox]:
+        """Return the surest face of a photo, or none."""
+        grey = _Grey.of(photo, self.longest_side, self.border_share)
+        least = self.smallest * min(photo.shape[:2])
+        faces = grey.faces(FRONTAL, self.scale_factor, self.neighbour_count, least=least)
+        if not faces:
+            for is_mirrored in (False, True):
+                faces += grey.faces(
+                    PROFILE, self.scale_factor, self.neighbour_count, least=least, is_mirrored=is_mirrored
+                )
+        return sorted(faces, key=lambda face: (-face.score, -face.area(), face.x, face.y))[:1]
 
 
 @dataclass(frozen=True)
@@ -202,6 +230,8 @@ def make_detector(name: str, *, model_file: Path | None = None) -> FaceDetector:
     """Return a detector by its name, as a model's card stores it."""
     if name == "haar":
         return HaarDetector()
+    if name == SECOND_LOOK:
+        return SecondLook()
     if name == "yunet":
         if model_file is None:
             raise UsageError(
@@ -215,17 +245,49 @@ def _largest_first(faces: list[FaceBox]) -> list[FaceBox]:
     return sorted((face for face in faces if face.area() > 0), key=lambda face: (-face.area(), face.x, face.y))
 
 
-def _cascade() -> Any:
+@dataclass(frozen=True)
+class _Grey:
+    """A photo as cascades take it: shrunk, without colours, its edge repeated around it."""
+
+    pixels: NDArray[np.uint8]
+    scale: float
+    border: int
+
+    @classmethod
+    def of(cls, photo: NDArray[np.uint8], longest_side: int, border_share: float) -> _Grey:
+        scale = min(1.0, longest_side / max(photo.shape[:2]))
+        grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
+        if scale < 1:
+            grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        border = min(64, int(min(grey.shape) * border_share))
+        return cls(cv2.copyMakeBorder(grey, border, border, border, border, cv2.BORDER_REPLICATE), scale, border)  # type: ignore[arg-type]
+
+    def faces(
+        self, cascade: str, scale_factor: float, neighbour_count: int, *, least: float = 0.0, is_mirrored: bool = False
+    ) -> list[FaceBox]:
+        """Return what a cascade finds, in pixels of the photo."""
+        grey = np.ascontiguousarray(self.pixels[:, ::-1]) if is_mirrored else self.pixels
+        smallest = (int(least * self.scale),) * 2
+        boxes, finds = _cascade(cascade).detectMultiScale2(grey, scale_factor, neighbour_count, minSize=smallest)
+        shift, faces = round(self.border / self.scale), []
+        for (x, *others), find_count in zip(boxes, finds, strict=True):
+            first = grey.shape[1] - x - others[1] if is_mirrored else x
+            left, top, width, height = (round(side / self.scale) for side in (first, *others))
+            faces.append(FaceBox(left - shift, top - shift, width, height, float(find_count / (find_count + 10))))
+        return faces
+
+
+def _cascade(name: str) -> Any:
     # One per thread: a cascade keeps its working memory between calls.
-    if not hasattr(_loaded, "cascade"):
+    cascades: dict[str, Any] = _loaded.__dict__.setdefault("cascades", {})
+    if name not in cascades:
         if not hasattr(cv2, "CascadeClassifier"):
             raise MissingExtraError(
                 f"OpenCV {cv2.__version__} has no cascade any more: install opencv-python-headless<5, "
                 "or bring a YuNet model file."
             )
-        file = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
-        _loaded.cascade = cv2.CascadeClassifier(str(file))
-    return _loaded.cascade
+        cascades[name] = cv2.CascadeClassifier(str(Path(cv2.__file__).parent / "data" / name))
+    return cascades[name]
 
 
 def _yunet(model_file: Path) -> Any:

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from agegender.photos.quality import THRESHOLDS, light_and_blur
 
 NO_FACE = "no face found"
+SECOND_LOOK = "found at the second look"
 SEVERAL = "several faces"
 TINY = "tiny"
 UNLIKE = "unlike the training photos"
 _OF_SCORES = {"blurry": "blurred", "dark": "dark", "bright": "overexposed"}
-PROBLEMS = (NO_FACE, SEVERAL, TINY, *_OF_SCORES.values(), UNLIKE)
+PROBLEMS = (NO_FACE, SECOND_LOOK, SEVERAL, TINY, *_OF_SCORES.values(), UNLIKE)
 
 
 def pixel_problems(face: NDArray[np.uint8], network_side: int) -> list[str]:
@@ -30,6 +31,7 @@ def pixel_problems(face: NDArray[np.uint8], network_side: int) -> list[str]:
     return [TINY, *(word for word in found if word != _OF_SCORES["blurry"])] if is_tiny else found
 
 
-def face_count_problems(count: int) -> list[str]:
+def face_count_problems(count: int, *, is_second_look: bool = False) -> list[str]:
     """Return what is to be said of a photo in which so many faces were found."""
-    return [NO_FACE] if count == 0 else [SEVERAL] if count > 1 else []
+    seen = [SECOND_LOOK] if count and is_second_look else []
+    return [NO_FACE] if count == 0 else [*seen, SEVERAL] if count > 1 else seen

@@ -15,6 +15,7 @@ import pytest
 from bad_photos import UNREADABLE, write_bad_photos
 from golden_model import write_golden, write_noisy_photos
 from PIL import Image
+from skimage import data
 
 import agegender as ag
 from agegender.audit.predictions_table import read_predictions
@@ -22,6 +23,7 @@ from agegender.data.faces_table import FacesTable, make_table
 from agegender.errors import FolderError, OutputError, PhotoError, UsageError
 from agegender.model import face_rows, prediction_parts
 from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE
+from agegender.photos.face_crops import cut_out, face_cut
 from agegender.photos.face_detection import FaceBox
 
 ANSWERS = ["predicted_age_years", "age_low_years", "age_high_years", "gender_probability_female"]
@@ -301,6 +303,21 @@ def test_a_photo_without_a_face_is_predicted_by_its_middle_and_says_so(model: ag
     assert (row["problems"], row["face_count"], row["crop_left"], row["crop_side"]) == ("no face found", 0, 16, 64)
     assert pd.isna(row["face_left"])
     assert np.isfinite(row["predicted_age_years"])
+
+
+def test_a_face_that_the_first_look_has_missed_is_predicted_and_says_so(model: ag.Model) -> None:
+    """A model of photos as they came looks twice where faces are asked for, one of crops as its photos were cut."""
+    photo = np.stack([data.camera()] * 3, axis=-1)  # a man in profile
+    (row,) = model.predict(photo, faces_in_photo="largest").to_dict("records")
+    assert "found at the second look" in row["problems"]
+    assert "no face found" not in row["problems"]
+    assert (row["face_count"], row["face_width"]) == (1, 142)
+    cut = model.fit_photo(cut_out(photo, face_cut(FaceBox(163, 68, 142, 142, 1.0), model.margins)))
+    np.testing.assert_allclose(row["predicted_age_years"], model.predict_images(cut[None])["predicted_age_years"][0])
+    for then, said in (("none", "no face found"), ("haar-again", "found at the second look")):
+        model.image = replace(model.image, crop="haar", crop_then=then)
+        del model.detector  # kept since loading
+        assert said in model.predict(photo)["problems"][0]
 
 
 def test_blur_darkness_and_size_are_problems_and_can_be_left_alone(model: ag.Model, photos: Path) -> None:

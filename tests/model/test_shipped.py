@@ -15,6 +15,7 @@ import pytest
 import torch
 from golden_model import write_golden
 from PIL import Image
+from skimage import data
 from torch import nn
 
 import agegender as ag
@@ -89,6 +90,14 @@ def test_in_python_it_is_what_load_returns_and_torch_finds_the_same_network() ->
     pd.testing.assert_frame_equal(
         model.predict_images(photos), ag.Model.load(runtime="torch").predict_images(photos), atol=1e-3
     )
+
+
+@needs_it
+def test_it_looks_twice_for_a_face_whatever_runs_it() -> None:
+    photo = np.stack([data.camera()] * 3, axis=-1)  # a man in profile
+    answers = [ag.Model.load(runtime=runtime).predict(photo) for runtime in ("onnx", "torch")]
+    assert all("found at the second look" in table["problems"][0] for table in answers)
+    pd.testing.assert_frame_equal(*answers, atol=1e-3)
 
 
 @needs_it

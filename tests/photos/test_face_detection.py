@@ -1,5 +1,7 @@
 """Detectors give boxes in the photo's own pixels, the largest first, and say what is missing."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -11,11 +13,13 @@ from agegender.photos.face_detection import (
     DetectorsInTurn,
     FaceBox,
     HaarDetector,
+    SecondLook,
     YuNetDetector,
     make_detector,
     make_detectors,
 )
 
+PROFILE_FACE = (163, 68, 142)  # of the man in scikit-image's photo of a camera, who looks to the right
 ASTRONAUT_FACE = (177, 66, 96)  # left, top and side of Eileen Collins's face in scikit-image's sample photo
 
 
@@ -67,10 +71,42 @@ def test_a_flat_picture_has_no_face(shape):
     assert HaarDetector().detect(np.full((*shape, 3), 90, np.uint8)) == []
 
 
+@pytest.mark.parametrize("way", [1, -1])
+def test_a_second_look_finds_the_profile_that_the_first_does_not_to_either_side(way):
+    photo = np.stack([data.camera()[:, ::way]] * 3, axis=-1)
+    left, top, side = PROFILE_FACE
+    left = left if way == 1 else photo.shape[1] - left - side
+    assert HaarDetector().detect(photo) == []
+    (face,) = make_detectors("haar", "haar-again").detect(photo)
+    assert overlap(face, left, top, side) > 0.9
+    assert face.found_by == "haar-again"
+
+
+def test_a_second_look_returns_the_surest_face_alone_and_none_that_is_small(astronaut):
+    canvas = np.full((700, 900, 3), 120, np.uint8)
+    canvas[:512, :512] = astronaut
+    canvas[450:706, 600:856] = cv2.resize(astronaut, (256, 256))[:250]
+    (face,) = SecondLook(smallest=0.05).detect(canvas)
+    assert overlap(face, *ASTRONAUT_FACE) > 0.7
+    assert SecondLook().detect(canvas) == []  # a seventh of the photo's shorter side
+
+
+@pytest.mark.parametrize("name", ["brick", "coins", "grass", "page", "rocket", "text"])
+def test_a_second_look_sees_no_face_where_there_is_none(name):
+    photo = np.asarray(getattr(data, name)())
+    assert SecondLook().detect(photo if photo.ndim == 3 else np.stack([photo] * 3, axis=-1)) == []
+
+
+def test_where_the_first_look_finds_faces_a_second_one_changes_nothing(astronaut):
+    both = make_detectors("haar", "haar-again").detect(astronaut)
+    assert [replace(face, found_by="") for face in both] == HaarDetector().detect(astronaut)
+
+
 def test_detectors_are_made_by_name(tmp_path):
+    assert make_detector("haar-again") == SecondLook()
     assert make_detector("haar").name == "haar"
     assert make_detector("yunet", model_file=tmp_path / "x.onnx").name == "yunet"
-    with pytest.raises(UsageError, match="haar, yunet"):
+    with pytest.raises(UsageError, match="haar, haar-again, yunet"):
         make_detector("dlib")
     with pytest.raises(UsageError, match="model file"):
         make_detector("yunet")
