@@ -348,7 +348,8 @@ def _figure(face: FaceExplanation, maps: Sequence[TargetMap]) -> Figure:
     for one in maps:
         scale = scales[one.target.key]
         doubt = "" if one.is_believable else "\n(not to be believed)"
-        value = f"{one.value:.{scale.digits}f} {one.target.unit}".rstrip().replace("-", "−", 1)
+        number = f"{one.value:.{scale.digits}f}".replace("-", "−")
+        value = f"{number} {one.target.unit}".rstrip()
         title = f"{one.target.name}: {value}{doubt}\n{scale.colour_words}"
         pictures.append((title, weight_picture(face.photo, face.region_map, one.weights(), scale)))
     return figure_of(pictures)
