@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,10 @@ from pages.report_inputs import make_explanations
 
 from agegender.data.faces_table import read_faces
 from agegender.explanation.explanation_files import write_explanation
+from agegender.model.model_folder import training_entries
 from agegender.prepare import main as prepare
 from agegender.report import main as report
+from agegender.training_settings import Plan
 
 PAGE = Path(__file__).parent.parent / "docs" / "persons.md"
 
@@ -62,3 +66,18 @@ def test_pages_that_show_nobody_are_no_trace(traces, in_a_fresh_folder, tmp_path
     assert prepare([*words, "--out", "faces.parquet", "--report", "pages/dataset.html", "--no-faces"]) == 0
     photo = next(path for path in sorted(root.rglob("*.jpg")))
     assert traces(photo, root, tmp_path / "here" / "pages") == []
+
+
+def test_a_models_card_names_no_photo_although_its_table_does(in_a_fresh_folder, tmp_path):
+    root = write_utkface(tmp_path / "photos")
+    assert prepare(["--source", "utkface", "--data", str(root), "--out", "faces.parquet"]) == 0
+    faces = read_faces(Path("faces.parquet"))
+    contradicting = {"cleaning": {"conflicts": [{"photos": [{"path": path}]} for path in faces.table["path"][:3]]}}
+    faces = replace(faces, notes={**faces.notes, "parts": [contradicting], **contradicting})
+    card = training_entries(faces, Plan("x", "resnet18"))
+    said = json.dumps(card)
+    assert faces.notes["malformed_names"]
+    assert card["data"]["notes"]["malformed_names"] == len(faces.notes["malformed_names"])
+    assert card["data"]["notes"]["cleaning"] == card["data"]["notes"]["parts"][0]["cleaning"] == {"conflicts": 3}
+    assert [path for path in faces.table["path"] if path in said] == []
+    assert [name for name in faces.notes["malformed_names"] if name in said] == []

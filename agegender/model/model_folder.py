@@ -57,6 +57,7 @@ UNFINISHED = ".unfinished"  # how the folder of a run that is not done yet ends
 
 LIBRARIES = ("torch", "torchvision", "fastai", "timm", "lime", "numpy", "pandas", "opencv-python-headless")
 MOST_LISTED = 20  # items of a list in the card's notes
+_NAMING_PHOTOS = ("malformed_names", "conflicts")  # lists in the notes of a faces table
 MOST_RUNS = 50  # of a folder of models, that are shown beside one another
 
 
@@ -257,9 +258,10 @@ def training_entries(faces: FacesTable, plan: Plan) -> dict[str, Any]:
 
 
 def _for_others(value: Any) -> Any:
-    """Return notes fit for a card that is handed on: no absolute paths, long lists cut; faces.parquet has all."""
+    """Return notes fit for a card that is handed on: no photo's name, no absolute paths; faces.parquet has all."""
     if isinstance(value, dict):
-        return {key: _for_others(item) for key, item in value.items()}
+        counted = {key: len(item) for key, item in value.items() if key in _NAMING_PHOTOS and isinstance(item, list)}
+        return {key: _for_others(item) for key, item in value.items()} | counted
     if isinstance(value, (list, tuple)):
         cut = [f"… {len(value)} in all"] if len(value) > MOST_LISTED else []
         return [_for_others(item) for item in value[:MOST_LISTED]] + cut
