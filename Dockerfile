@@ -1,5 +1,5 @@
 # `agegender serve` in a container. Build: docker build -t agegender .
-# Run: docker run --read-only -p 127.0.0.1:8000:8000 -e AGEGENDER_TOKEN=... agegender --allowed-host faces.example.org
+# Run: docker run --read-only --tmpfs /tmp -p 127.0.0.1:8000:8000 -e AGEGENDER_TOKEN=... agegender --allowed-host faces.example.org
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./

@@ -18,7 +18,11 @@ from typing import Any
 from agegender.errors import FolderError, UsageError, did_you_mean
 from agegender.progress import say
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"})
+PHOTO_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
+    # Photos of telephones, which cannot be read: each is a row that says so, and none is passed over in silence.
+    | {".heic", ".heif", ".avif"}
+)
 # Archives from macOS and notebooks leave look-alikes behind: `._25_0_1.jpg` is no photo.
 JUNK_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
 # A folder of drawn faces has this file, and beside it a folder of maps, which are pictures and no photos.

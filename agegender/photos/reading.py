@@ -32,6 +32,11 @@ LARGEST_FILE_BYTES = 500_000_000
 # Only formats that photos come in: Pillow would also start Ghostscript for an EPS.
 _PILLOW_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
 _REDUCED_FLAGS = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
+# The brands, as a file of the MP4 family names them, of photos that telephones and browsers store.
+_KINDS_NOT_READ = dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"), "HEIC") | {
+    b"avif": "AVIF",
+    b"avis": "AVIF",
+}
 _with_pillow = threading.Lock()
 
 _END_OF_IMAGE = b"\xff\xd9"
@@ -172,7 +177,7 @@ def opened_with_pillow(data: bytes, name: str) -> Iterator[Image.Image]:
     except PhotoError:
         raise
     except UnidentifiedImageError as error:
-        raise PhotoError(f"{name}: not an image, or of a kind that is not read here") from error
+        raise PhotoError(f"{name}: {_what_it_is(data)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(f"{name}: decompression bomb, over {LARGEST_PHOTO_PIXELS / 1e6:.0f} megapixels") from error
     except Exception as error:  # Pillow's parsers raise what they please on damaged files
@@ -193,6 +198,14 @@ def to_photo(image: Image.Image) -> NDArray[np.uint8]:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return np.array(image.convert("RGB"))
+
+
+def _what_it_is(data: bytes) -> str:
+    """Return what to say of bytes that no reader here knows."""
+    kind = _KINDS_NOT_READ.get(data[8:12]) if data[4:8] == b"ftyp" else None
+    if kind is None:
+        return "not an image, or of a kind that is not read here"
+    return f"{kind}, a kind that is not read here: save it as JPEG"
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -180,6 +180,14 @@ def test_photos_are_found_sorted_without_hidden_files_and_escaping_links(tmp_pat
     assert named_photos([root]) == [root / "a.JPG", root / "again.jpg", root / "b" / "c.png"]
 
 
+@pytest.mark.parametrize(("brand", "kind"), [(b"heic", "HEIC"), (b"mif1", "HEIC"), (b"avif", "AVIF")])
+def test_photos_of_telephones_are_found_and_named_instead_of_passed_over(tmp_path, brand, kind):
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(40))
+    (photo,) = named_photos([tmp_path])
+    with pytest.raises(PhotoError, match=rf"IMG_1\.HEIC: {kind}, a kind that is not read here: save it as JPEG"):
+        read_photo(photo)
+
+
 def test_maps_beside_drawn_faces_are_passed_over_and_other_folders_of_that_name_are_not(tmp_path):
     for folder in ("drawn/causes", "mine/causes/deep"):
         (tmp_path / folder).mkdir(parents=True)
