@@ -66,9 +66,15 @@ def run(options: argparse.Namespace) -> Result:
     check_images_folder(options.images)
     limits = _limits(options)
     from agegender.model.model_folder import INT8_FILE, ONNX_FILE, chosen_model
+    from agegender.model.shipped import is_shipped
     from agegender.writing import check_writable
 
     folder = chosen_model(options.model, options.models_dir)
+    if options.out is None and is_shipped(folder):
+        raise UsageError(
+            f"the model that comes with agegender is not written to: name a file with --out. Its {folder / ONNX_FILE} "
+            f"predicts without torch as it is."
+        )
     out = options.out or folder / (INT8_FILE if options.int8 else ONNX_FILE)
     check_writable(out.parent)
     from agegender.api.model import Model

@@ -19,7 +19,7 @@ from skimage import data
 from torch import nn
 
 import agegender as ag
-from agegender import predict
+from agegender import export, predict
 from agegender.errors import CardError, ModelError
 from agegender.heads import AGE, GENDER
 from agegender.model import shipped
@@ -90,6 +90,15 @@ def test_in_python_it_is_what_load_returns_and_torch_finds_the_same_network() ->
     pd.testing.assert_frame_equal(
         model.predict_images(photos), ag.Model.load(runtime="torch").predict_images(photos), atol=1e-3
     )
+
+
+@needs_it
+def test_export_does_not_write_over_it(capsys: pytest.CaptureFixture[str]) -> None:
+    before = (shipped.SHIPPED_FOLDER / ONNX_FILE).stat().st_mtime_ns
+    for more in ([], ["--int8"]):
+        assert export.main(["--model", str(shipped.SHIPPED_FOLDER), *more]) == 2
+        assert "name a file with --out" in capsys.readouterr().err
+    assert (shipped.SHIPPED_FOLDER / ONNX_FILE).stat().st_mtime_ns == before
 
 
 @needs_it
