@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from agegender.errors import UsageError, did_you_mean
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 # Size -> timm or torchvision body.
 SIZES = {
     "tiny": "mobilenetv3_small_100",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import email
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from PIL import Image
 
 import agegender
 from agegender import console
+from agegender.__main__ import main
 from agegender.console import Result, command_parser, execute
 from agegender.installation import unmet_requirements
 from agegender.settings import VERSION
@@ -83,6 +86,27 @@ def test_the_wheel_states_its_version_and_both_licences(released: Path) -> None:
     assert stated["License-Expression"] == "MIT AND LicenseRef-AgeGender-Weights"
     assert set(stated.get_all("License-File")) == {"LICENSE", "licenses/LicenseRef-AgeGender-Weights.txt"}
     assert run(released, "--version").stdout == f"agegender {VERSION}\n"
+
+
+def test_the_version_is_the_same_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "agegender.settings.VERSION"}
+    citation = dict(re.findall(r"^(version|date-released): (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE))
+    released = re.findall(r"^## \[(\d\S*)\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert released[0] == (citation["version"], citation["date-released"]) == (VERSION, released[0][1])
+    assert sorted(released, key=lambda one: tuple(map(int, one[0].split("."))), reverse=True) == released
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"agegender {agegender.__version__}\n" == f"agegender {VERSION}\n"
+
+
+def test_the_changelog_keeps_to_its_form() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert text.index("## [Unreleased]") < text.index("## [0")
+    parts = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.+)$", text, re.MULTILINE)) <= parts
+    lines = re.findall(r"^- (.+(?:\n  .+)*)$", text, re.MULTILINE)
+    assert len(lines) == len(set(lines)) > 150
 
 
 def test_the_wheel_predicts_right_away_with_the_model_inside(released: Path) -> None:
