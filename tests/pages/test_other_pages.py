@@ -82,6 +82,13 @@ def test_the_facts_say_what_of_a_training_is_not_as_usual():
     assert model_facts({"training": {}}) == []
 
 
+def test_facts_say_which_epoch_was_kept_and_why() -> None:
+    kept = {"best_epoch": 7, "epochs_trained": 9}
+    assert dict(model_facts(kept))["Kept epoch"] == "7 of 9, the lowest validation loss"
+    last = {"best_epoch": 9, "epochs_trained": 9, "training": asdict(replace(TrainingSettings(), keep_epoch="last"))}
+    assert dict(model_facts(last))["Kept epoch"] == "9 of 9, the last"
+
+
 def test_a_label_is_cautioned_of_once_whatever_its_head_was_trained_with():
     judged = assess(make_predictions(60), heads=(AGE, replace(GENDER, loss="focal")))
     assert ReportContent(judged).cautions == [GENDER.caution]
