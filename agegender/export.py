@@ -9,7 +9,7 @@ from typing import Any
 
 from agegender.console import Result, command_parser, execute
 from agegender.errors import UsageError
-from agegender.options import add_images_option, add_model_option, check_images_folder, check_photos, pairs_of
+from agegender.options import add_images_option, add_model_option, check_images_folder, check_photos, number_pairs
 
 EPILOG = """\
 examples:
@@ -99,14 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _limits(options: argparse.Namespace) -> dict[str, float]:
-    form = "HEAD=LIMIT, such as age=0.2"
-    limits = pairs_of(options.int8_limit, "--int8-limit", form)
+    limits = number_pairs(options.int8_limit, "--int8-limit", "HEAD=LIMIT, such as age=0.2")
     if limits and not options.int8:
         raise UsageError("--int8-limit is about --int8, which is not asked for.")
-    try:
-        return {head: float(limit) for head, limit in limits.items()}
-    except ValueError as error:
-        raise UsageError(f"--int8-limit {' '.join(options.int8_limit)}: {error}; give numbers, {form}.") from None
+    return limits
 
 
 def _text(document: Mapping[str, Any], differences: Mapping[str, float]) -> str:

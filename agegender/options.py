@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -277,6 +279,17 @@ def pairs_of(texts: Sequence[str], option: str, form: str) -> dict[str, str]:
             raise UsageError(f"{option} {text!r} is no {form}.")
         pairs[name] = value
     return pairs
+
+
+def number_pairs(texts: Sequence[str], option: str, form: str) -> dict[str, float]:
+    """Return NAME=NUMBER pairs as a dictionary."""
+    numbers = {}
+    for name, value in pairs_of(texts, option, form).items():
+        with suppress(ValueError):
+            numbers[name] = float(value)
+        if not math.isfinite(numbers.get(name, math.nan)):
+            raise UsageError(f"{option} {name}={value}: {value!r} is no number; it is {form}.")
+    return numbers
 
 
 def check_model_name(name: str | None) -> None:

@@ -19,7 +19,7 @@ from agegender.options import (
     add_runtime_option,
     check_device,
     check_photos,
-    pairs_of,
+    number_pairs,
 )
 from agegender.settings import FACES_IN_PHOTO
 
@@ -329,10 +329,7 @@ def _line(row: Mapping[str, Any], model: Model, limits: Sequence[tuple[Any, floa
 
 
 def _checks(texts: Sequence[str]) -> dict[str, float]:
-    try:
-        return {head: float(limit) for head, limit in pairs_of(texts, "--check", "HEAD=LIMIT, such as age=25").items()}
-    except ValueError as error:
-        raise UsageError(f"--check {' '.join(texts)}: {error}; give numbers, such as age=25.") from None
+    return number_pairs(texts, "--check", "HEAD=LIMIT, such as age=25")
 
 
 if __name__ == "__main__":

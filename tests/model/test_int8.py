@@ -153,7 +153,7 @@ def test_a_loss_that_cannot_be_told_is_too_much() -> None:
     [
         (["--int8-limit", "age=1"], "--int8-limit is about --int8"),
         (["--int8", "--int8-limit", "age"], "is no HEAD=LIMIT"),
-        (["--int8", "--int8-limit", "age=much"], "give numbers"),
+        (["--int8", "--int8-limit", "age=much"], "is no number"),
         (["--int8", "--int8-limit", "agee=1"], "the model has the heads age, gender. Did you mean age?"),
         (["--int8", "--int8-limit", "age=-1"], "expected a number from 0"),
         (["--int8", "--images", "nowhere"], "--images nowhere is no folder"),
