@@ -82,6 +82,9 @@ class ShardError(AgeGenderError):
 class ProcessEndedError(AgeGenderError):
     """Another process of a training in several is gone."""
 
+    def __init__(self) -> None:
+        super().__init__(str(self))  # fastai reads the first argument of whatever ends a callback
+
     def __str__(self) -> str:
         """Return the same words wherever it is noticed: fastai puts the place before those of an error."""
         return (

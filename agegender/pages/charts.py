@@ -20,6 +20,7 @@ import numpy as np
 from cycler import cycler
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
@@ -90,9 +91,10 @@ def svg(figure: Figure, description: str) -> Markup:
     stream = io.StringIO()
     with mpl.rc_context(_PARAMETERS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # texts stay texts, and browsers have other fonts
-        figure.savefig(
-            stream, format="svg", dpi=170, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-        )
+        # savefig would draw it twice, the first time for its layout alone.
+        dpi, figure.dpi = figure.dpi, 170
+        FigureCanvasSVG(figure).print_svg(stream, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        figure.dpi = dpi
     drawing = stream.getvalue()
     drawing = drawing[drawing.index("<svg") :]
     drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)

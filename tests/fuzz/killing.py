@@ -1,13 +1,14 @@
 """Runs a command again and again, killed at one moment after the other, and at last lets it get to its end.
 
 Moments are counted by Python's audit events, so that no clock and no hook in the program is needed: half are changes of
-the disk, evenly spread, and half are drawn from all events. One process loads the program, and every run is a fork of
-it: `python killing.py ROOT KILLS COMMAND …`. Prints one JSON document: for each kill its moment, what `survey` found
-then, and what it found once the next command's `finish_swaps` had been there.
+the disk, evenly spread, and half are drawn from all events. One process loads the program, with all that a first run
+has imported, and every run is a fork of it: `python killing.py ROOT KILLS COMMAND …`. Prints one JSON document: for
+each kill its moment, what `survey` found then, and what it found once the next command's `finish_swaps` had been there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import json
@@ -35,9 +36,10 @@ def is_change(event: str, arguments: tuple, root: str) -> bool:
     return bool(writes) and path.startswith(root)
 
 
-def run_once(command: list[str], root: Path, change: int = 0, event: int = 0) -> tuple[int, int, int]:
-    """Run in a fork, killed at a change or an event; return its exit code (-9 when killed), changes and events."""
+def run_once(command: list[str], root: Path, change: int = 0, event: int = 0) -> tuple[int, dict]:
+    """Run in a fork, killed at a change or an event; return its exit code (-9 when killed), and what it counted."""
     reading, writing = os.pipe()
+    loaded = set(sys.modules)
     child = os.fork()
     if child == 0:
         os.close(reading)
@@ -60,13 +62,15 @@ def run_once(command: list[str], root: Path, change: int = 0, event: int = 0) ->
         try:
             code = importlib.import_module(f"agegender.{command[0]}").main(command[1:])
         finally:
-            os.write(writing, f"{changes} {events}".encode())
+            imported = [name for name in sys.modules if name not in loaded]
+            with os.fdopen(writing, "w") as told:
+                json.dump({"changes": changes, "events": events, "imported": imported}, told)
             os._exit(code)
     os.close(writing)
+    with os.fdopen(reading) as told:
+        counted = json.loads(told.read() or "{}")
     _, status = os.waitpid(child, 0)
-    changes, events = map(int, (os.read(reading, 50) or b"0 0").split())
-    os.close(reading)
-    return os.waitstatus_to_exitcode(status), changes, events
+    return os.waitstatus_to_exitcode(status), counted
 
 
 def survey(root: Path) -> dict[str, str]:
@@ -102,26 +106,25 @@ def main() -> None:
     """Kill, and print what was found."""
     root, tries, command = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     os.chdir(root)
-    for name in sys.argv[3:4]:
-        importlib.import_module(f"agegender.{name}")
-    if command[0] in ("predict", "train", "explain", "report"):
-        importlib.import_module("agegender.api.model")
-    if command[0] == "explain":
-        importlib.import_module("agegender.api.explaining")
     before = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    code, changes, events = run_once(command, root)
+    _, counted = run_once(command, root)
+    for name in counted["imported"]:  # else each of the runs below would load it anew
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    restore(root, before)
+    code, counted = run_once(command, root)
     assert code == 0, f"{command} ended with {code}"
-    new = survey(root)
+    changes, events, new = counted["changes"], counted["events"], survey(root)
     spread = {1 + round(part * (changes - 1) / max(1, tries // 2 - 1)) for part in range(tries // 2)}
     # Events of threads come as they please: near the last one a run may be over before.
     drawn = random.Random(tries).sample(range(1, max(tries + 2, int(0.9 * events))), tries - len(spread))
     kills = []
     for moment in [{"change": one} for one in sorted(spread)] + [{"event": one} for one in sorted(drawn)]:
         restore(root, before)
-        code, *_ = run_once(command, root, **moment)
+        code, _ = run_once(command, root, **moment)
         kills.append({"moment": moment, "code": code, "files": survey(root), "mended": mended(root)})
     restore(root, before)
-    code, *_ = run_once(command, root)
+    code, _ = run_once(command, root)
     print(
         json.dumps(
             {"changes": changes, "events": events, "new": new, "kills": kills, "code": code, "after": survey(root)}

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ from agegender.data.balancing import apply_balance
 from agegender.data.datablock import make_dataloaders
 from agegender.data.faces_table import FacesTable, write_faces
 from agegender.data.splitting import split_faces
-from agegender.errors import DataError, UsageError
+from agegender.errors import DataError, ProcessEndedError, UsageError
 from agegender.launching import Launched, check_processes, launched
 from agegender.model import several_processes
+from agegender.model.epochs import EpochRecorder
 from agegender.model.learner import make_learner
 from agegender.model.losses import CombinedLoss
 from agegender.model.model_folder import read_card, read_history
@@ -41,19 +43,17 @@ from agegender.training_settings import TrainingSettings
 BATCH = 7  # of which three processes get three, two and two photos; of 8 validation photos the last has none for two
 OPTIONS = "--body test_resnet --weights none --image-size 32 --batch-size 8 --epochs 2 --device cpu --precision fp32"
 
-KILLED = """
-import os, sys, time
-from agegender import train
-from agegender.model.epochs import EpochRecorder
-after_batch, rank = EpochRecorder.after_batch, os.environ.get("RANK")
-def kill(self):
-    after_batch(self)
-    if rank == sys.argv[1] and self.epoch == 1:
-        os.kill(os.getppid() if sys.argv[3] == "launcher" else os.getpid(), int(sys.argv[2]))
-        time.sleep(20)
-EpochRecorder.after_batch = kill
-raise SystemExit(train.main(sys.argv[4:]))
-"""
+NAMES = {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+FORKED = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+
+
+@dataclass(frozen=True)
+class Killed:
+    """A signal that the process of a rank sends in the second epoch, to itself or to its launcher."""
+
+    by: str
+    number: int
+    is_launcher: bool = False
 
 
 def environment(rank: int, count: int, port: int) -> dict[str, str]:
@@ -136,7 +136,7 @@ def train_in_three(folder: Path, **recipe: Any) -> dict[int, dict[str, Any]]:
             process.kill()
 
 
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+@FORKED
 @pytest.mark.parametrize(
     "recipe", [{}, RECIPE, {"epochs": 2, "balance": ("ethnicity",)}], ids=["plain", "recipe", "balanced"]
 )
@@ -152,7 +152,7 @@ def test_three_processes_learn_what_one_learns(tmp_path: Path, recipe: dict[str,
             np.testing.assert_array_equal(one["weights"][name], weights, err_msg=name)
 
 
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+@FORKED
 @pytest.mark.parametrize(
     "recipe", [{"ema": 0.9, "mixup": 0.4}, {"weigh": ("ethnicity",)}], ids=["averaged, mixed", "weighed"]
 )
@@ -178,26 +178,71 @@ def places(folder: Path) -> list[str]:
     return ["--runs-dir", str(folder / "runs"), "--reports-dir", str(folder / "reports")]
 
 
-def torchrun(folder: Path, *words: str, count: int = 2) -> subprocess.CompletedProcess[str]:
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
-    names = {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+def torchrun(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     return subprocess.run(
-        [*start, *words], cwd=folder, env=os.environ | names, capture_output=True, text=True, timeout=240, check=False
-    )
+        [*start, "-m", "agegender.train", *words], cwd=folder, env=os.environ | NAMES, capture_output=True, text=True,
+        timeout=240, check=False,
+    )  # fmt: skip
+
+
+def launch(folder: Path, *words: str, killed: Killed | None = None) -> subprocess.CompletedProcess[str]:
+    """Do as torchrun does, by its own agent, in forks of this process: none of three has to load torch and fastai."""
+    launcher = multiprocessing.get_context("fork").Process(target=_launch, args=(folder, words, killed))
+    launcher.start()
+    launcher.join(240)
+    launcher.kill()
+    said = [(folder / name).read_text(encoding="utf-8") for name in ("stdout", "stderr")]
+    return subprocess.CompletedProcess(words, launcher.exitcode, *said)
+
+
+def _launch(folder: Path, words: Sequence[str], killed: Killed | None) -> None:
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    os.chdir(folder)
+    os.environ.update(NAMES)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND), number)
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
+    config = LaunchConfig(
+        1, 1, 2, run_id=folder.name, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0,
+        start_method="fork",
+    )  # fmt: skip
+    elastic_launch(config, _train)(words, killed)
+
+
+def _train(words: Sequence[str], killed: Killed | None) -> int:
+    # A process that is started by its name inherits no handlers.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if killed and os.environ["RANK"] == killed.by:
+        after_batch = EpochRecorder.after_batch
+
+        def kill(self: EpochRecorder) -> None:
+            after_batch(self)
+            if self.epoch == 1:
+                os.kill(os.getppid() if killed.is_launcher else os.getpid(), killed.number)
+                time.sleep(20)
+
+        EpochRecorder.after_batch = kill
+    code = train.main(list(words))
+    if code:
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
 
 @pytest.mark.slow
+@FORKED
 def test_two_processes_write_one_model_and_go_on_where_they_stopped(table: Path, tmp_path: Path) -> None:
-    words = ["-m", "agegender.train", "--no-report", "--processes", "2"]
+    words = ["--no-report", "--processes", "2"]
     whole = torchrun(tmp_path, *words, "--faces", str(table), "--name", "whole", *OPTIONS.split())
     assert whole.returncode == 0, whole.stderr
     assert "2 processes with 4 of the 8 photos of each batch, learning rate 0.002" in whole.stderr
     assert whole.stdout.count("model    models/whole") == whole.stderr.count("epoch 2/2") == 1
-    stopped = torchrun(
-        tmp_path, *words, "--faces", str(table), "--name", "parts", "--stop-after", "1", *OPTIONS.split()
-    )
+    stopped = launch(tmp_path, *words, "--faces", str(table), "--name", "parts", "--stop-after", "1", *OPTIONS.split())
     assert (stopped.returncode, stopped.stdout.count("stopped after epoch 1 of 2")) == (0, 1)
-    resumed = torchrun(tmp_path, *words, "--resume", "parts")
+    resumed = launch(tmp_path, *words, "--resume", "parts")
     assert resumed.returncode == 0, resumed.stderr
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["parts", "whole"]
     whole_folder, parts_folder = tmp_path / "models" / "whole", tmp_path / "models" / "parts"
@@ -209,25 +254,14 @@ def test_two_processes_write_one_model_and_go_on_where_they_stopped(table: Path,
 
 
 @pytest.mark.slow
+@FORKED
 @pytest.mark.parametrize(("rank", "number"), [("1", 9), ("0", 9)], ids=["other dies", "first dies"])
 def test_when_one_process_dies_all_end_at_once_and_the_last_epoch_is_kept(
     table: Path, tmp_path: Path, rank: str, number: int
 ) -> None:
-    (tmp_path / "killed.py").write_text(KILLED)
     started = time.monotonic()
-    words = [
-        "killed.py",
-        rank,
-        str(number),
-        "process",
-        "--faces",
-        str(table),
-        "--name",
-        "torn",
-        "--no-report",
-        *OPTIONS.split(),
-    ]
-    ended = torchrun(tmp_path, *words)
+    words = ["--faces", str(table), "--name", "torn", "--no-report", *OPTIONS.split()]
+    ended = launch(tmp_path, *words, killed=Killed(rank, number))
     assert ended.returncode != 0
     assert time.monotonic() - started < 120
     assert "another process of this run has ended" in ended.stderr
@@ -237,14 +271,14 @@ def test_when_one_process_dies_all_end_at_once_and_the_last_epoch_is_kept(
 
 
 @pytest.mark.slow
+@FORKED
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_a_launcher_that_is_told_to_stop_ends_all_and_the_run_goes_on_later(
     table: Path, tmp_path: Path, stop: signal.Signals
 ) -> None:
-    (tmp_path / "killed.py").write_text(KILLED)
     started = time.monotonic()
     words = ["--faces", str(table), "--name", "stopped", "--no-report", *OPTIONS.split()]
-    ended = torchrun(tmp_path, "killed.py", "0", str(int(stop)), "launcher", *words)
+    ended = launch(tmp_path, *words, killed=Killed("0", int(stop), is_launcher=True))
     assert ended.returncode != 0
     assert time.monotonic() - started < 120
     assert "stopped.unfinished keeps every whole epoch" in ended.stderr
@@ -254,6 +288,10 @@ def test_a_launcher_that_is_told_to_stop_ends_all_and_the_run_goes_on_later(
     assert read_state(folder / "state.safetensors").epochs_done == 1
     assert train.main(["--resume", "stopped", "--models-dir", str(folder.parent), *places(tmp_path)]) == 0
     assert read_history(tmp_path / "models" / "stopped")["epoch"].tolist() == [1, 2]
+
+
+def test_torchrun_s_signal_within_a_callback_is_said_in_the_same_words() -> None:
+    assert ProcessEndedError().args == (str(ProcessEndedError()),)
 
 
 def test_the_parts_of_a_batch_are_the_photos_of_the_whole_one(tmp_path: Path) -> None:
