@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from agegender.settings import VERSION
@@ -40,6 +42,13 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!agegender).*")]
 def setup(app: Any) -> None:
     """Have what the theme leaves out for people who use a keyboard or hear the page added to every page."""
     app.connect("html-page-context", _complete, priority=900)
+    app.connect("build-finished", _add_example)
+
+
+def _add_example(app: Any, error: Exception | None) -> None:
+    if error is None:  # the report from drawn faces, as it lies in the repository
+        pages = Path(app.srcdir).parent / "reports" / "example"
+        shutil.copytree(pages, Path(app.outdir) / "example", dirs_exist_ok=True)
 
 
 def _complete(_app: Any, _page: str, _template: str, context: dict[str, Any], _tree: Any) -> None:

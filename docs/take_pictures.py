@@ -1,6 +1,7 @@
 """Take the site's pictures of pages: `python docs/take_pictures.py MODEL PHOTOS`, a model of drawn faces and these.
 
-A third word is a report of that model, which is taken as it lies instead of being written anew.
+A third word is a report of that model, which is taken as it lies instead of being written anew. A report alone, such as
+`reports/example`, gives the pictures of its pages, without those of suspects and of the server.
 Needs Debian's Chromium and the package playwright. Pages of real faces are never to be put here.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -40,21 +41,40 @@ def main(model_folder: Path, photos: Path, report: Path | None = None) -> None:
         suspects = _suspects(model, Path(written) / "suspects.html", photos)
         browser = started.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": WIDE, "height": HIGH}, color_scheme="light")
-        for name, place, part in (
-            ("index", pages["index"], None),
-            ("bias", pages["bias"], None),
-            ("forest", pages["bias"], "h2:has-text('All groups in one picture')"),
-            ("explanation", pages["lime"], "article.face"),
-            ("suspects", suspects, "#suspects li"),
-        ):
-            page.goto(f"file://{place}")
-            _take(page, name, part)
-        _side_by_side(page, [pages["bias"], pages["lime"]])
+        _of_pages(page, pages)
+        page.goto(f"file://{suspects}")
+        _take(page, "suspects", "#suspects li")
         with _served(model, model_folder) as address:
             page.goto(address)
             page.set_input_files("input[type=file]", model.faces.photo_path(model.faces.kept()["path"].iloc[0]))
             page.wait_for_selector("article.photo:not([aria-busy])")
             _take(page, "serving", "article.photo")
+
+
+def of_report(report: Path) -> None:
+    """Take the pictures of a report's pages."""
+    from playwright.sync_api import sync_playwright
+
+    said = (report / "bias.html").read_text(encoding="utf-8")
+    assert "These faces are drawn" in said, "only pages of drawn faces may be shown"
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": WIDE, "height": HIGH}, color_scheme="light")
+        _of_pages(page, {path.stem: path for path in report.resolve().glob("*.html")})
+
+
+def _of_pages(page: Any, pages: Mapping[str, Path]) -> None:
+    for name, place, part in (
+        ("index", pages["index"], None),
+        ("bias", pages["bias"], None),
+        ("forest", pages["bias"], "h2:has-text('All groups in one picture')"),
+    ):
+        page.goto(f"file://{place}")
+        _take(page, name, part)
+    page.goto(f"file://{pages['lime']}")
+    page.locator("article.face").first.screenshot(path=PICTURES / "explanation.png")
+    _shrink(PICTURES / "explanation.png")
+    _side_by_side(page, [pages["bias"], pages["lime"]])
 
 
 def _take(page: Any, name: str, part: str | None) -> None:
@@ -113,4 +133,4 @@ def _served(model: ag.Model, folder: Path) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    (of_report if len(sys.argv) == 2 else main)(*map(Path, sys.argv[1:]))
