@@ -59,6 +59,11 @@ def test_every_document_is_a_page(pages, site):
     assert len(documents) > 90
 
 
+def test_the_example_is_in_the_site_and_found_from_its_first_page(pages, site):
+    assert "example/index.html" in pages[site / "index.html"].links
+    assert {path.name for path in (site / "example").glob("*.html")} >= {"index.html", "bias.html", "lime.html"}
+
+
 def test_no_page_asks_anything_of_any_network(pages, site):
     loaded = {address for page in pages.values() for address in page.loads}
     assert {address for address in loaded if urlsplit(address).scheme not in ("", "data")} == set()
@@ -82,7 +87,8 @@ def test_every_link_and_anchor_leads_somewhere(pages):
 
 
 def test_links_to_elsewhere_are_whole_addresses_of_known_hosts(pages):
-    outside = {link for page in pages.values() for link in page.links if urlsplit(link).scheme not in ("", "mailto")}
+    links = {link for page in pages.values() for link in page.links}
+    outside = {link for link in links if urlsplit(link).scheme not in ("", "mailto", "data")}
     assert {urlsplit(link).netloc for link in outside} <= KNOWN_HOSTS
     assert all(re.fullmatch(r"https?://[^\s<>\"{}|\\^`]+", link) for link in outside)
 
