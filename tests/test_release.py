@@ -6,6 +6,7 @@ import email
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import pandas as pd
 import pytest
 from golden_model import GOLDEN
 from PIL import Image
+from test_documents import START, blocks_of
 
 import agegender
 from agegender import console
@@ -56,13 +58,27 @@ def released() -> Iterator[Path]:
 
 def run(place: Path, *command: str, before: tuple[str, ...] = (), **environment: str) -> subprocess.CompletedProcess:
     """Run a command of the unpacked wheel in an empty folder."""
+    return run_python(place, "-m", "agegender", *command, before=before, **environment)
+
+
+def run_python(
+    place: Path, *words: str, before: tuple[str, ...] = (), **environment: str
+) -> subprocess.CompletedProcess:
+    """Run Python with the unpacked wheel in an empty folder."""
     folder = Path(mkdtemp(prefix="agegender-empty-"))
     folder.chmod(0o777)
     known = {"PATH": os.environ["PATH"], "PYTHONPATH": str(place / "installed"), "OMP_NUM_THREADS": "1"} | environment
-    arguments = [*before, sys.executable, "-m", "agegender", *command]
+    arguments = [*before, sys.executable, *words]
     done = subprocess.run(arguments, cwd=folder, env=known, capture_output=True, text=True, check=False)
     shutil.rmtree(folder)
     return done
+
+
+def as_nobody() -> tuple[str, ...]:
+    """What to write before a command to run it as an ordinary user without a network; empty where none can be."""
+    alone = ("unshare", "--net", "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    tried = [*alone, sys.executable, "-c", "import onnxruntime"] if shutil.which("unshare") else ["false"]
+    return () if subprocess.run(tried, capture_output=True, check=False).returncode else alone
 
 
 def test_the_archives_hold_all_that_the_package_reads(released: Path) -> None:
@@ -118,9 +134,7 @@ def test_the_wheel_predicts_right_away_with_the_model_inside(released: Path) -> 
 
 
 def test_the_wheel_works_for_a_user_without_home_network_and_the_right_to_write_to_it(released: Path) -> None:
-    alone = ("unshare", "--net", "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-    tried = [*alone, sys.executable, "-c", "import onnxruntime"] if shutil.which("unshare") else ["false"]
-    if subprocess.run(tried, capture_output=True, check=False).returncode:
+    if not (alone := as_nobody()):
         pytest.skip("this machine lets nobody be an ordinary user without a network")
     done = run(released, "predict", str(released / "photo.png"), "--json", before=alone, HOME="/nonexistent")
     assert done.returncode == 0, done.stderr
@@ -130,6 +144,25 @@ def test_the_wheel_works_for_a_user_without_home_network_and_the_right_to_write_
     done = run(released, "report", "--predictions", str(released / "theirs.csv"), before=alone, HOME="/nonexistent")
     assert done.returncode == 0, done.stderr
     assert "bias.html" in done.stdout
+
+
+def test_the_ten_minutes_of_start_are_those_of_the_wheel_alone(released: Path) -> None:
+    """Each line as the page has it, made smaller as its comments say, by an ordinary user without home and network."""
+    script = ["from agegender.__main__ import main"]
+    for block in blocks_of(START):
+        if block.how.startswith("test:") and block.language == "python":
+            script.append(block.smaller)
+        elif block.how.startswith("test:"):
+            script += [f"assert main({shlex.split(line)[1:]!r}) == 0" for line in block.smaller.splitlines()]
+    script.append("import agegender, pathlib; print(agegender.__file__)")
+    script.append("print(*sorted(path.name for path in pathlib.Path('reports/first').glob('*.html')))")
+    (released / "start.py").write_text("\n".join(script), encoding="utf-8")
+    assert sum("main([" in line for line in script) == 4
+    done = run_python(released, str(released / "start.py"), before=as_nobody(), HOME="/nonexistent")
+    assert done.returncode == 0, done.stderr[-3000:]
+    *_, place, pages = done.stdout.splitlines()
+    assert place.startswith(str(released / "installed"))
+    assert {"index.html", "bias.html", "lime.html", "card.html"} <= set(pages.split())
 
 
 def test_what_an_installation_lacks_is_said_in_one_line(
