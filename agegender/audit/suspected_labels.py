@@ -6,8 +6,8 @@ calibrated to the labels as they are, mistakes included, so the mistakes are fir
 says how probable it is that this label is wrong.
 
 *Numbers.* A residual counts in units of the row's own interval, towards its side. Right labels scatter around the
-prediction as Student's t does, wrong ones are as good as anybody else's label; the shares and the width come from the
-residuals themselves (expectation and maximisation), and Bayes' rule says the same as for classes.
+prediction as Student's t does, wrong ones are as good as anybody else's label; the shares, the width and the length of
+the tails come from the residuals themselves (expectation and maximisation), and Bayes' rule says the rest.
 
 References
 ----------
@@ -35,7 +35,11 @@ LEAST_ROWS = 50  # labelled rows; fewer tell nothing about what is usual
 # of all labels, and without this bound it would be believed.
 MOST_WRONG_SHARE = 0.1
 _Z_90 = 1.6448536  # standard deviations to the end of a 90 % interval
-_DEGREES = 3.0  # of freedom: long tails, so that only what lies far beyond them is suspect
+# Degrees of freedom of Student's t, the longest tails first: far residuals are then usual, and hardly any is suspect.
+# Shorter tails are believed where they raise the log-likelihood by so much; less would take the far ends of scores that
+# scatter with five degrees for mistakes (decision 0184).
+_DEGREES = (3.0, 4.0, 6.0, 10.0, 20.0, 50.0)
+_LEAST_GAIN = 10.0
 _ROUNDS = 60
 # Of a class's own rows: from there on a row is confidently of the class. The mean, which confident learning takes, lets
 # in rows that are truly of other classes, and so finds up to twice as many mistakes as there are.
@@ -134,19 +138,26 @@ def probability_of_wrong_number(labels: Floats, predicted: Floats, low: Floats, 
 
 
 def _wrong_of_mixture(score: Floats, chance: Floats) -> Floats:
-    """Return who is wrong, where right labels scatter as t with a width that the scores tell."""
+    """Return who is wrong, where right labels scatter as t with a width and tails that the scores tell."""
+    fits = [_fitted(score, chance, degrees) for degrees in _DEGREES]
+    enough = max(likelihood for _, likelihood in fits) - _LEAST_GAIN
+    return next(wrong for wrong, likelihood in fits if likelihood >= enough)  # the longest tails that do
+
+
+def _fitted(score: Floats, chance: Floats, degrees: float) -> tuple[Floats, float]:
+    """Return who is wrong, and the log-likelihood, for tails of so many degrees of freedom."""
     from scipy.stats import t
 
-    wrong_share, width = 0.05, 1.0
-    wrong = np.zeros(len(score))
+    wrong_share, width, wrong, together = 0.05, 1.0, np.zeros(len(score)), np.ones(len(score))
     for _ in range(_ROUNDS):
-        right = (1.0 - wrong_share) * t.pdf(score / width, _DEGREES) / width
-        wrong = wrong_share * chance / (right + wrong_share * chance)
+        right = (1.0 - wrong_share) * t.pdf(score / width, degrees) / width
+        together = right + wrong_share * chance
+        wrong = wrong_share * chance / together
         wrong_share = float(np.clip(wrong.mean(), 1e-4, MOST_WRONG_SHARE))
         # The weights of t's own expectation and maximisation: far residuals say little about the width.
-        weight = (1.0 - wrong) * (_DEGREES + 1.0) / (_DEGREES + (score / width) ** 2)
+        weight = (1.0 - wrong) * (degrees + 1.0) / (degrees + (score / width) ** 2)
         width = float(np.sqrt(np.sum(weight * score**2) / np.sum(1.0 - wrong)))
-    return wrong
+    return wrong, float(np.log(together).sum())
 
 
 def _density_of(values: Floats) -> Any:
