@@ -123,6 +123,8 @@ def open_session(model: bytes, place: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # fatal: everything else comes as an exception
     options.add_session_config_entry("session.use_env_allocators", "1")
+    # A pattern is kept for every size of batch, with memory of its own: a server's would go on growing.
+    options.enable_mem_pattern = False
     # Waiting threads would spin on the cores that read photos.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     threads = os.environ.get("OMP_NUM_THREADS", "")
@@ -184,8 +186,9 @@ def _limit_memory() -> None:
     )
 
     place = OrtMemoryInfo("Cpu", OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, OrtMemType.DEFAULT)
-    # Strategy 1 takes from the system what is asked for, and not the next power of two.
-    create_and_register_allocator(place, OrtArenaCfg({"max_mem": LARGEST_MEMORY_BYTES, "arena_extend_strategy": 1}))
+    # Strategy 0 takes the next power of two from the system; what is not written to costs nothing. To the byte, a batch
+    # larger than any before would find no piece that fits, and a server would hold the pieces of all sizes at last.
+    create_and_register_allocator(place, OrtArenaCfg({"max_mem": LARGEST_MEMORY_BYTES, "arena_extend_strategy": 0}))
 
 
 def words_of(error: Exception) -> str:

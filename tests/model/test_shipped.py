@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import tomllib
@@ -90,6 +91,20 @@ def test_in_python_it_is_what_load_returns_and_torch_finds_the_same_network() ->
     pd.testing.assert_frame_equal(
         model.predict_images(photos), ag.Model.load(runtime="torch").predict_images(photos), atol=1e-3
     )
+
+
+@needs_it
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read as Linux tells it")
+def test_batches_of_many_sizes_take_no_more_memory_than_the_largest() -> None:
+    def held_megabytes() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+
+    model, held = ag.Model.load(), []
+    photos = np.zeros((52, model.image.size, model.image.size, 3), np.uint8)
+    for count in range(20, 53, 4):
+        model.runtime.answers(photos[:count])
+        held.append(held_megabytes())
+    assert held[-1] - held[1] < 100  # it was 150, when the pieces of every size were kept
 
 
 @needs_it
