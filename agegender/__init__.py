@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agegender.api.explainer import Explainer
     from agegender.api.faces import Faces
     from agegender.api.model import Model
+    from agegender.audit.chalearn import chalearn_bias
     from agegender.errors import AgeGenderError
     from agegender.heads import AGE, GENDER, Classification, Regression, Target
 
@@ -37,6 +38,7 @@ _PUBLIC = {
     "Model": "agegender.api.model",
     "Regression": "agegender.heads",
     "Target": "agegender.heads",
+    "chalearn_bias": "agegender.audit.chalearn",
 }
 __all__ = [
     "AGE",
@@ -51,6 +53,7 @@ __all__ = [
     "Regression",
     "Target",
     "__version__",
+    "chalearn_bias",
 ]
 
 
