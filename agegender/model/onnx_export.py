@@ -25,7 +25,7 @@ from agegender.data.faces_table import FacesTable
 from agegender.errors import ModelError, PhotoError, UsageError
 from agegender.heads import Classification, Head
 from agegender.model.onnx_file import CARD_KEY, INPUT_NAME
-from agegender.model.onnx_int8 import as_int8, check_limits
+from agegender.model.onnx_int8 import as_int8, calibrating_photos, check_limits
 from agegender.model.onnx_runtime import OnnxRuntime
 from agegender.model.predictor import Predictor
 from agegender.model.torch_runtime import TorchRuntime, answer
@@ -88,6 +88,7 @@ def export_model(
     """
     _check_heads(predictor.heads)
     check_limits(int8_limits or {}, predictor.heads)
+    known = None if int8_limits is None else calibrating_photos(predictor, faces)
     network = deepcopy(predictor.network).cpu().eval()
     model = _as_onnx(ExportedNetwork(network, predictor.heads, predictor.image), predictor)
     with replaced_file(path) as temporary:
@@ -95,9 +96,9 @@ def export_model(
         exported, card = OnnxRuntime.load(temporary)
         plain = TorchRuntime(network, predictor.heads, predictor.image, device="cpu", precision="fp32")
         differences = _compared(predictor, plain, exported, photos)
-        if int8_limits is not None:
+        if known is not None:
             with _quiet():
-                temporary.write_bytes(as_int8(model, Predictor(exported, card), faces, path, int8_limits))
+                temporary.write_bytes(as_int8(model, Predictor(exported, card), *known, path, int8_limits or {}))
         return differences
 
 

@@ -41,6 +41,8 @@ _OPERATORS = frozenset(
     ("Conv", "Relu", "Clip", "Add", "Mul", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool", "Sigmoid")
 )
 
+_NO_LABELS = "--int8: no validation photo has a label, so that its loss cannot be measured."
+
 
 @dataclass(frozen=True)
 class Int8Loss:
@@ -77,7 +79,12 @@ class Int8Loss:
 
 
 def as_int8(
-    model: bytes, whole: Predictor, faces: FacesTable | None, place: Path, limits: Mapping[str, float]
+    model: bytes,
+    whole: Predictor,
+    faces: FacesTable,
+    photos: NDArray[np.uint8],
+    place: Path,
+    limits: Mapping[str, float],
 ) -> bytes:
     """Return an exported model in eight bits, with its measured loss in the card.
 
@@ -87,8 +94,10 @@ def as_int8(
         What `onnx_export` made.
     whole : Predictor
         The same, ready to run.
-    faces : FacesTable or None
+    faces : FacesTable
         What the model was trained on.
+    photos : ndarray, uint8 (N, S, S, 3)
+        What `calibrating_photos` returned.
     place : Path
         For messages.
     limits : mapping of str to float
@@ -97,17 +106,10 @@ def as_int8(
     Raises
     ------
     UsageError
-        There are no photos to calibrate or to judge with, or a limit is of no head.
+        No validation photo can be judged.
     ModelError
         It loses too much, or has no convolutions to quantise.
     """
-    check_limits(limits, whole.heads)
-    if faces is None or "members" in whole.card:
-        raise UsageError(
-            "--int8 needs one network and the photos that it was trained and validated on: name a model folder that "
-            "is no ensemble, and has its faces.parquet."
-        )
-    photos = _calibrating_photos(whole, faces)
     quantised = quantise(model, photos)
     halved = Predictor(OnnxRuntime(quantised, place, whole.heads, whole.image), whole.card)
     before, after = (one.predict_faces(faces, split="valid") for one in (whole, halved))
@@ -204,7 +206,7 @@ def _limit(metric: RowMetric, before: float, n: int, asked: float | None) -> flo
 
 def _refuse_losses(losses: Sequence[Int8Loss]) -> None:
     if not losses:
-        raise UsageError("--int8: no validation photo has a label, so that its loss cannot be measured.")
+        raise UsageError(_NO_LABELS)
     beyond = [loss.sentence() for loss in losses if loss.is_too_much]
     if beyond:
         raise ModelError(
@@ -221,8 +223,19 @@ def _changes(head: Head, before: pd.DataFrame, after: pd.DataFrame) -> dict[str,
     return {"share_changed": float((after[head.predicted] != before[head.predicted]).mean())}
 
 
-def _calibrating_photos(predictor: Predictor, faces: FacesTable) -> NDArray[np.uint8]:
-    """Return random training photos as the network sees them, shape (N, S, S, 3)."""
+def calibrating_photos(predictor: Predictor, faces: FacesTable | None) -> tuple[FacesTable, NDArray[np.uint8]]:
+    """Return the faces table, and random training photos as the network sees them, shape (N, S, S, 3).
+
+    What is missing is said here, before anything is exported.
+    """
+    if faces is None or "members" in predictor.card:
+        raise UsageError(
+            "--int8 needs one network and the photos that it was trained and validated on: name a model folder that "
+            "is no ensemble, and has its faces.parquet."
+        )
+    valid = faces.kept().query("split == 'valid'")
+    if not any(valid[head.column].notna().any() for head in predictor.heads if head.column in valid):
+        raise UsageError(_NO_LABELS)
     rows = faces.kept().query("split == 'train'")
     rows = rows.sample(n=min(len(rows), 2 * CALIBRATING_PHOTOS), random_state=0)
     fitted: list[NDArray[np.uint8]] = []
@@ -238,7 +251,7 @@ def _calibrating_photos(predictor: Predictor, faces: FacesTable) -> NDArray[np.u
             f"--int8 learns its ranges from the model's training photos, and none can be read in {faces.root}. Name "
             f"their folder with --images."
         )
-    return np.stack(fitted)
+    return faces, np.stack(fitted)
 
 
 def _between_convolutions(graph: Any) -> list[Any]:
