@@ -72,6 +72,7 @@ def _of_pages(page: Any, pages: Mapping[str, Path]) -> None:
         page.goto(f"file://{place}")
         _take(page, name, part)
     page.goto(f"file://{pages['lime']}")
+    _hold_bars(page)
     page.locator("article.face").first.screenshot(path=PICTURES / "explanation.png")
     _shrink(PICTURES / "explanation.png")
     _side_by_side(page, [pages["bias"], pages["lime"]])
@@ -80,11 +81,16 @@ def _of_pages(page: Any, pages: Mapping[str, Path]) -> None:
 def _take(page: Any, name: str, part: str | None) -> None:
     """Take the top of a page, or, from where a part begins, as much as fits."""
     if part is not None:
-        page.evaluate("document.querySelectorAll('nav, .marking').forEach((bar) => { bar.style.position = 'static'; })")
+        _hold_bars(page)
         top = page.locator(part).first.bounding_box()["y"] + page.evaluate("scrollY")
         page.evaluate("(top) => scrollTo(0, top - 20)", top)
     page.screenshot(path=PICTURES / f"{name}.png")
     _shrink(PICTURES / f"{name}.png")
+
+
+def _hold_bars(page: Any) -> None:
+    """Have bars stay where they are written, instead of over the part that is taken."""
+    page.evaluate("document.querySelectorAll('nav, .marking').forEach((bar) => { bar.style.position = 'static'; })")
 
 
 def _side_by_side(page: Any, places: list[Path]) -> None:
