@@ -52,7 +52,8 @@ def _add_example(app: Any, error: Exception | None) -> None:
 
 
 def _complete(_app: Any, _page: str, _template: str, context: dict[str, Any], _tree: Any) -> None:
-    if "body" in context:  # blocks of code that are wider than the page can be scrolled by keyboard
-        context["body"] = context["body"].replace("<pre>", '<pre tabindex="0">')
+    if "body" in context:  # code and tables that are wider than the page can be scrolled by keyboard
+        body = context["body"].replace("<pre>", '<pre tabindex="0">')
+        context["body"] = body.replace('<div class="output text_html">', '<div class="output text_html" tabindex="0">')
     tree = context.get("furo_navigation_tree", "")
     context["furo_navigation_tree"] = tree.replace('role="heading"', 'role="heading" aria-level="2"')

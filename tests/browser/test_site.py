@@ -95,7 +95,7 @@ def test_links_to_elsewhere_are_whole_addresses_of_known_hosts(pages):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["index", "guides/audit-a-table", "reference/artefacts"])
+@pytest.mark.parametrize("name", ["index", "guides/audit-a-table", "reference/artefacts", "notebooks/first_steps"])
 def test_axe_finds_nothing_serious(site, chromium, name, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     page = chromium.new_page(color_scheme=scheme)
