@@ -90,7 +90,8 @@ def _results(content: ReportContent) -> Iterator[dict[str, Any]]:
     judged, sets = content.assessment.judged, _data_sets(content)
     if content.hide_faces and len(judged) < FEW:
         return
-    named = {"type": sets[0] if len(sets) == 1 else "mixed" if sets else "own", "name": ", ".join(sets) or "own photos"}
+    elsewhere = "drawn faces" if content.assessment.is_drawn else "own photos"
+    named = {"type": sets[0] if len(sets) == 1 else "mixed" if sets else "own", "name": ", ".join(sets) or elsewhere}
     for head in content.heads:
         is_number = isinstance(head, Regression)
         task = {
