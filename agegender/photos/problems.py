@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from agegender.photos.quality import THRESHOLDS, light_and_blur
 
 NO_FACE = "no face found"
-SECOND_LOOK = "found at the second look"
+FOUND_LATE = "found at the second look"
 SEVERAL = "several faces"
 TINY = "tiny"
 UNLIKE = "unlike the training photos"
 _OF_SCORES = {"blurry": "blurred", "dark": "dark", "bright": "overexposed"}
-PROBLEMS = (NO_FACE, SECOND_LOOK, SEVERAL, TINY, *_OF_SCORES.values(), UNLIKE)
+PROBLEMS = (NO_FACE, FOUND_LATE, SEVERAL, TINY, *_OF_SCORES.values(), UNLIKE)
 
 
 def pixel_problems(face: NDArray[np.uint8], network_side: int) -> list[str]:
@@ -33,5 +33,5 @@ def pixel_problems(face: NDArray[np.uint8], network_side: int) -> list[str]:
 
 def face_count_problems(count: int, *, is_second_look: bool = False) -> list[str]:
     """Return what is to be said of a photo in which so many faces were found."""
-    seen = [SECOND_LOOK] if count and is_second_look else []
+    seen = [FOUND_LATE] if count and is_second_look else []
     return [NO_FACE] if count == 0 else [*seen, SEVERAL] if count > 1 else seen
