@@ -19,7 +19,9 @@ from agegender.settings import (
     AGE_CHECKS,
     DRAWN_DEFAULTS,
     LARGEST_IMAGE_SIZE,
+    LEAST_FOLDS,
     LEAST_TRAINED_SIZE,
+    MOST_FOLDS,
     NARROW,
     OWN_DEFAULTS,
     PRECISIONS,
@@ -314,7 +316,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--folds",
         metavar="K",
         type=int,
-        help="train K networks that answer as one, and judge each photo by the one that never saw it",
+        help=f"train K networks ({LEAST_FOLDS} to {MOST_FOLDS}) that answer as one; each photo is judged by the one "
+        "that never saw it",
     )
     add_vote_option(data)
     data.add_argument(
@@ -446,7 +449,7 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
         "--weights",
         metavar="imagenet|none|FILE",
         help="first weights; a model folder goes on from that model (default: imagenet with --data or --faces, none "
-        "for drawn faces)",
+        "for drawn faces and for narrow and small-stem bodies)",
     )
     group.add_argument(
         "--image-size",
@@ -474,7 +477,8 @@ def _argument(one: Field[Any], kind: Any) -> dict[str, Any]:
         return {"action": "store_true", "help": one.metadata["help"]}
     is_both = one.name in DRAWN_DEFAULTS
     usual = " ".join(map(str, one.default)) if isinstance(one.default, tuple) else one.default
-    said = _both(one.name) if is_both else ("none" if usual is None or usual == "" else usual)
+    plain = _both(one.name) if is_both else ("none" if usual is None or usual == "" else usual)
+    said = one.metadata.get("usual", plain)
     given = {"default": None if is_both else one.default, "help": f"{one.metadata['help']} (default: {said})".strip()}
     given |= {name: one.metadata[name] for name in ("metavar", "choices") if name in one.metadata}
     of = get_args(kind) or (kind,)

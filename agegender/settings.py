@@ -30,6 +30,7 @@ RUNTIMES = ("auto", "torch", "onnx")  # auto: torch for a model folder, onnxrunt
 TRAINABLE = ("all", "last-block", "heads")
 # Where the heads' shares in the loss come from: they stay as they are, or are learned.
 WEIGHTINGS = ("fixed", "uncertainty")
+POINTS = ("mean", "median")  # of a predicted distribution, which of them is the answer
 WEIGH_CAP = 10.0  # photos
 TEACHER_WEIGHT, TEACHER_TEMPERATURE = 0.5, 2.0
 VOTES = ("soft", "hard")  # how the members of an ensemble answer as one
@@ -197,3 +198,8 @@ class PreparationSettings:
     no_face: Literal["centre", "skip"] = "centre"
     several_faces: Literal["largest", "skip"] = "largest"
     cache: Path | None = None  # where hashes are remembered between runs
+
+
+def has_imagenet_weights(body: str) -> bool:
+    """Return whether somebody may have trained a body of this name on ImageNet."""
+    return not body.endswith((NARROW, SMALL_STEM))

@@ -170,11 +170,11 @@ def _gathered(options: argparse.Namespace, keywords: dict[str, Any]) -> FacesTab
 
     if not (options.data or options.faces):  # before faces are drawn
         if options.heads is None and not options.auxiliary:
-            from agegender.heads import KNOWN_HEADS, check_head_names, with_settings
+            from agegender.heads import KNOWN_HEADS, answering_by, check_head_names, with_settings
 
-            check_head_names((*keywords["losses"], *keywords["loss_weights"]), KNOWN_HEADS)
-            for head in KNOWN_HEADS:
-                with_settings(head, loss=keywords["losses"].get(head.name))
+            losses = keywords["losses"]
+            check_head_names((*losses, *keywords["loss_weights"]), KNOWN_HEADS)
+            answering_by(options.point, [with_settings(head, loss=losses.get(head.name)) for head in KNOWN_HEADS])
         _check_network(options, keywords, DRAWN_DEFAULTS)
     return gather(
         faces=options.faces, source=options.source, folders=options.data, options=source_options(options),
@@ -262,7 +262,7 @@ def _check_before_photos(options: argparse.Namespace, keywords: dict[str, Any], 
     if not rows.empty:
         heads, _ = choose_heads(
             keywords["heads"], rows, losses=keywords["losses"], weights=keywords["loss_weights"],
-            allows_sensitive=keywords["allows_sensitive"], auxiliary=settings.auxiliary,
+            allows_sensitive=keywords["allows_sensitive"], auxiliary=settings.auxiliary, point=settings.point,
         )  # fmt: skip
         kinds = {head.name: isinstance(head, Regression) for head in heads}
         check_measured(parse_objective(options.objective), kinds)
@@ -282,7 +282,7 @@ def _check_network(options: argparse.Namespace, keywords: dict[str, Any], defaul
     choose_precision(options.precision, choose_device(options.device))
     check_optimiser(options.optimiser)
     if options.body:
-        check_body(options.body)
+        check_body(options.body, options.weights or "none")
     given = {name: value for name, value in keywords.items() if name in vars(TrainingSettings())}
     sizes = TrainingSettings.of_keywords(given, defaults).sizes(options.image_size or defaults["image_size"])
     check_sizes(options.body or SIZES[options.size], sizes)

@@ -22,6 +22,7 @@ from agegender.settings import (
     NORMALISATIONS,
     OWN_DEFAULTS,
     OWN_RANGES,
+    POINTS,
     PRECISIONS,
     SCHEDULES,
     STRENGTHS,
@@ -72,8 +73,8 @@ def _check_teacher(place: str) -> None:
 def setting(default: Any, help_text: str, group: str, **limits: Any) -> Any:
     """Return a field that is an option of `train` as well, a keyword of `Model.train`, and an entry of the card.
 
-    `limits` may hold `metavar`, `choices`, what a number must be: `least`, `most` (both allowed) and `above`; and
-    `check`, which raises for a value that makes no sense.
+    `limits` may hold `metavar`, `choices`, what a number must be: `least`, `most` (both allowed) and `above`;
+    `check`, which raises for a value that makes no sense; and `usual`, words for a default that is none by itself.
     """
     return field(default=default, metadata={"help": help_text, "group": group, **limits})
 
@@ -132,10 +133,10 @@ class TrainingSettings:
     )
     flip: str = setting(
         "auto",
-        "mirrored photos: random, alternating (each photo every other epoch), none; auto: random, with no augmentation "
-        "none",
+        "mirrored photos: random, alternating (each photo every other epoch), none",
         "augmentation",
         choices=("auto", *FLIPS),
+        usual="auto: random, or none with --augmentation none",
     )
     wider: float = setting(
         0.0, "a third of the training photos shrink as if cut with up to this share of their side more on each side, "
@@ -147,6 +148,10 @@ class TrainingSettings:
     mirrored: bool = setting(
         False, "answer by the mean over a photo and its mirror image, for twice the time; training stays as it is",
         "augmentation",
+    )  # fmt: skip
+    point: str = setting(
+        "mean", "answer by the mean of a number's learnt distribution, or by its median, whose absolute error is "
+        "smaller; training goes by the mean", "augmentation", choices=POINTS,
     )  # fmt: skip
     normalise: str = setting(
         "imagenet", "colours by ImageNet's mean and std, or by the training photos' own", "augmentation",
@@ -201,8 +206,8 @@ class TrainingSettings:
         1.0, "how many times as fast the heads learn as the body's first blocks", "schedule", metavar="F", least=1.0
     )
     warmup: float | None = setting(
-        None, "part of the steps in which the rate rises; 0.25 of one-cycle, else 0", "schedule", metavar="SHARE",
-        least=0.0, most=0.9,
+        None, "part of the steps in which the rate rises", "schedule", metavar="SHARE", least=0.0, most=0.9,
+        usual="0.25 with one-cycle, else 0",
     )  # fmt: skip
     div: float = setting(25.0, "the rise begins at the peak divided by this", "schedule", metavar="N", least=1.0)
     div_final: float = setting(
@@ -236,8 +241,8 @@ class TrainingSettings:
         0.0, "of the sum of all absolute weights, added to the loss", "optimiser", metavar="R", least=0.0
     )
     dropout: float | None = setting(
-        None, "of the heads, half of it before their first layer; by default 0.1 for numbers, 0.5 for classes",
-        "optimiser", metavar="SHARE", least=0.0, most=0.95,
+        None, "of the heads, half of it before their first layer", "optimiser", metavar="SHARE", least=0.0, most=0.95,
+        usual="0.1 for numbers, 0.5 for classes",
     )  # fmt: skip
     ema: float | None = setting(
         None, "validate and store the moving average of the weights, such as 0.999", "optimiser", metavar="DECAY",

@@ -17,6 +17,7 @@ from agegender.settings import (
     SIZES,
     AugmentationSettings,
     ImageSettings,
+    has_imagenet_weights,
 )
 from agegender.training_settings import Plan, TrainingSettings, as_kind
 
@@ -49,7 +50,7 @@ def plan_of(  # noqa: PLR0913 (those of `Model.train`)
         name=name or f"{re.sub(r'[^A-Za-z0-9_.-]', '-', body or size)}-{datetime.now():%Y%m%d-%H%M%S}",
         body=body or SIZES[size],
         size=kind,
-        weights=weights or ("none" if faces.is_drawn() else "imagenet"),
+        weights=weights or ("none" if faces.is_drawn() or not has_imagenet_weights(body or "") else "imagenet"),
         heads=None if heads is None else as_kind("--heads", heads, tuple[str, ...]),
         losses=dict(losses or {}),
         head_weights=dict(loss_weights or {}),

@@ -22,6 +22,7 @@ from agegender.loss_choices import (
     parse_loss,
     settings_problem,
 )
+from agegender.settings import POINTS
 
 Head = Regression | Classification
 KNOWN_HEADS: tuple[Head, ...] = (AGE, GENDER)
@@ -56,10 +57,11 @@ def choose_heads(
     weights: Mapping[str, float] | None = None,
     allows_sensitive: bool = False,
     auxiliary: Sequence[str] = (),
+    point: str = POINTS[0],
 ) -> tuple[tuple[Head, ...], tuple[str, ...]]:
     """Return the heads to train on a table, with their losses and weights, and a sentence about each left out.
 
-    The auxiliary ones come last, and none of them is left out.
+    The auxiliary ones come last, and none of them is left out. `point` is which one of a distribution answers.
     """
     if wanted is None:
         chosen, notes = _default_heads(table)
@@ -72,6 +74,7 @@ def choose_heads(
     check_head_names((*losses, *weights), (*known, *helping))
     _check_auxiliary(helping, known, weights)
     heads = [with_settings(head, loss=losses.get(head.name), weight=weights.get(head.name)) for head in chosen]
+    heads = answering_by(point, heads)
     # A head of no weight would be stored with the layers it began with, and speak all the same.
     unused = [
         f"no head for {head.title}: its weight is 0, so it would not be trained." for head in heads if not head.weight
@@ -80,6 +83,14 @@ def choose_heads(
         raise UsageError("all heads have the weight 0, so there is nothing to train. Give one a weight above 0.")
     helping = tuple(with_settings(head, loss=losses.get(head.name), weight=weights.get(head.name)) for head in helping)
     return (*(head for head in heads if head.weight), *helping), (*notes, *unused)
+
+
+def answering_by(point: str, heads: Sequence[Head]) -> list[Head]:
+    """Return the heads such that those which learn a distribution answer by its mean or its median."""
+    learn_one = [head for head in heads if head.output_count > 1 and isinstance(head, Regression)]
+    if not learn_one and point != POINTS[0]:
+        raise UsageError(f"--point {point}: no head learns a distribution, so none has one. Leave it out.")
+    return [replace(head, point=point) if head in learn_one else head for head in heads]
 
 
 def _check_auxiliary(helping: Sequence[Head], heads: Sequence[Head], weights: Mapping[str, float]) -> None:
@@ -207,7 +218,7 @@ def checked_head(head: Head) -> Head:
     if isinstance(head, Regression):
         if losses[head.loss].has_grid and not (head.grid and 0 < head.grid[1] - head.grid[0] <= 1000):
             raise CardError(f"the head {head.name!r} learns a distribution and has no usable grid of whole units.")
-        if head.point not in ("mean", "median"):
+        if head.point not in POINTS:
             raise CardError(f"the head {head.name!r} answers by the {head.point[:60]!r}; there are mean and median.")
     elif not (2 <= len(head.classes) <= 1000 and len(set(head.classes)) == len(head.classes)):
         raise CardError(f"the head {head.name!r} needs two or more different classes; it has {head.classes!r}.")

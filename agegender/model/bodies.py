@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from agegender.errors import UsageError, WeightsError, did_you_mean
 from agegender.model.resnet import is_resnet, make_resnet
-from agegender.settings import NARROW, SIZES, SMALL_STEM, TORCHVISION_BODIES
+from agegender.settings import NARROW, SIZES, SMALL_STEM, TORCHVISION_BODIES, has_imagenet_weights
 
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
 _LARGEST_PROBED = 256  # pixels; what a body does to a photo is seen at this size as well as at a larger one
@@ -78,13 +78,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def _torchvision_body(name: str, weights: str) -> tuple[nn.Module, int]:
     model, channels = make_resnet(name)
+    check_body(name, weights)
     if weights == "imagenet":
-        if name not in TORCHVISION_BODIES:
-            usual = name.removesuffix(SMALL_STEM).removesuffix(NARROW)
-            raise WeightsError(
-                f"there are no ImageNet weights for {name}: they were made for the usual stem and width. Say --weights "
-                f"none, or --body {usual}."
-            )
         import torchvision
 
         entry = torchvision.models.get_model_weights(name).DEFAULT
@@ -97,9 +92,15 @@ def _torchvision_body(name: str, weights: str) -> tuple[nn.Module, int]:
     return nn.Sequential(*model.children()), channels  # numbered, as fastai's `create_body` leaves them
 
 
-def check_body(name: str) -> None:
-    """Refuse a name that is no body's."""
+def check_body(name: str, weights: str = "none") -> None:
+    """Refuse a name that is no body's, and ImageNet weights of a body that has none."""
     if is_resnet(name):
+        if weights == "imagenet" and not has_imagenet_weights(name):
+            usual = name.removesuffix(SMALL_STEM).removesuffix(NARROW)
+            raise WeightsError(
+                f"there are no ImageNet weights for {name}: they were made for the usual stem and width. Say --weights "
+                f"none, or --body {usual}."
+            )
         return
     timm = _timm()
 

@@ -152,7 +152,7 @@ def check_folds(faces: FacesTable, plan: Plan, folds: int) -> None:
     helping = plan.training.auxiliary
     heads, _ = choose_heads(
         plan.heads, kept, losses=plan.losses, weights=plan.head_weights, allows_sensitive=plan.allows_sensitive,
-        auxiliary=helping,
+        auxiliary=helping, point=plan.training.point,
     )  # fmt: skip
     stored = heads[: len(heads) - len(helping)]
     for number in range(folds):

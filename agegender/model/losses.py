@@ -35,6 +35,7 @@ from agegender.settings import WEIGHTINGS
 _LEAST_DOUBT = 1e-7  # a power of 0 has no slope
 _LEAST_CHANCE = 1e-6  # of a class, as a teacher sees it: one that is sure says nothing of the others
 _LEAST_SPREAD, _TAUGHT_SIGMA = 0.5, 2.0  # whole units
+_NO_FORMULA = "the loss {} is in `loss_choices.py` and has no formula in `model/losses.py`."
 _NEARNESS_BETA = 0.2  # of the unit: quadratic below some four years, so that soft labels mind small errors too
 _FIXED, _UNCERTAINTY = WEIGHTINGS
 
@@ -321,8 +322,10 @@ def regression_loss(head: Regression, raw: Tensor, target: Tensor, *, unit: floa
             return (predicted - wanted) ** 2
         case "smooth-l1":
             return F.smooth_l1_loss(predicted, wanted, reduction="none", beta=settings["beta"])
-        case _:
+        case "huber":
             return F.huber_loss(predicted, wanted, reduction="none", delta=settings["delta"])
+        case _:
+            raise UsageError(_NO_FORMULA.format(head.loss))
 
 
 def _distribution_loss(
@@ -340,12 +343,14 @@ def _distribution_loss(
         case "dldl-v2":
             divergence = soft_label_loss(raw, target, head.grid, sigma=settings["sigma"])
             return divergence + settings["lambda"] * (expected - target).abs()
-        case _:
+        case "mean-variance":
             chances, values = raw.float().softmax(dim=1), grid_values(head.grid, raw.device)
             variance = (chances * (values[None] - expected[:, None]) ** 2).sum(dim=1)
             entropy = unit_cross_entropy(raw, target, head.grid)
             mean_loss = 0.5 * (expected - target) ** 2
             return entropy + settings["mean"] * mean_loss + settings["variance"] * variance
+        case _:
+            raise UsageError(_NO_FORMULA.format(head.loss))
 
 
 def soft_label_loss(scores: Tensor, target: Tensor, grid: tuple[int, int], *, sigma: float | Tensor = 2.0) -> Tensor:
@@ -373,4 +378,6 @@ def classification_loss(
     if head.loss == "focal":
         certainty = -F.cross_entropy(logits.float(), target, reduction="none")
         loss = (-torch.expm1(certainty)).clamp(min=_LEAST_DOUBT) ** settings["gamma"] * loss
+    elif head.loss != "cross-entropy":
+        raise UsageError(_NO_FORMULA.format(head.loss))
     return loss if weights is None else loss * weights.to(loss.device)[target]

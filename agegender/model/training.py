@@ -256,7 +256,7 @@ def heads_to_train(faces: FacesTable, plan: Plan) -> tuple[Head, ...]:
         )
     heads, notes = choose_heads(
         plan.heads, _rows_of(faces, "train"), losses=plan.losses, weights=plan.head_weights,
-        allows_sensitive=plan.allows_sensitive, auxiliary=plan.training.auxiliary,
+        allows_sensitive=plan.allows_sensitive, auxiliary=plan.training.auxiliary, point=plan.training.point,
     )  # fmt: skip
     for note in notes:
         say(note)

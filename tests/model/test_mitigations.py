@@ -55,6 +55,17 @@ def test_every_loss_of_a_distribution_trains_and_predicts_years(faces: FacesTabl
     assert made.predictions["age_spread_years"].gt(0).all()
 
 
+def test_a_model_trained_to_answer_by_the_median_differs_in_its_answers_alone(faces: FacesTable) -> None:
+    by_mean, by_median = trained(faces), trained(faces, point="median")
+    assert by_mean.history["train_loss"].tolist() == by_median.history["train_loss"].tolist()
+    heads = {head["name"]: head for head in by_median.predictor.card["heads"]}
+    assert (heads["age"]["point"], "point" in heads["gender"]) == ("median", False)
+    answers = [made.predictions["predicted_age_years"] for made in (by_mean, by_median)]
+    assert 0.05 < (answers[0] - answers[1]).abs().mean() < 20
+    for column in ("age_spread_years", "gender_probability_female"):
+        assert by_mean.predictions[column].tolist() == by_median.predictions[column].tolist()
+
+
 def test_learned_weights_move_are_told_and_are_not_stored(faces: FacesTable, tmp_path: Path) -> None:
     made = trained(faces, weighting="uncertainty")
     told = made.history[["log_variance_age", "log_variance_gender"]]

@@ -202,6 +202,8 @@ def test_colours_are_measured_over_all_pixels_in_one_pass() -> None:
         ("--flip sideways", "there are auto, random"),
         ("--mixup -1", "at least 0"),
         ("--normalise photos", "there are imagenet, own"),
+        ("--point median --loss age=l1", "no head learns a distribution"),
+        ("--body resnet18-narrow --weights imagenet", "no ImageNet weights for resnet18-narrow"),
         ("--progressive 48", "no PIXELS:EPOCHS"),
         ("--progressive 48:0", "no PIXELS:EPOCHS"),
         ("--progressive 8:3", "32 to 2048 pixels"),

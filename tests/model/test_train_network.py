@@ -12,6 +12,7 @@ import pytest
 from coded_faces import TINY, store
 from PIL import Image
 
+from agegender.api.training_plan import plan_of
 from agegender.data.faces_table import FacesTable, make_table
 from agegender.data.splitting import calibration_rows
 from agegender.errors import DataError, UsageError
@@ -138,6 +139,17 @@ def test_a_head_of_no_weight_is_not_trained_and_never_speaks(
     assert "weight is 0" in capsys.readouterr().err
     with pytest.raises(UsageError, match="nothing to train"):
         heads_to_train(faces, replace(PLAN, head_weights={"gender": 0.0, "age": 0.0}))
+
+
+@pytest.mark.parametrize(
+    ("body", "weights"),
+    [("resnet18", "imagenet"), ("resnet18-narrow", "none"), ("resnet50-small-stem", "none"), (None, "imagenet")],
+)
+def test_training_on_real_photos_begins_where_imagenet_ends_if_anybody_trained_the_body_on_it(
+    faces: FacesTable, body: str | None, weights: str
+) -> None:
+    assert plan_of(faces, (), body=body).weights == weights
+    assert plan_of(faces, (), body=body, weights="none").weights == "none"
 
 
 def test_losses_and_weights_go_to_the_head_that_is_named(faces: FacesTable) -> None:
