@@ -23,7 +23,7 @@ import pandas as pd
 from fastai.callback.core import Callback, CancelFitException
 
 from agegender.data.faces_table import FacesTable
-from agegender.errors import CardError, DivergedError, OutOfMemoryError, OutputError, UsageError
+from agegender.errors import CardError, ModelError, OutputError, TableError, UsageError
 from agegender.heads import Regression
 from agegender.model.precision import choose_device, choose_precision
 from agegender.model.progressive_sizes import ProgressiveSizes
@@ -259,7 +259,7 @@ def _run_trial(study: Any, trial: Any, value_of: Callable[[Any], float | None], 
     else:
         try:
             value = value_of(trial)
-        except (DivergedError, OutOfMemoryError, UsageError) as error:
+        except (ModelError, TableError, UsageError) as error:  # photos or a disk that fail are no fault of the settings
             trial.set_user_attr("why", str(error))
             say(f"this trial cannot be trained: {error}")
             value = None
@@ -294,6 +294,8 @@ def _trained_value(
         trial.set_user_attr(name, fact)
     if pruning.is_pruned:
         trial.set_user_attr("why", f"worse after epoch {len(done.history)} than the median of the trials before")
+    elif not np.isfinite(value):
+        trial.set_user_attr("why", f"{objective.name} of epoch {done.best_epoch} is no number.")
     say(f"{objective.name} {value:.4g} in epoch {done.best_epoch}{', ended early' if pruning.is_pruned else ''}")
     return None if pruning.is_pruned or not np.isfinite(value) else value
 

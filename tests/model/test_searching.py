@@ -17,9 +17,10 @@ from coded_faces import coded_faces
 
 import agegender as ag
 from agegender import train
-from agegender.errors import CardError, MissingExtraError, UsageError
-from agegender.model import search_space
+from agegender.errors import CardError, MissingExtraError, TableError, UsageError, WeightsError
+from agegender.model import search_space, searching
 from agegender.model.search_space import Dimension, keywords_of, parse_objective, parse_space
+from agegender.model.training import Fit
 
 pytest.importorskip("optuna")
 SMALL: dict[str, Any] = {
@@ -135,8 +136,6 @@ def test_measures_have_their_directions_and_heads() -> None:
 def test_a_search_that_was_killed_goes_on_to_what_it_would_have_found(
     faces: ag.Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agegender.model import searching
-
     at_once = ag.Model.search(faces, RATES, trials=3, folder=tmp_path / "whole.search", objective="age.mae", **SMALL)
     assert at_once.table["state"].tolist() == ["complete"] * 3
     assert at_once.value == at_once.table["value"].min()
@@ -189,8 +188,6 @@ def test_the_test_photos_are_not_looked_at(faces: ag.Faces, tmp_path: Path) -> N
 def test_a_trial_that_does_worse_is_ended_and_recorded(
     faces: ag.Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agegender.model import searching
-
     monkeypatch.setattr(searching, "STARTUP_TRIALS", 1)
     monkeypatch.setattr(searching.PruneTrial, "after_epoch", _planted(searching.PruneTrial.after_epoch))
     found = ag.Model.search(faces, RATES, trials=3, folder=tmp_path / "a.search", **SMALL | {"epochs": 3})
@@ -216,6 +213,30 @@ def test_a_plan_that_cannot_be_trained_is_a_finding(faces: ag.Faces, tmp_path: P
     space = {"schedule": ["cosine", "constant"], "step_size": [1, 2]}  # which are of another schedule
     with pytest.raises(UsageError, match=r"none of the 2 trials came to a value.*--step-size says something"):
         ag.Model.search(faces, space, trials=2, folder=tmp_path / "a.search", **SMALL)
+
+
+@pytest.mark.parametrize("error", [WeightsError("no weights."), TableError("no column.")])
+def test_weights_or_columns_that_a_trial_lacks_end_that_trial_alone(
+    faces: ag.Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    first, fit = iter([True]), searching.fit
+
+    def refused(*arguments: Any, **keywords: Any) -> Any:
+        if next(first, False):
+            raise error
+        return fit(*arguments, **keywords)
+
+    monkeypatch.setattr(searching, "fit", refused)
+    found = ag.Model.search(faces, RATES, trials=2, folder=tmp_path / "a.search", **SMALL)
+    assert found.table["state"].tolist() == ["pruned", "complete"]
+    assert found.table["why"].tolist() == [str(error), None]
+
+
+def test_a_measure_that_is_no_number_is_said(faces: ag.Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"epoch": 1, "valid_loss": float("nan"), "seconds": 1.0}
+    monkeypatch.setattr(searching, "fit", lambda *_, **__: Fit(pd.DataFrame([row]), best_epoch=1))
+    with pytest.raises(UsageError, match=r"The first one: loss of epoch 1 is no number\. Search"):
+        ag.Model.search(faces, RATES, trials=1, folder=tmp_path / "a.search", **SMALL)
 
 
 def test_a_damaged_study_is_named(faces: ag.Faces, tmp_path: Path) -> None:
