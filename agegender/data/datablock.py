@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,8 +30,10 @@ from agegender.data.loading import (
 )
 from agegender.errors import TableError
 from agegender.heads import Classification, Head, Regression
+from agegender.heads.classification import as_names
 from agegender.launching import launched
 from agegender.photos.reading_ahead import processor_count
+from agegender.progress import say
 from agegender.settings import AugmentationSettings, ImageSettings
 
 MOST_THREADS = 12
@@ -174,6 +177,21 @@ def make_dataloaders(  # noqa: PLR0913 (the settings of a run, each by its name)
         num_workers=_reading_threads() if workers is None else workers,
         device=torch.device(device) if device is not None else None,
     )
+
+
+def with_known_classes(faces: FacesTable, heads: Sequence[Head]) -> FacesTable:
+    """Return the faces, labels of classes that no training photo shows made unknown: nothing is learnt about these."""
+    table = faces.table
+    for head in heads:
+        if not isinstance(head, Classification) or head.column not in table:
+            continue
+        labels = as_names(table[head.column])
+        strangers = labels.notna() & ~labels.isin(head.classes)
+        if (strangers & table["dropped_because"].isna()).any():
+            names = ", ".join(sorted(labels[strangers].astype(str).unique()))
+            say(f"no training photo is labelled {names} in {head.column}, so the model will never say that.")
+        table = table.assign(**{head.column: table[head.column].where(~strangers, None)})
+    return replace(faces, table=table)
 
 
 def _reading_threads() -> int:

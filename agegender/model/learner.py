@@ -26,7 +26,7 @@ from fastcore.foundation import L
 from torch import Tensor, nn
 
 from agegender.data.balancing import apply_balance
-from agegender.data.datablock import make_data_block, make_dataloaders
+from agegender.data.datablock import make_data_block, make_dataloaders, with_known_classes
 from agegender.data.faces_table import read_faces
 from agegender.data.loading import FaceItem, NormalisePhotos, PhotoLoader
 from agegender.data.relabelling import relabelled
@@ -329,6 +329,7 @@ def _loaders_of(folder: Path, card: dict[str, Any], photos_root: Path | None) ->
         names = {head.name for head in heads}  # auxiliary heads are no longer there
         rules = [text for text in settings.relabel if text.partition(":")[0] in names]
         fitted, _ = relabelled(without_calibration_rows(faces), heads, rules)
+        fitted = with_known_classes(fitted, heads)
         loaders = make_dataloaders(fitted, heads, image, augmentation, batch_size=batch_size, seed=seed)
         kept = fitted.kept()
         apply_balance(loaders.train, kept[kept["split"] == "train"], settings, card.get("balance") or ())

@@ -20,14 +20,13 @@ from fastai.callback.progress import ProgressCallback  # noqa: F401 (gives Learn
 from agegender.audit.metrics_document import card_metrics, evaluation_metrics
 from agegender.audit.predictions_table import write_predictions
 from agegender.data.balancing import apply_balance
-from agegender.data.datablock import make_dataloaders
+from agegender.data.datablock import make_dataloaders, with_known_classes
 from agegender.data.faces_table import FacesTable, write_faces
 from agegender.data.normalisation import Colour, mean_and_std
 from agegender.data.relabelling import relabelled
 from agegender.data.splitting import validation_halves, without_calibration_rows
 from agegender.errors import CardError, DataError, DivergedError, OutOfMemoryError, TrainingStopped
-from agegender.heads import Classification, Head, Regression, choose_heads, head_to_dict
-from agegender.heads.classification import as_names
+from agegender.heads import Head, Regression, choose_heads, head_to_dict
 from agegender.launching import launched
 from agegender.memory import kept_memory
 from agegender.model.checkpoint import continue_from, digest_of, save_weights
@@ -127,7 +126,7 @@ def train_network(  # noqa: PLR0915 (a run is read from top to bottom)
     where = _place_words(device, precision, plan.training)
     say(f"training {plan.body} ({plan.size}) at {plan.image.size} px in {precision} on {where}")
     fitted = without_calibration_rows(learnt)  # what calibrates chooses no epoch
-    learner = _learner_on(_with_known_classes(fitted, heads), plan, heads, network, device, lessons=lessons)
+    learner = _learner_on(with_known_classes(fitted, heads), plan, heads, network, device, lessons=lessons)
     also: list[Callback] = []
     if run_folder:
         settings = _hyper_parameters(plan, heads) | {"precision": precision}
@@ -315,7 +314,7 @@ def first_learner(faces: FacesTable, plan: Plan, device: torch.device) -> FaceLe
     network = _first_network(plan, heads, statistics_of(heads, _rows_of(learnt, "train")))
     fitted = without_calibration_rows(learnt)
     lessons = lessons_for(learnt, heads, plan.training)
-    return _learner_on(_with_known_classes(fitted, heads), plan, heads, network, device, lessons=lessons)
+    return _learner_on(with_known_classes(fitted, heads), plan, heads, network, device, lessons=lessons)
 
 
 def _learner_on(
@@ -345,21 +344,6 @@ def _learner_on(
 def _loss_of(heads: Sequence[Head], network: FaceNetwork, faces: FacesTable, **options: Any) -> CombinedLoss:
     units = {head.name: network.statistics[head.name].std for head in heads if isinstance(head, Regression)}
     return CombinedLoss(heads, units, class_counts=class_counts(heads, _rows_of(faces, "train")), **options)
-
-
-def _with_known_classes(faces: FacesTable, heads: Sequence[Head]) -> FacesTable:
-    """Return the faces, labels of classes that no training photo shows made unknown: nothing is learnt about these."""
-    table = faces.table
-    for head in heads:
-        if not isinstance(head, Classification):
-            continue
-        labels = as_names(table[head.column])
-        strangers = labels.notna() & ~labels.isin(head.classes)
-        if (strangers & table["dropped_because"].isna()).any():
-            names = ", ".join(sorted(labels[strangers].astype(str).unique()))
-            say(f"no training photo is labelled {names} in {head.column}, so the model will never say that.")
-        table = table.assign(**{head.column: table[head.column].where(~strangers, None)})
-    return replace(faces, table=table)
 
 
 def _rows_of(faces: FacesTable, split: str) -> pd.DataFrame:

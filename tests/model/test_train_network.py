@@ -18,6 +18,7 @@ from agegender.data.splitting import calibration_rows
 from agegender.errors import DataError, UsageError
 from agegender.heads import AGE, GENDER
 from agegender.model.face_rows import Looking, face_rows
+from agegender.model.learner import learner_of
 from agegender.model.model_folder import heads_of
 from agegender.model.predictor import Predictor
 from agegender.model.training import heads_to_train, train_network
@@ -120,16 +121,18 @@ def test_data_without_ages_train_a_classification_alone(faces: FacesTable, tmp_p
 
 
 def test_a_class_that_no_training_photo_shows_is_no_obstacle_and_counts_as_a_mistake(
-    faces: FacesTable, capsys: pytest.CaptureFixture[str]
+    faces: FacesTable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = faces.table.copy()
     table.loc[table.index[table["split"] != "train"][:6], "expression"] = "angry"
-    trained = train_network(replace(faces, table=table), replace(PLAN, heads=("expression",)))
+    faces = replace(faces, table=table)
+    trained = train_network(faces, replace(PLAN, heads=("expression",)))
     assert "labelled angry in expression" in capsys.readouterr().err
     (head,) = trained.predictor.heads
     assert head.classes == MOODS
     assert (trained.predictions["expression"] == "angry").sum() == 6
     assert np.nansum(head.is_right(trained.predictions)[trained.predictions["expression"] == "angry"]) == 0
+    assert len(learner_of(store(trained, faces, tmp_path / "m")).dls.train) == len(trained.learner.dls.train)
 
 
 def test_a_head_of_no_weight_is_not_trained_and_never_speaks(
