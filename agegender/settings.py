@@ -90,6 +90,10 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+# Of these, how faces were cut out of their photos beforehand.
+CROP_SETTINGS = ("crop", "crop_margin", "crop_margins", "crop_then", "crop_smallest", "crop_aligned")
+
+
 @dataclass(frozen=True)
 class ImageSettings:
     """How a photo becomes the model's input; stored with the model, so that predict does as training did."""

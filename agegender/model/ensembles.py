@@ -43,7 +43,7 @@ from agegender.model.model_folder import (
 )
 from agegender.model.network import decode
 from agegender.model.unfinished import new_run_id
-from agegender.settings import VERSION, VOTES, ImageSettings
+from agegender.settings import CROP_SETTINGS, VERSION, VOTES, ImageSettings
 from agegender.writing import write_json
 
 MOST_MEMBERS = 50
@@ -173,11 +173,12 @@ def common_image(cards: Sequence[Mapping[str, Any]]) -> ImageSettings:
     """Return how an ensemble takes photos: as its member of the largest images does; crops must agree."""
     images = [image_of(card) for card in cards]
     for card, image in zip(cards[1:], images[1:], strict=True):
-        if (image.crop, image.crop_margin) != (images[0].crop, images[0].crop_margin):
+        pairs = {name: (getattr(images[0], name), getattr(image, name)) for name in CROP_SETTINGS}
+        said = [f"{name} {one} in one, {other} in the other" for name, (one, other) in pairs.items() if one != other]
+        if said:
             raise UsageError(
-                f"{cards[0]['name']} and {card['name']} do not fit together: one was trained on faces cropped with "
-                f"{images[0].crop} and a margin of {images[0].crop_margin:g}, the other with {image.crop} and "
-                f"{image.crop_margin:g}."
+                f"{cards[0]['name']} and {card['name']} do not fit together: they were trained on faces that were cut "
+                f"out otherwise ({'; '.join(said)})."
             )
     return max(images, key=lambda image: image.size)
 

@@ -70,7 +70,7 @@ from agegender.model.tracking import WandbRun, check_tracking
 from agegender.model.training_speed import CHANNELS_LAST, choose_layout, speed_callbacks
 from agegender.model.unfinished import UnfinishedRun, new_run_id
 from agegender.progress import say, track
-from agegender.settings import BYTES_PER_ROW, SPLITS, ImageSettings
+from agegender.settings import BYTES_PER_ROW, CROP_SETTINGS, SPLITS, ImageSettings
 from agegender.training_settings import Plan, TrainingSettings, as_field
 from agegender.writing import check_space, output_errors, write_json
 
@@ -352,9 +352,8 @@ def _rows_of(faces: FacesTable, split: str) -> pd.DataFrame:
 
 
 def _image_of(faces: FacesTable, plan: Plan) -> ImageSettings:
-    names = ("crop", "crop_margin", "crop_margins", "crop_then", "crop_smallest", "crop_aligned")
     image = replace(plan.image, mirrored=plan.training.mirrored)
-    image = replace(image, **{name: as_field(faces.notes[name]) for name in names if name in faces.notes})
+    image = replace(image, **{name: as_field(faces.notes[name]) for name in CROP_SETTINGS if name in faces.notes})
     if plan.training.normalise != "own":
         return image
     mean, std = _own_colours(faces, image.size)
