@@ -90,7 +90,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-# Of these, how faces were cut out of their photos beforehand.
+# Fields of `ImageSettings` that say how faces were cut out of their photos beforehand.
 CROP_SETTINGS = ("crop", "crop_margin", "crop_margins", "crop_then", "crop_smallest", "crop_aligned")
 
 

@@ -15,6 +15,8 @@ import pandas as pd
 import torch
 from fastai.callback.core import Callback
 
+from agegender.writing import output_errors
+
 SHOWN_PHOTOS = 32
 SMALLEST_GROUP = 10  # photos; a gap of fewer is noise and is not drawn
 GROUP_COLUMNS = ("gender", "ethnicity")
@@ -34,6 +36,8 @@ class TensorBoardRun(Callback):
     """
 
     order = 70
+    _train: Any = None
+    _valid: Any = None
 
     def __init__(self, folder: Path, *, hyper_parameters: Mapping[str, Any], valid_faces: pd.DataFrame) -> None:
         super().__init__()
@@ -54,8 +58,9 @@ class TensorBoardRun(Callback):
             shutil.rmtree(self.folder, ignore_errors=True)
         # What was written of an epoch that did not end is not shown again.
         purged = {"purge_step": self._batches_seen + 1} if self._batches_seen else {}
-        self._train = SummaryWriter(str(self.folder / "train"), **purged)
-        self._valid = SummaryWriter(str(self.folder / "valid"), **purged)
+        with output_errors(self.folder):
+            self._train = SummaryWriter(str(self.folder / "train"), **purged)
+            self._valid = SummaryWriter(str(self.folder / "valid"), **purged)
 
     def before_batch(self) -> None:
         """Show the first training batch as the network sees it."""
@@ -99,8 +104,9 @@ class TensorBoardRun(Callback):
 
     def close(self) -> None:
         """Write out what is waiting; closing twice does nothing."""
-        self._train.close()
-        self._valid.close()
+        for writer in (self._train, self._valid):
+            if writer is not None:  # the fit may end before they are opened
+                writer.close()
 
     def _photo_grid(self, photos: torch.Tensor) -> torch.Tensor:
         from torchvision.utils import make_grid

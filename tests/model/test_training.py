@@ -15,7 +15,7 @@ from coded_faces import CPU, ETHNICITY, HEADS, HEIGHT, coded_faces, small_learne
 from fastai.callback.core import Callback, CancelBatchException
 
 from agegender.data.faces_table import FacesTable
-from agegender.errors import ModelError, UsageError
+from agegender.errors import ModelError, OutputError, UsageError
 from agegender.heads import AGE, GENDER, with_settings
 from agegender.model.epochs import TrainingBar
 from agegender.model.network import body_and_heads
@@ -273,6 +273,13 @@ def test_tensorboard_gets_losses_metrics_gaps_photos_and_settings(
     }
     assert losses | metrics | gaps <= set(sides["valid"].Tags()["scalars"])
     assert "_hparams_/session_start_info" in sides["valid"].summary_metadata
+
+
+def test_a_file_where_tensorboard_would_write_is_said(faces: FacesTable, tmp_path: Path) -> None:
+    (tmp_path / "first").write_text("no folder")
+    board = TensorBoardRun(tmp_path / "first", hyper_parameters={}, valid_faces=faces.table)
+    with pytest.raises(OutputError, match=r"cannot write .*first: "):
+        fit(small_learner(faces), TrainingSettings(epochs=1), precision="fp32", device=CPU, callbacks=[board])
 
 
 def test_a_gap_is_the_mean_of_a_group_minus_that_of_all_others() -> None:
