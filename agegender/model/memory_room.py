@@ -44,7 +44,7 @@ def fitting_batch(
 def _try_step(model: Any, size: int, image_size: int, precision: str, device: torch.device) -> None:
     photos = torch.zeros(size, 3, image_size, image_size, device=device)
     with autocast(precision, device):
-        outputs: tuple[Tensor, ...] = model.train()(photos)
+        outputs: tuple[Tensor, ...] = model.to(device).train()(photos)
     torch.stack([raw.float().sum() for raw in outputs]).sum().backward()
 
 
@@ -61,7 +61,8 @@ def room_words(settings: TrainingSettings, image_size: int, fitting: int | None)
     """Say what did not fit, and what would."""
     tried = f"a step of {settings.batch_size} photos of {image_size} px does not fit into memory"
     if fitting is None:
-        return f"{tried}, nor does one of {SMALLEST_BATCH}. Give a smaller --image-size or another --body."
+        smaller = "Give a smaller --image-size or another --body, or end what else takes memory."
+        return f"{tried}, nor does one of {SMALLEST_BATCH}. {smaller}"
     gathered = settings.accumulate * settings.batch_size // fitting
     return (
         f"{tried}; one of {fitting} does. Give --batch-size {fitting}, and --accumulate {gathered} to take steps of as "

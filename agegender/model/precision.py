@@ -28,6 +28,11 @@ def choose_device(requested: str) -> torch.device:
         raise UsageError(f"there is no device {requested!r}; there are auto, cpu, cuda, cuda:1, …") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"device {requested} was asked for, but {torch.cuda.device_count()} GPUs are here. Use cpu.")
+    if device.type not in ("cpu", "cuda"):
+        try:
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for some kinds
+            raise UsageError(f"device {requested} was asked for, and torch finds none here. Use cpu.") from error
     return device
 
 

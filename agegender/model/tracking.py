@@ -5,19 +5,40 @@ Photos, paths, labels, the run's name and what is known of this machine stay her
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
 from fastai.callback.core import Callback
 
-from agegender.errors import MissingExtraError
+from agegender.errors import MissingExtraError, UsageError
 
 
 def check_tracking(service: str | None) -> None:
-    """Refuse a service whose package is not installed."""
-    if service is not None and find_spec(service) is None:
+    """Refuse a service whose package is not installed, or that does not know whose figures these are."""
+    if service is None:
+        return
+    if find_spec(service) is None:
         raise MissingExtraError(f"--track {service} needs the extra {service}: pip install 'agegender[{service}]'.")
+    with _errors_in_words():
+        import wandb
+
+        if wandb.setup().settings.mode not in ("offline", "disabled"):
+            wandb.login(verify=False)  # asks where there is a terminal
+
+
+@contextmanager
+def _errors_in_words() -> Iterator[None]:
+    import wandb
+
+    try:
+        yield
+    except wandb.Error as error:
+        raise UsageError(
+            f"--track wandb: {' '.join(str(error).split())} Run `wandb login`, set WANDB_API_KEY, or keep the figures "
+            f"here with WANDB_MODE=offline."
+        ) from error
 
 
 class WandbRun(Callback):
@@ -40,9 +61,10 @@ class WandbRun(Callback):
             console="off", disable_code=True, disable_git=True, save_code=False, silent=True, host="hidden",
             program="agegender", x_disable_meta=True, x_disable_stats=True, x_disable_machine_info=True,
         )  # fmt: skip
-        self.sent = wandb.init(
-            project="agegender", id=self.run_id, name=self.run_id, config=self.plain, resume="allow", settings=quiet
-        )
+        with _errors_in_words():
+            self.sent = wandb.init(
+                project="agegender", id=self.run_id, name=self.run_id, config=self.plain, resume="allow", settings=quiet
+            )
 
     def after_epoch(self) -> None:
         """Send the numbers of this epoch."""

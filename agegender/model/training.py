@@ -408,17 +408,17 @@ def fit(
 ) -> Fit:
     """Train as the settings say, the kept epoch's weights in place at the end."""
     set_seed(settings.seed, is_reproducible=device.type == "cuda")
-    learner.model.to(device)
-    learner.combined_loss.to(device).begin()
     recorder, best = EpochRecorder(), KeepBest(keeps_last=settings.keep_epoch == "last")
-    speed = speed_callbacks(precision, layout, device)
-    # Callbacks of the fit alone: predicting and showing are no epochs.
-    during = [*recipe_callbacks(settings, learner), *speed, recorder, best, *callbacks]
-    if process_count() > 1:
-        during.append(SharedSteps())
+    during: list[Callback] = []  # of the fit alone: predicting and showing are no epochs
     keeper = next((one for one in callbacks if isinstance(one, KeepRun)), None)
     has_room = True
     try:
+        learner.model.to(device)
+        learner.combined_loss.to(device).begin()
+        speed = speed_callbacks(precision, layout, device)
+        during += [*recipe_callbacks(settings, learner), *speed, recorder, best, *callbacks]
+        if process_count() > 1:
+            during.append(SharedSteps())
         # Our own bar replaces fastai's, which belongs to notebooks; its recorder stays, for `recorder.plot_loss`.
         with learner.no_bar(), learner.no_logging(), kept_memory():
             learner.fit(settings.epochs, wd=settings.weight_decay, cbs=during)
@@ -441,12 +441,14 @@ def fit(
     if keeper is not None and keeper.is_stopped:
         folder = keeper.kept.folder
         raise TrainingStopped(folder, len(recorder.rows), settings.epochs, resume_words(folder))
+    remedy = f"Lower --learning-rate (it was {settings.learning_rate:g}), give --clip 1, or use --precision fp32."
     if recorder.spoilt is not None:
         raise DivergedError(
-            f"the loss stopped being a number in {recorder.spoilt}, of {settings.epochs} epochs. Lower "
-            f"--learning-rate (it was {settings.learning_rate:g}), give --clip 1, or use --precision fp32."
+            f"the loss stopped being a number in {recorder.spoilt}, of {settings.epochs} epochs. {remedy}"
             f"{_kept_words(recorder, keeper)}"
         )
+    if recorder.rows and not best.best_epoch:
+        raise DivergedError(f"the validation loss was a number in none of {len(recorder.rows)} epochs. {remedy}")
     return Fit(pd.DataFrame(recorder.rows), best.best_epoch)
 
 

@@ -345,6 +345,11 @@ def test_a_loss_that_is_no_number_names_epoch_step_and_photos(faces: FacesTable)
     assert f"photos {spoil.named}," in str(caught.value)
 
 
+def test_a_training_whose_validation_never_gives_a_number_has_diverged(faces: FacesTable) -> None:
+    with pytest.raises(DivergedError, match=r"the validation loss was a number in none of 2 epochs\. Lower --learning"):
+        fitted(faces, Tell(np.nan, np.inf), epochs=2)
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -369,6 +374,19 @@ def test_a_step_that_does_not_fit_says_which_batch_does(
     remedy = "8 photos of 32 px does not fit into memory; one of 2 does. Give --batch-size 2, and --accumulate 4"
     with pytest.raises(OutOfMemoryError, match=remedy):
         fit(learner, settings, precision="fp32", device=CPU)
+
+
+def test_a_network_that_does_not_fit_onto_a_full_device_is_said(
+    faces: FacesTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = small_learner(faces)
+
+    def full(_: torch.device) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
+
+    monkeypatch.setattr(learner.model, "to", full)
+    with pytest.raises(OutOfMemoryError, match=r"or end what else takes memory\. Nothing was stored"):
+        fit(learner, TrainingSettings(epochs=1, batch_size=8), precision="fp32", device=CPU)
 
 
 def test_other_errors_of_a_step_stay_what_they_are(faces: FacesTable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from coded_faces import CPU, coded_faces, small_learner
 
-from agegender.errors import MissingExtraError
+from agegender.errors import MissingExtraError, UsageError
 from agegender.model.tracking import WandbRun, check_tracking
 from agegender.model.training import fit
 from agegender.training_settings import TrainingSettings
@@ -48,3 +48,19 @@ def test_a_service_that_is_not_installed_is_refused_with_its_extra(monkeypatch: 
     monkeypatch.setattr("agegender.model.tracking.find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'agegender\[wandb\]'"):
         check_tracking("wandb")
+
+
+def test_a_service_that_does_not_know_who_sends_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb = pytest.importorskip("wandb")
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    wandb.teardown()
+    with pytest.raises(UsageError, match=r"--track wandb: No API key.*WANDB_MODE=offline"):
+        check_tracking("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    wandb.teardown()
+    check_tracking("wandb")

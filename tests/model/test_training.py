@@ -179,6 +179,14 @@ def test_precision_is_chosen_by_what_the_device_can_do() -> None:
         choose_device("toaster")
 
 
+@pytest.mark.parametrize("name", ["mps", "xpu:0"])
+def test_a_device_that_torch_cannot_use_here_is_refused(name: str) -> None:
+    if torch.accelerator.is_available() and torch.accelerator.current_accelerator().type == name.partition(":")[0]:
+        pytest.skip("it is here")
+    with pytest.raises(UsageError, match=f"device {name} was asked for"):
+        choose_device(name)
+
+
 def test_the_callbacks_of_cuda_train_in_fp16_with_scaled_gradients(
     faces: FacesTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
