@@ -51,7 +51,7 @@ def check_search(options: argparse.Namespace, parser: argparse.ArgumentParser) -
         given = next((name for name in (one.name, "body") if _is_given(name, one.name, options, usual)), None)
         if given is not None:
             raise UsageError(f"--{given.replace('_', '-')} fixes what --search {one.name} varies: leave one out.")
-    check_space(space, parse_objective(options.objective), options.weighting)
+    check_space(space, parse_objective(options.objective))
     check_search_extra()
 
 

@@ -23,8 +23,6 @@ _OF_NETWORK: dict[str, tuple[Any, dict[str, Any]]] = {
     "body": (str, {}),
     "size": (str, {"choices": tuple(SIZES)}),
 }
-# With these chosen anew in each trial, losses are sums of other things.
-_CHANGE_LOSS = ("weighting", "auxiliary")
 # With these, an epoch of one trial says little against the same epoch of another.
 _CHANGE_COURSE = ("epochs", "progressive", "stages")
 _MEASURES = ("mae", "accuracy")
@@ -206,15 +204,13 @@ def keywords_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def check_space(space: Sequence[Dimension], objective: Objective, weighting: str) -> None:
-    """Refuse a search by a loss that is not the same sum in all trials."""
-    changed = [one.name for one in space if one.name in _CHANGE_LOSS]
-    if weighting != "fixed":
-        changed.append("weighting")
-    if objective.name == "loss" and changed:
+def check_space(space: Sequence[Dimension], objective: Objective) -> None:
+    """Refuse a search by a loss that is not the same measure in all trials."""
+    # What validates has fixed weights and no auxiliary heads (`CombinedLoss`), whatever a trial learns by.
+    if objective.name == "loss" and any(one.name == "relabel" for one in space):
         raise UsageError(
-            f"with {changed[0]} {'learned' if weighting != 'fixed' else 'searched'}, the losses of two trials are not "
-            f"the same sum: judge by one head, such as --objective age.mae."
+            "with relabel searched, the losses of two trials count in other units and class weights: judge by one "
+            "head, such as --objective age.mae."
         )
 
 

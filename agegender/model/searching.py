@@ -138,7 +138,7 @@ def search(
     if trials < 1:
         raise UsageError(f"{trials} trials find nothing; ask for at least one.")
     plan = plan_of()
-    check_space(space, objective, plan.training.weighting)
+    check_space(space, objective)
     kept = faces.kept()
     faces = replace(faces, table=kept[kept["split"] != "test"])  # no trial can look at the test photos
     check_measured(objective, {head.name: isinstance(head, Regression) for head in heads_to_train(faces, plan)})

@@ -95,8 +95,7 @@ def test_a_space_that_makes_no_sense_is_refused_in_a_line(
         ("--search size=small,large --body resnet18 --trials 3", "--body fixes what --search size varies"),
         ("--search ema=none,0.9 --trials 3 --folds 5", "is of one run"),
         ("--search ema=none,0.9 --trials 3 --objective age.mea", "Did you mean mae"),
-        ("--search weighting=fixed,uncertainty --trials 3", "not the same sum"),
-        ("--search ema=none,0.9 --weighting uncertainty --trials 3", "not the same sum"),
+        ("--search relabel=age:58-59=60;none --trials 3", "in other units and class weights"),
     ],
 )
 def test_a_search_that_contradicts_itself_is_refused(
@@ -104,6 +103,11 @@ def test_a_search_that_contradicts_itself_is_refused(
 ) -> None:
     assert train.main(options.split()) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "values"), [("weighting", "fixed,uncertainty"), ("auxiliary", "age_class,none")])
+def test_what_trials_learn_by_does_not_change_what_they_are_judged_by(name: str, values: str) -> None:
+    search_space.check_space(parse_space({name: values}), parse_objective("loss"))
 
 
 def test_refusing_a_space_loads_no_torch() -> None:
