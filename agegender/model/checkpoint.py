@@ -23,6 +23,7 @@ from agegender.errors import CardError, WeightsError
 from agegender.heads import Head, Regression
 from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE, check_calibration, heads_of, image_of, read_card
 from agegender.model.network import FaceNetwork, Statistics, make_network
+from agegender.progress import say
 from agegender.settings import ImageSettings
 from agegender.writing import current_umask
 
@@ -87,10 +88,18 @@ def load_network(folder: Path) -> tuple[FaceNetwork, dict[str, Any]]:
     return network.eval(), card
 
 
-def continue_from(network: FaceNetwork, folder: Path) -> None:
-    """Start a network from the weights of a model folder: its whole body, and those heads that fit."""
+def continue_from(network: FaceNetwork, heads: Sequence[Head], folder: Path) -> None:
+    """Start a network from the weights of a model folder: its whole body, and those heads that say the same there."""
+    stored = {head.name: _outputs_of(head) for head in heads_of(read_card(folder))}
+    others = [head.name for head in heads if stored.get(head.name, _outputs_of(head)) != _outputs_of(head)]
+    for name in others:
+        say(f"the head {name} of {folder} has other outputs than this one, which begins anew")
     state, wanted = _read(folder / WEIGHTS_FILE), network.state_dict()
-    fitting = {name: value for name, value in state.items() if name in wanted and wanted[name].shape == value.shape}
+    anew = tuple(f"heads.{name}." for name in others)
+    fitting = {
+        name: value for name, value in state.items()
+        if name in wanted and wanted[name].shape == value.shape and not name.startswith(anew)
+    }  # fmt: skip
     lacking = [name for name in wanted if name.startswith("body.") and name not in fitting]
     if lacking:
         raise WeightsError(
@@ -98,6 +107,13 @@ def continue_from(network: FaceNetwork, folder: Path) -> None:
             f"shape, first {lacking[0]}. Name the same --size or --body."
         )
     network.load_state_dict(fitting, strict=False)
+
+
+def _outputs_of(head: Head) -> tuple[Any, ...]:
+    """Return what the outputs of a head stand for, the order of its classes included."""
+    if isinstance(head, Regression):
+        return head.column, head.unit, head.grid
+    return head.column, head.classes
 
 
 def digest_of(weights: Path) -> str:

@@ -302,7 +302,7 @@ def _first_network(
     set_dropout(network, plan.training.dropout)
     network.mirrored = plan.training.mirrored
     if goes_on:
-        continue_from(network, model_folder)
+        continue_from(network, heads, model_folder)
     return network
 
 

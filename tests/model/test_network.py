@@ -12,7 +12,7 @@ from torch import nn
 from agegender.errors import CardError, DataError, UsageError, WeightsError
 from agegender.heads import AGE, GENDER, Classification, Head, Regression, head_from_dict, head_to_dict, with_settings
 from agegender.model.bodies import make_body, read_weights
-from agegender.model.checkpoint import load_network, save_weights
+from agegender.model.checkpoint import continue_from, load_network, save_weights
 from agegender.model.model_folder import CARD_FILE, WEIGHTS_FILE, network_entries
 from agegender.model.network import FaceNetwork, Statistics, decode, make_network
 from agegender.settings import ImageSettings
@@ -208,6 +208,21 @@ def test_a_card_for_other_outputs_is_refused_before_a_body_is_built(
     monkeypatch.setattr("agegender.model.checkpoint.make_network", lambda *_, **__: pytest.fail("a body was built"))
     with pytest.raises(WeightsError, match="'gender': 2"):
         load_network(folder)
+
+
+def test_a_network_goes_on_from_the_heads_that_say_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hats = Classification("mask", "mask", ("cap", "hood", "none"))  # as many as there are of masks
+    first = tiny_network((*HEADS, MASKS))
+    folder = store(tmp_path / "m", first, (*HEADS, MASKS))
+    torch.manual_seed(1)
+    second = make_network(TINY, (*HEADS, hats), STATISTICS, image_size=32)
+    before = {name: value.clone() for name, value in second.heads["mask"].state_dict().items()}
+    continue_from(second, (*HEADS, hats), folder)
+    for part in ("body", "heads.age", "heads.gender"):
+        theirs = first.get_submodule(part).state_dict()
+        assert all(torch.equal(one, theirs[name]) for name, one in second.get_submodule(part).state_dict().items())
+    assert all(torch.equal(one, before[name]) for name, one in second.heads["mask"].state_dict().items())
+    assert "the head mask of" in capsys.readouterr().err
 
 
 def test_a_stored_number_keeps_its_own_unit(tmp_path: Path) -> None:
