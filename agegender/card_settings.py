@@ -8,7 +8,7 @@ from typing import Any
 # Parts of a card that say how a model was made; the rest is its result, or where and when it was made.
 _PARTS = (
     "size", "body", "weights", "image", "training", "augmentation", "balance", "vote", "relabelled", "precision",
-    "fold", "seed",
+    "seed",
 )  # fmt: skip
 _OF_HEADS = ("loss", "weight", "loss_settings", "point")
 _NO_SETTINGS = {"training.device", "training.track", "training.seed", "training.precision", "image.mean", "image.std"}
@@ -23,6 +23,9 @@ def settings_of(card: Mapping[str, Any]) -> dict[str, str]:
     heads = [head for head in card.get("heads") or () if isinstance(head, Mapping)]
     chosen: dict[str, Any] = {name: card[name] for name in _PARTS if name in card}
     chosen["heads"] = {str(head.get("name")): {key: head[key] for key in _OF_HEADS if key in head} for head in heads}
+    notes = (card.get("data") or {}).get("notes") or {}
+    if "fold" in notes:
+        chosen["fold"] = notes["fold"]
     if card.get("members"):
         chosen["members"] = len(card["members"])
     return {name: value for name, value in _flat(chosen).items() if name not in _NO_SETTINGS}

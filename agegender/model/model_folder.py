@@ -238,9 +238,9 @@ def training_entries(faces: FacesTable, plan: Plan) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "agegender_version": VERSION,
         "size": plan.size,
-        "weights": plan.weights,
+        "weights": _for_others(plan.weights),
         "augmentation": asdict(plan.augmentation),
-        "training": asdict(plan.training),
+        "training": asdict(plan.training) | {"teacher": _for_others(plan.training.teacher)},
         "balance": list(plan.balance),
         "seed": plan.training.seed,
         "faces_fingerprint": faces.fingerprint(),
@@ -258,7 +258,7 @@ def training_entries(faces: FacesTable, plan: Plan) -> dict[str, Any]:
 
 
 def _for_others(value: Any) -> Any:
-    """Return notes fit for a card that is handed on: no photo's name, no absolute paths; faces.parquet has all."""
+    """Return what is fit for a card that is handed on: no photo's name, no absolute paths; faces.parquet has all."""
     if isinstance(value, dict):
         counted = {key: len(item) for key, item in value.items() if key in _NAMING_PHOTOS and isinstance(item, list)}
         return {key: _for_others(item) for key, item in value.items()} | counted

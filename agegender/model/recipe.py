@@ -185,7 +185,8 @@ class EarlyStopping(Callback):
     def after_epoch(self) -> None:
         """Stop, and say so."""
         if self.is_over:
-            done, best = len(self.learn.epoch_recorder.rows), self.learn.keep_best.best_epoch
+            losses = [validation_loss(row) for row in self.learn.epoch_recorder.rows]
+            done, best = len(losses), 1 + int(np.argmin(losses))
             if done < self.learn.n_epoch:
                 say(f"stopped early after epoch {done} of {self.learn.n_epoch}: epoch {best} is the best so far")
             raise CancelFitException

@@ -265,7 +265,7 @@ def heads_to_train(faces: FacesTable, plan: Plan) -> tuple[Head, ...]:
 def _calibration_words(card: Mapping[str, Any]) -> str:
     """Say how the validation photos were used, and what they were too few for."""
     halves, entries = card["validation"], card["calibration"]
-    said = f"{halves['selecting']} validation photos chose the epoch, {halves['calibrating']} others calibrate"
+    said = f"{halves['selecting']} validation photos judged the epochs, {halves['calibrating']} others calibrate"
     without = [head["name"] for head in card["heads"] if head["name"] not in entries]
     if without:
         said += f"; too few, or with too few labels, for {', '.join(without)}: no intervals or calibrated probabilities"

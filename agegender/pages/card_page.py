@@ -206,7 +206,7 @@ def _data_facts(content: ReportContent) -> list[tuple[str, str]]:
             said = f"{low} to {high} {head.unit}".rstrip() + ", the middle 90 %" * content.hide_faces
             facts.append((f"{capitalised(head.title)}s", f"{said}, median {middle}"))
     halves = (content.card or {}).get("validation") or {}
-    uses = {"selecting": "Validation photos that chose the epoch", "calibrating": "Validation photos that calibrate"}
+    uses = {"selecting": "Validation photos that judged the epochs", "calibrating": "Validation photos that calibrate"}
     facts += [(words, count(halves[use])) for use, words in uses.items() if use in halves]
     dropped = ((content.card or {}).get("data") or {}).get("dropped") or {}
     return facts + [(f"Left out: {reason}", count(number)) for reason, number in dropped.items()]

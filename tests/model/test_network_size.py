@@ -6,6 +6,7 @@ import pytest
 from safetensors import safe_open
 from torch import nn
 
+from agegender.heads import AGE, head_to_dict
 from agegender.model import shipped
 from agegender.model.experiments import experiments
 from agegender.model.network_size import _multiplications, milliseconds_per_photo, network_size
@@ -74,3 +75,9 @@ def test_only_settings_that_differ_stand_side_by_side() -> None:
     assert second["settings"] == {"training.epochs": "9", "balance": "ethnicity, gender"}
     assert (first["trained_on"], first["photos"], second["test"]["age_mae"]) == ("utkface", 90, 14.0)
     assert third == {"model": "theirs", "trained_on": "", "photos": None, "settings": {}, "valid": {}, "test": {}}
+
+
+def test_models_of_two_folds_of_a_table_differ_in_that() -> None:
+    card = {"body": "resnet18", "heads": [head_to_dict(AGE)]}
+    folds = {str(fold): card | {"data": {"notes": {"fold": fold}}} for fold in range(2)}
+    assert [one["settings"] for one in experiments(folds)] == [{"fold": "0"}, {"fold": "1"}]

@@ -207,10 +207,13 @@ def test_what_is_validated_and_left_is_the_average_of_the_weights(faces: FacesTa
             assert torch.equal(value, by_hand.validated[name])
 
 
-def test_a_run_stops_early_and_says_where(faces: FacesTable, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("keep", "kept"), [("loss", 2), ("last", 4)])
+def test_a_run_stops_early_and_says_where(
+    faces: FacesTable, capsys: pytest.CaptureFixture[str], keep: str, kept: int
+) -> None:
     told = Tell(3.0, 2.0, 2.5, np.nan, 1.0)
-    result, _, _ = fitted(faces, TrainingBar(), told, epochs=9, early_stopping=2)
-    assert (len(result.history), result.best_epoch) == (4, 2)
+    result, _, _ = fitted(faces, TrainingBar(), told, epochs=9, early_stopping=2, keep_epoch=keep)
+    assert (len(result.history), result.best_epoch) == (4, kept)
     assert "stopped early after epoch 4 of 9: epoch 2 is the best so far" in capsys.readouterr().err
 
 

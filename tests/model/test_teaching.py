@@ -122,6 +122,7 @@ def test_a_model_teaches_what_it_predicts(faces: ag.Faces, tmp_path: Path, capsy
     by_table = ag.Model.train(faces, teacher=str(tmp_path / "table.parquet"), **settings)
     assert by_model.card["teacher"]["sha256"] == read_card(folder)["weights_sha256"]
     assert by_model.card["teacher"]["trained_on_judging_photos"] == 0
+    assert by_model.card["training"]["teacher"] == folder.name  # without where it lies on this disk
     assert "careful" not in said
     np.testing.assert_allclose(by_model.predictions[AGE.predicted], by_table.predictions[AGE.predicted], atol=1e-3)
 

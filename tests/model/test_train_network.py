@@ -81,7 +81,8 @@ def test_the_rows_that_calibrate_choose_no_epoch(faces: FacesTable, capsys: pyte
     calibrating = calibration_rows(valid)
     halves = trained.predictor.card["validation"]
     assert halves == {"selecting": int((~calibrating).sum()), "calibrating": int(calibrating.sum())}
-    assert f"{halves['calibrating']} others calibrate" in capsys.readouterr().err
+    said = f"{halves['selecting']} validation photos judged the epochs, {halves['calibrating']} others calibrate"
+    assert said in capsys.readouterr().err
     chosen_on = {str(item.photo.name) for item in trained.learner.dls.valid.dataset.items}
     assert chosen_on == set(valid["path"][~calibrating])
     assert trained.predictor.card["calibration"]["age"]["calibration_count"] == halves["calibrating"]
@@ -193,6 +194,7 @@ def test_a_training_goes_on_from_a_model_folder_with_one_head_more(faces: FacesT
     name = "heads.age.2.weight"
     weights = [trained.learner.model.state_dict()[name] for trained in (first, second)]
     np.testing.assert_allclose(weights[0], weights[1], atol=1e-5)
+    assert second.predictor.card["weights"] == "m"  # whoever is handed the card learns nothing of this disk
 
 
 def test_one_row_per_photo_whatever_its_kind(faces: FacesTable) -> None:
