@@ -279,6 +279,8 @@ def pairs_of(texts: Sequence[str], option: str, form: str) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise UsageError(f"{option} {text!r} is no {form}.")
+        if name in pairs:
+            raise UsageError(f"{option} names {name} twice: {pairs[name]} and {value}.")
         pairs[name] = value
     return pairs
 
@@ -413,6 +415,7 @@ def _add_heads(group: argparse._ArgumentGroup) -> None:
         "--loss",
         metavar="HEAD=LOSS",
         nargs="+",
+        action="extend",
         default=[],
         help=f"numbers: {losses_words(REGRESSION_LOSSES)}; classes: {losses_words(CLASSIFICATION_LOSSES)} (default: "
         f"age=soft-labels, else smooth-l1 and cross-entropy)",
@@ -421,6 +424,7 @@ def _add_heads(group: argparse._ArgumentGroup) -> None:
         "--loss-weight",
         metavar="HEAD=W",
         nargs="+",
+        action="extend",
         default=[],
         help="share of a head in the loss (default: 1; numbers without a distribution 4; dldl-v2 0.2; mean-variance "
         "0.05)",
@@ -494,7 +498,8 @@ def _add_legs(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--find-rate",
         action="store_true",
-        help="train nothing: raise the learning rate for 100 steps, suggest one, and draw the curve into --runs-dir",
+        help="train nothing: raise the learning rate for 100 steps, suggest one, and draw the curve into --runs-dir; a "
+        "step is one batch, without --accumulate, --clip, --mixup, --l1, --layer-rates and --progressive",
     )
     group.add_argument("--stop-after", metavar="N", type=int, help="stop after N epochs; --resume goes on later")
     group.add_argument(

@@ -23,7 +23,7 @@ from agegender.options import (
     training_keywords,
 )
 from agegender.settings import DRAWN_DEFAULTS, OWN_DEFAULTS, REPORT_BYTES, SIZES
-from agegender.training_settings import TrainingSettings, check_folds_asked
+from agegender.training_settings import TrainingSettings, check_folds_asked, check_untracked
 
 if TYPE_CHECKING:
     from agegender.api.model import Model
@@ -76,7 +76,8 @@ def typed_options(arguments: Sequence[str] | None) -> frozenset[str]:
 def run(options: argparse.Namespace, typed: frozenset[str] = frozenset()) -> Result:
     """Gather, train, report; in several processes this is what the first one does."""
     check_training_options(options)
-    check_folds_asked(options.folds, options.vote)
+    if options.resume is None:
+        check_folds_asked(options.folds, options.vote)
     if options.folds is not None and options.fold is not None:
         raise UsageError("--fold trains on one fold of a table, --folds on all in turn: give one of them.")
     if options.folds is not None and launched().count > 1:
@@ -85,6 +86,8 @@ def run(options: argparse.Namespace, typed: frozenset[str] = frozenset()) -> Res
         raise UsageError("--find-rate looks for the rate of a new run: leave --resume and --folds out.")
     if options.find_rate and launched().count > 1:
         raise UsageError("--find-rate looks for a rate in one process: start it without torchrun.")
+    if options.find_rate:
+        check_untracked(options.track, "--find-rate")
     if options.search or options.trials is not None or options.objective != "loss":
         return _searched(options)
     with _among_processes(options):

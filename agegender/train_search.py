@@ -13,6 +13,7 @@ from agegender.console import Result
 from agegender.errors import UsageError
 from agegender.launching import launched
 from agegender.options import pairs_of, training_keywords
+from agegender.training_settings import check_untracked
 
 if TYPE_CHECKING:
     from agegender.data.faces_table import FacesTable
@@ -44,6 +45,7 @@ def check_search(options: argparse.Namespace, parser: argparse.ArgumentParser) -
     for name in ("resume", "folds", "stop_after", "minutes", "find_rate"):
         if getattr(options, name) != getattr(usual, name):
             raise UsageError(f"--{name.replace('_', '-')} is of one run, and --search makes several: leave it out.")
+    check_untracked(options.track, "--search")
     if launched().count > 1:
         raise UsageError("--search trains in one process: start it without torchrun.")
     space = parse_space(_ranges(options))

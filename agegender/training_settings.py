@@ -327,6 +327,9 @@ class TrainingSettings:
                     f"--{name.replace('_', '-')} says something of the schedule {' and '.join(schedules)}, and this is "
                     f"{self.schedule}. Leave it out, or give --schedule {schedules[0]}."
                 )
+        rises = self.schedule == "one-cycle" if self.warmup is None else self.warmup > 0
+        if self.div != usual["div"] and not rises:
+            raise UsageError("--div says where the rise of the rate begins, and nothing rises here: give --warmup.")
         told = (self.teacher_weight, self.teacher_temperature)
         if self.teacher is None and told != (TEACHER_WEIGHT, TEACHER_TEMPERATURE):
             raise UsageError("--teacher-weight and --teacher-temperature say how --teacher is followed: name one.")
@@ -419,6 +422,14 @@ def check_folds_asked(folds: int | None, vote: str) -> None:
         )
     if vote not in VOTES:
         raise UsageError(f"--vote {vote}: choose of {', '.join(VOTES)}.{did_you_mean(vote, VOTES)}")
+    if folds is None and vote != VOTES[0]:
+        raise UsageError(f"--vote {vote} says how the networks of --folds answer as one, and this is one network.")
+
+
+def check_untracked(track: str | None, option: str) -> None:
+    """Refuse to track what leaves no run."""
+    if track is not None:
+        raise UsageError(f"--track {track} sends the figures of a run, and {option} leaves none: leave it out.")
 
 
 def as_field(value: Any) -> Any:

@@ -21,7 +21,7 @@ from agegender.model.recipe import FROZEN_GROUPS
 from agegender.model.training import first_learner
 from agegender.model.training_speed import CHANNELS_LAST, speed_callbacks
 from agegender.progress import say
-from agegender.training_settings import Plan
+from agegender.training_settings import Plan, TrainingSettings, check_untracked
 from agegender.writing import output_errors, replaced_file
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ STEPS = 100
 LEAST_STEPS = 20
 LOWEST, HIGHEST = 1e-6, 10.0
 READINGS = (valley, steep, minimum)  # the first is the one to take
+# What a step of a training may have and one of these has not.
+_WITHOUT = ("accumulate", "clip", "mixup", "l1", "layer_rates", "progressive")
 # Steps at the end of the curve, where the loss bursts, and the least that are to be left.
 _BURST, _LEAST_LEFT = 5, 10
 
@@ -83,11 +85,15 @@ class RateSearch:
 
 def search_rate(faces: FacesTable, plan: Plan, *, steps: int = STEPS) -> RateSearch:
     """Raise the rate over so many steps of the network that a training of this plan begins with; nothing is kept."""
-    settings = plan.training
+    settings, usual = plan.training, TrainingSettings()
+    check_untracked(settings.track, "a search for a rate")
     device = choose_device(settings.device)
     precision = choose_precision(settings.precision, device)
     learner = first_learner(faces, plan, device)
     say(f"raising the learning rate from {LOWEST:g} to {HIGHEST:g} in {steps} steps of {settings.batch_size} photos")
+    idle = [f"--{name.replace('_', '-')}" for name in _WITHOUT if getattr(settings, name) != getattr(usual, name)]
+    if idle:
+        say(f"each step is one batch at the full size, without {', '.join(idle)}: the rate that suits these may differ")
     set_seed(settings.seed, is_reproducible=device.type == "cuda")
     learner.model.to(device)
     learner.combined_loss.to(device).begin()

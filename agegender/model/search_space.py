@@ -17,7 +17,7 @@ from agegender.settings import LARGEST_IMAGE_SIZE, LEAST_TRAINED_SIZE, SIZES
 from agegender.training_settings import TrainingSettings, check_limits
 
 # What says where and how a run computes, and not what it learns; and the seed, which all trials share.
-_FIXED = ("device", "precision", "seed", "track")
+_FIXED = ("device", "precision", "seed")
 _OF_NETWORK: dict[str, tuple[Any, dict[str, Any]]] = {
     "image_size": (int, {"least": LEAST_TRAINED_SIZE, "most": LARGEST_IMAGE_SIZE}),
     "body": (str, {}),
@@ -123,6 +123,7 @@ def parse_space(given: Mapping[str, str | Sequence[Any]]) -> tuple[Dimension, ..
 def _dimension(name: str, given: str | Sequence[Any]) -> Dimension:
     kinds = get_type_hints(TrainingSettings)
     known = {one.name: (kinds[one.name], dict(one.metadata)) for one in fields(TrainingSettings)} | _OF_NETWORK
+    del known["track"]  # trials are not sent anywhere
     if name in _FIXED:
         raise UsageError(f"--search {name}: it is the same in all trials. Give it as --{name}.")
     if name not in known:

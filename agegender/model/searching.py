@@ -39,7 +39,7 @@ from agegender.model.search_space import (
 from agegender.model.training import first_learner, fit, heads_to_train
 from agegender.model.training_speed import CHANNELS_LAST
 from agegender.progress import say
-from agegender.training_settings import Plan
+from agegender.training_settings import Plan, check_untracked
 from agegender.writing import hold, output_errors, plain, replaced_file
 
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ def search(
     if trials < 1:
         raise UsageError(f"{trials} trials find nothing; ask for at least one.")
     plan = plan_of()
+    check_untracked(plan.training.track, "a search")
     check_space(space, objective)
     kept = faces.kept()
     faces = replace(faces, table=kept[kept["split"] != "test"])  # no trial can look at the test photos

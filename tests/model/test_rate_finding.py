@@ -43,11 +43,14 @@ def test_what_comes_after_a_loss_that_is_no_number_is_left_aside() -> None:
         search_of(list(rates), list(losses))
 
 
-def test_it_searches_with_several_heads_and_draws(faces: ag.Faces, tmp_path: Path) -> None:
+def test_it_searches_with_several_heads_and_draws(
+    faces: ag.Faces, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     found = ag.Model.find_rate(
         faces, steps=30, body="test_resnet", weights="none", image_size=32, batch_size=8, precision="fp32",
-        heads=["age", "gender", "height:regression"], optimiser="sgd",
+        heads=["age", "gender", "height:regression"], optimiser="sgd", accumulate=4, layer_rates=10.0,
     )  # fmt: skip
+    assert "without --accumulate, --layer-rates: the rate that suits these may differ" in capsys.readouterr().err
     assert 1e-6 < found.rate < 10
     assert np.all(np.diff(found.rates) > 0)
     found.save(tmp_path / "curve.png")
