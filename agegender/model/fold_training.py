@@ -21,9 +21,10 @@ import pandas as pd
 from agegender.audit.metrics_document import card_metrics
 from agegender.audit.predictions_table import read_predictions
 from agegender.data.faces_table import FacesTable
+from agegender.data.relabelling import relabelled
 from agegender.data.splitting import fold_faces, use_fold
 from agegender.errors import CardError, DataError, TableError, TrainingStopped, UsageError, WeightsError
-from agegender.heads import Classification, Regression, choose_heads
+from agegender.heads import Classification, Head, Regression, choose_heads
 from agegender.model.checkpoint import load_network
 from agegender.model.ensembles import EnsembleNetwork, ensemble_entries
 from agegender.model.model_folder import CARD_FILE, PREDICTIONS_FILE, read_history, resume_words, training_entries
@@ -41,7 +42,7 @@ from agegender.model.unfinished import (
 )
 from agegender.progress import say
 from agegender.settings import OUT_OF_FOLD, SPLITS
-from agegender.swapping import replaced_set
+from agegender.swapping import finish_swaps, replaced_set
 from agegender.training_settings import Plan
 
 
@@ -96,6 +97,7 @@ def train_folds(
     members: list[_Member] = []
     home = OwnFolder() if run is None else None
     kept = home.path if home is not None else run.folder if run is not None else Path()
+    finish_swaps(kept)  # of a fold that was finished, and killed before it had taken its place
     for number in range(folds):
         place = member_folder(kept, number)
         if (place / CARD_FILE).is_file():
@@ -149,12 +151,8 @@ def check_folds(faces: FacesTable, plan: Plan, folds: int) -> None:
             f"the {len(kept):,} photos make no {folds} folds: they hold {', '.join(map(str, sizes))} photos, since "
             f"twins and persons stay together. Ask for fewer --folds, or give more photos."
         )
-    helping = plan.training.auxiliary
-    heads, _ = choose_heads(
-        plan.heads, kept, losses=plan.losses, weights=plan.head_weights, allows_sensitive=plan.allows_sensitive,
-        auxiliary=helping, point=plan.training.point,
-    )  # fmt: skip
-    stored = heads[: len(heads) - len(helping)]
+    heads = _heads_for(kept, plan)
+    stored = heads[: len(heads) - len(plan.training.auxiliary)]
     for number in range(folds):
         turned = (kept["fold"] - number) % folds
         train, tested = kept[turned >= 2], kept[turned == 0]
@@ -174,6 +172,17 @@ def check_folds(faces: FacesTable, plan: Plan, folds: int) -> None:
                 raise DataError(f"without fold {number} too few labels of {head.column} are left to learn from.")
             if tested[head.column].isna().all():
                 say(f"no photo of fold {number} has a label of {head.column}: it tells nothing about that head")
+        try:  # as its training will, which may be hours away
+            relabelled(use_fold(faces, number), _heads_for(train, plan), plan.training.relabel)
+        except (DataError, UsageError) as error:
+            raise type(error)(f"the network that fold {number} tests could not be trained: {error}") from error
+
+
+def _heads_for(rows: pd.DataFrame, plan: Plan) -> tuple[Head, ...]:
+    return choose_heads(
+        plan.heads, rows, losses=plan.losses, weights=plan.head_weights, allows_sensitive=plan.allows_sensitive,
+        auxiliary=plan.training.auxiliary, point=plan.training.point,
+    )[0]  # fmt: skip
 
 
 def _trained(faces: FacesTable, plan: Plan, board: Path | None, place: Path, run: UnfinishedRun | None) -> _Member:

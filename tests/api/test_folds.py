@@ -13,7 +13,7 @@ from photo_scenes import noisy_photos
 from safetensors.torch import load_file
 
 import agegender as ag
-from agegender import train
+from agegender import swapping, train
 from agegender.data.faces_table import make_table
 from agegender.data.splitting import fold_faces
 from agegender.errors import CardError, DataError, TrainingStopped, UsageError, WeightsError
@@ -166,6 +166,30 @@ def test_a_helping_head_that_one_network_could_not_learn_is_refused_before_any_i
     alike = folds.table.assign(hat=["crown" if fold == 1 else "none" for fold in folds.table["fold"]])
     with pytest.raises(DataError, match="too few labels of hat are left"):
         ag.Model.train(ag.Faces.from_frame(alike, root=faces.root), folds=3, auxiliary="hat", **TINY)
+
+
+def test_what_the_labels_of_one_fold_leave_open_is_asked_before_any_is_trained(faces: ag.Faces) -> None:
+    folds = fold_faces(faces, folds=3, seed=7)
+    # The second network trains on fold 0, where these numbers may be amounts or classes.
+    steps = [number % 12 if fold == 0 else number for number, fold in enumerate(folds.table["fold"])]
+    table = ag.Faces.from_frame(folds.table.assign(steps=steps), root=faces.root)
+    with pytest.raises(UsageError, match=r"the network that fold 1 tests could not .*: are they amounts or classes\?"):
+        ag.Model.train(table, folds=3, **TINY | {"heads": ["steps"]})
+
+
+def test_killed_while_a_finished_fold_takes_its_place_a_training_goes_on(
+    faces: ag.Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(swapping, "_carry_out", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ag.Model.train(faces, name="three", folds=3, models_dir=tmp_path, **TINY)
+    with pytest.raises(TrainingStopped, match="stopped after epoch 3 of 6"):
+        ag.Model.resume(tmp_path / "three", stop_after=1)
+    assert sorted(path.name for path in tmp_path.glob("*/fold-*")) == ["fold-0", "fold-1.unfinished"]
 
 
 def test_folds_take_a_recipe_of_stages_averages_mixed_and_small_photos(faces: ag.Faces) -> None:
