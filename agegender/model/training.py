@@ -43,6 +43,7 @@ from agegender.model.model_folder import (
     LEARNER_FILE,
     METRICS_FILE,
     PREDICTIONS_FILE,
+    UNFINISHED,
     WEIGHTS_FILE,
     network_entries,
     resume_words,
@@ -453,9 +454,10 @@ def fit(
 
 
 def _kept_words(recorder: EpochRecorder, keeper: KeepRun | None) -> str:
+    is_fold = keeper is not None and keeper.kept.folder.parent.name.endswith(UNFINISHED)
     if keeper is None or not recorder.rows:
-        return " Nothing was stored."
-    return (
-        f" Epoch {len(recorder.rows)} is kept: {resume_words(keeper.kept.folder)} It takes another --learning-rate, "
-        f"--batch-size, --accumulate or --clip."
-    )
+        return f" {'Of this fold nothing' if is_fold else 'Nothing'} was stored."
+    kept = f" Epoch {len(recorder.rows)} is kept: {resume_words(keeper.kept.folder)}"
+    if is_fold:
+        return f"{kept} A run in folds goes on as it began: with other settings begin another."
+    return f"{kept} It takes another --learning-rate, --batch-size, --accumulate or --clip."

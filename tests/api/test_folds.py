@@ -16,7 +16,8 @@ import agegender as ag
 from agegender import swapping, train
 from agegender.data.faces_table import make_table
 from agegender.data.splitting import fold_faces
-from agegender.errors import CardError, DataError, TrainingStopped, UsageError, WeightsError
+from agegender.errors import CardError, DataError, DivergedError, TrainingStopped, UsageError, WeightsError
+from agegender.model.epochs import EpochRecorder
 from agegender.model.model_folder import newest_model
 
 TINY = {"body": "test_resnet", "weights": "none", "image_size": 32, "batch_size": 16, "epochs": 2, "device": "cpu"}
@@ -175,6 +176,24 @@ def test_what_the_labels_of_one_fold_leave_open_is_asked_before_any_is_trained(f
     table = ag.Faces.from_frame(folds.table.assign(steps=steps), root=faces.root)
     with pytest.raises(UsageError, match=r"the network that fold 1 tests could not .*: are they amounts or classes\?"):
         ag.Model.train(table, folds=3, **TINY | {"heads": ["steps"]})
+
+
+def test_a_fold_that_diverges_promises_no_other_settings(
+    faces: ag.Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before_epoch = EpochRecorder.before_epoch
+
+    def spoil(self: EpochRecorder) -> None:
+        before_epoch(self)
+        if self.epoch == 1:
+            next(self.learn.model.parameters()).data.fill_(float("nan"))
+
+    monkeypatch.setattr(EpochRecorder, "before_epoch", spoil)
+    with pytest.raises(DivergedError, match=r"--resume three.* A run in folds goes on as it began: with other") as told:
+        ag.Model.train(faces, name="three", folds=3, models_dir=tmp_path, **TINY)
+    assert "takes another" not in str(told.value)
+    with pytest.raises(UsageError, match="a run in folds goes on as it began: leave clip out"):
+        ag.Model.resume(tmp_path / "three", clip=1.0)
 
 
 def test_killed_while_a_finished_fold_takes_its_place_a_training_goes_on(
