@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from fastai.callback.core import Callback
@@ -141,6 +142,10 @@ class SharedSteps(Callback):
 
     order = 8  # after gradients are accumulated, before a scaled loss is checked for overflow and gradients are clipped
 
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+
     def before_fit(self) -> None:
         """Make a group that waits no longer than a step may take."""
         with _ends_with_others():
@@ -155,7 +160,8 @@ class SharedSteps(Callback):
                 for tensor in self.model.state_dict().values():
                     self._broadcast(tensor)
         if self.rank:
-            torch.manual_seed(1_000_003 * self.rank + self.epoch)
+            own = np.random.SeedSequence([self.seed, self.rank, self.epoch])
+            torch.manual_seed(int(own.generate_state(1)[0]))
 
     def after_loss(self) -> None:
         """Give everybody the loss of the whole batch, so that all see alike when it is no number."""

@@ -419,7 +419,7 @@ def fit(
         speed = speed_callbacks(precision, layout, device)
         during += [*recipe_callbacks(settings, learner), *speed, recorder, best, *callbacks]
         if process_count() > 1:
-            during.append(SharedSteps())
+            during.append(SharedSteps(settings.seed))
         # Our own bar replaces fastai's, which belongs to notebooks; its recorder stays, for `recorder.plot_loss`.
         with learner.no_bar(), learner.no_logging(), kept_memory():
             learner.fit(settings.epochs, wd=settings.weight_decay, cbs=during)

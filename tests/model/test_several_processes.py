@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ from agegender.model.learner import make_learner
 from agegender.model.losses import CombinedLoss
 from agegender.model.model_folder import read_card, read_history
 from agegender.model.run_state import read_state
-from agegender.model.several_processes import check_photo_count, joined, leads, own_device
+from agegender.model.several_processes import SharedSteps, check_photo_count, joined, leads, own_device
 from agegender.model.training import fit
 from agegender.settings import AugmentationSettings, ImageSettings
 from agegender.training_settings import TrainingSettings
@@ -352,6 +353,18 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UsageError, match="--nproc_per_node 1"):
         own_device(torch.device("cuda"))
+
+
+def test_what_is_drawn_in_each_process_hangs_on_the_seed_of_the_run() -> None:
+    drawn = set()
+    for seed, rank, epoch in [(7, 1, 0), (8, 1, 0), (7, 2, 0), (7, 1, 1)]:
+        steps = SharedSteps(seed)
+        steps.learn = SimpleNamespace(epoch=epoch, first_epoch=-1)
+        steps.rank = rank
+        for _ in range(2):
+            steps.before_epoch()
+            drawn.add(float(torch.rand(1)))
+    assert len(drawn) == 4
 
 
 def test_too_few_photos_for_so_many_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
