@@ -47,8 +47,8 @@ class RunState:
     Attributes
     ----------
     facts : dict
-        `epochs_done`, `history`, `best_epoch`, `best_loss`, `loader_epochs`, `seconds`, `processor`, `random`, and
-        of what has a state of its own, tensors left out, `optimiser` and `callbacks`.
+        `epochs_done`, `batches_seen`, `history`, `best_epoch`, `best_loss`, `loader_epochs`, `seconds`, `processor`,
+        `random`, and of what has a state of its own, tensors left out, `optimiser` and `callbacks`.
     """
 
     tensors: dict[str, dict[str, Tensor]]
@@ -101,7 +101,7 @@ def _check_facts(state: RunState) -> None:
     if not state.tensors[_NETWORK] or not isinstance(facts["random"]["numpy"], dict):
         raise ValueError("there are no weights in it")
     float(facts["best_loss"]), int(facts["best_epoch"]), int(loaders["train"]), int(loaders["valid"])
-    float(facts["seconds"]), dict(facts["processor"]), dict(facts["scaler"])
+    int(facts.get("batches_seen", 0)), float(facts["seconds"]), dict(facts["processor"]), dict(facts["scaler"])
 
 
 def processor_facts(device: torch.device, precision: str) -> dict[str, Any]:
@@ -194,6 +194,7 @@ class KeepRun(Callback):
         scaler = getattr(learn, "scaler", None)
         return {
             "epochs_done": self.epoch + 1,
+            "batches_seen": learn.train_iter,
             "history": learn.epoch_recorder.rows,
             "best_epoch": best.best_epoch,
             "best_loss": best.best_loss,
@@ -239,7 +240,8 @@ def _put_back(learn: Any, state: RunState) -> None:
     if scaler is not None and facts["scaler"]:
         scaler.load_state_dict(facts["scaler"])
     learn.dls.train.epoch, learn.dls.valid.epoch = facts["loader_epochs"]["train"], facts["loader_epochs"]["valid"]
-    learn.train_iter = learn.first_epoch * len(learn.dls.train)
+    # Earlier versions did not count, and the size of a batch may be another one today.
+    learn.train_iter = facts.get("batches_seen", learn.first_epoch * len(learn.dls.train))
     _put_back_random(state.tensors[_RANDOM], facts["random"])
 
 

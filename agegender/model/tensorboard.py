@@ -33,15 +33,20 @@ class TensorBoardRun(Callback):
         Settings, shown in the HPARAMS tab.
     valid_faces : DataFrame
         The validation rows in the order of the validation DataLoader, for gaps by `GROUP_COLUMNS`.
+    batches_seen : int, optional
+        By the epochs that are done; where nobody has counted, as many as there are in so many epochs today.
     """
 
     order = 70
     _train: Any = None
     _valid: Any = None
 
-    def __init__(self, folder: Path, *, hyper_parameters: Mapping[str, Any], valid_faces: pd.DataFrame) -> None:
+    def __init__(
+        self, folder: Path, *, hyper_parameters: Mapping[str, Any], valid_faces: pd.DataFrame,
+        batches_seen: int | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.folder, self.valid_faces = folder, valid_faces
+        self.folder, self.valid_faces, self.batches_seen = folder, valid_faces, batches_seen
         self.hyper_parameters = {
             key: value if isinstance(value, (int, float, str, bool)) else str(value)
             for key, value in hyper_parameters.items()
@@ -51,7 +56,8 @@ class TensorBoardRun(Callback):
         """Open the sub-runs."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._batches_seen = self.learn.first_epoch * len(self.dls.train)
+        known, today = self.batches_seen, self.learn.first_epoch * len(self.dls.train)
+        self._batches_seen = today if known is None else known
         self._has_shown_photos = self._batches_seen > 0
         if not self._batches_seen:
             # A new run of an old name replaces it; TensorBoard would draw both as one zigzag line.

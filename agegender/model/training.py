@@ -131,7 +131,8 @@ def train_network(  # noqa: PLR0915 (a run is read from top to bottom)
     also: list[Callback] = []
     if run_folder:
         settings = _hyper_parameters(plan, heads) | {"precision": precision}
-        also.append(TensorBoardRun(run_folder, hyper_parameters=settings, valid_faces=_rows_of(fitted, "valid")))
+        seen, rows = None if state is None else state.facts.get("batches_seen"), _rows_of(fitted, "valid")
+        also.append(TensorBoardRun(run_folder, hyper_parameters=settings, valid_faces=rows, batches_seen=seen))
     if plan.training.track == "wandb" and leads():
         check_tracking(plan.training.track)
         also.append(WandbRun(_hyper_parameters(plan, heads), new_run_id() if run is None else run.run_id))

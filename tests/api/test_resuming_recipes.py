@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import agegender as ag
 from agegender.data.faces_table import make_table
@@ -83,14 +84,18 @@ def test_a_loss_that_is_no_number_keeps_the_epochs_before_it(
 
 def test_only_what_a_run_in_trouble_needs_can_change(faces: ag.Faces, tmp_path: Path) -> None:
     with pytest.raises(TrainingStopped):
-        ag.Model.train(faces, name="first", models_dir=tmp_path, epochs=2, stop_after=1, **TINY)
+        ag.Model.train(
+            faces, name="first", models_dir=tmp_path, runs_dir=tmp_path / "runs", epochs=2, stop_after=1, **TINY
+        )
     with pytest.raises(UsageError, match="goes on with the epochs that it began with"):
         ag.Model.resume(tmp_path / "first", epochs=5)
     with pytest.raises(UsageError, match="--learning-rate -1 is out of range"):
         ag.Model.resume(tmp_path / "first", learning_rate=-1.0)
-    model = ag.Model.resume(tmp_path / "first", batch_size=4, accumulate=2)
+    model = ag.Model.resume(tmp_path / "first", batch_size=4, accumulate=2, runs_dir=tmp_path / "runs")
     model._run.close()
     assert (len(model.history), model.card["training"]["batch_size"]) == (2, 4)
+    shown = EventAccumulator(str(tmp_path / "runs" / "first" / "train")).Reload().Scalars("loss/total")
+    assert [one.step for one in shown] == list(range(1, 11))  # 3 batches of 8, 7 of 4
 
 
 def test_a_run_that_has_stopped_early_stays_so(
