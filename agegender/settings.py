@@ -26,7 +26,8 @@ SPLITS = ("train", "valid", "test")
 SPLIT_CHOICES = (*SPLITS, "all")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 RUNTIMES = ("auto", "torch", "onnx")  # auto: torch for a model folder, onnxruntime for an .onnx file
-# What is trained: everything, the last block of the body and the heads, or the heads alone (feature extraction).
+# What is trained: everything, the last block of the body and the heads, or the heads alone (feature extraction). The
+# norms of frozen layers are trained as well, and their running means move, as fastai's freezing leaves them.
 TRAINABLE = ("all", "last-block", "heads")
 # Where the heads' shares in the loss come from: they stay as they are, or are learned.
 WEIGHTINGS = ("fixed", "uncertainty")

@@ -102,8 +102,9 @@ class TrainingSettings:
     learning_rate: float = setting(2e-3, "peak of the schedule", "training", metavar="R", above=0.0)
     weight_decay: float = setting(1e-2, "of the optimiser", "training", metavar="R", least=0.0)
     trainable: str = setting(
-        "all", "all layers, the body's last block and the heads, or the heads alone", "training", choices=TRAINABLE
-    )
+        "all", "all layers, the body's last block and the heads, or the heads alone; norms are always "
+        "trained, as fastai's freezing leaves them", "training", choices=TRAINABLE,
+    )  # fmt: skip
     device: str = setting("auto", "auto, cpu, cuda, cuda:1", "training", metavar="NAME")
     precision: str = setting(
         "auto", "auto: fp16 on CUDA, bf16 on processors that have it, else fp32", "training", choices=PRECISIONS
