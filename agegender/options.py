@@ -274,7 +274,7 @@ def check_device(name: str) -> None:
 
 def pairs_of(texts: Sequence[str], option: str, form: str) -> dict[str, str]:
     """Return NAME=VALUE pairs as a dictionary."""
-    pairs = {}
+    pairs: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
