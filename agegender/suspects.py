@@ -115,10 +115,10 @@ def _unseen_words(row_count: int, judged_count: int, split: str) -> tuple[str, .
 def _lines(suspects: Any, photo_count: int) -> list[str]:
     lines = [f"{len(suspects)} labels of {photo_count:,} photos are probably wrong"]
     for one in suspects.head(_SAID).to_dict("records"):
-        told = [f"{one['predicted']:.0f}" if isinstance(one["predicted"], float) else str(one["predicted"])]
+        guess = f"{one['predicted']:.0f}" if isinstance(one["predicted"], float) else one["predicted"]
         named = f" {one['path']}" if one.get("path") else ""
         label = f"{one['label']:g}" if isinstance(one["label"], float) else one["label"]
-        lines.append(f"  {one['probability_wrong']:.0%} {one['column']} {label}, guess {told[0]}{named}")
+        lines.append(f"  {one['probability_wrong']:.0%} {one['column']} {label}, guess {guess}{named}")
     return [*lines, *([f"  … and {len(suspects) - _SAID} more"] if len(suspects) > _SAID else [])]
 
 

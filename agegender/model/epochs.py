@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import Any
@@ -128,6 +128,12 @@ def _measure_column(head: Head) -> str:
     return f"valid_{head.name}_{'mae' if isinstance(head, Regression) else 'accuracy'}"
 
 
+def validation_loss(row: Mapping[str, Any]) -> float:
+    """Return what an epoch is judged by."""
+    loss = row.get("valid_loss", row.get("train_loss", np.inf))
+    return float(loss) if np.isfinite(loss) else np.inf
+
+
 class KeepBest(Callback):
     """Keep the weights of the epoch with the lowest validation loss, and put them back when the fit ends.
 
@@ -149,7 +155,7 @@ class KeepBest(Callback):
     def after_epoch(self) -> None:
         """Copy the weights when they are the best so far."""
         row = self.learn.epoch_recorder.rows[-1]
-        loss = row.get("valid_loss", row.get("train_loss", float("inf")))
+        loss = validation_loss(row)
         if self.keeps_last or loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, row["epoch"]
             self.weights = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}

@@ -17,6 +17,7 @@ from fastai.callback.training import GradientAccumulation, GradientClip
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from agegender.model.epochs import validation_loss
 from agegender.model.learner import MixPhotos
 from agegender.progress import say
 from agegender.training_settings import Stage, TrainingSettings
@@ -129,12 +130,6 @@ def _rate(settings: TrainingSettings, stage: Stage, peak: Any, learner: Any) -> 
 
     rise = SchedCos(start, peak)
     return lambda position: rise(position / warmup) if position < warmup else peak * factor(position)
-
-
-def validation_loss(row: Mapping[str, Any]) -> float:
-    """Return what an epoch is judged by."""
-    loss = row.get("valid_loss", row.get("train_loss", np.inf))
-    return float(loss) if np.isfinite(loss) else np.inf
 
 
 def epochs_without_gain(losses: Sequence[float]) -> int:

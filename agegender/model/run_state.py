@@ -60,16 +60,11 @@ class RunState:
         return int(self.facts["epochs_done"])
 
     def layouts_on(self, processor: Mapping[str, Any]) -> dict[int, str]:
-        """Return the memory layout of each size of the earlier legs' photos, as far as it is still to be used."""
-        if self.layout_on(processor) is None:
-            return {}
-        return {int(size): str(layout) for size, layout in self.facts["processor"].get("memory_layouts", {}).items()}
-
-    def layout_on(self, processor: Mapping[str, Any]) -> str | None:
-        """Return the memory layout of the earlier legs, or None where another processor has to choose anew."""
+        """Return the memory layout of each size of the earlier legs' photos; none where another processor chooses."""
         before = self.facts["processor"]
         is_same = all(before.get(name) == value for name, value in processor.items())
-        return str(before["memory_layout"]) if is_same and "memory_layout" in before else None
+        layouts = before.get("memory_layouts", {}) if is_same else {}
+        return {int(size): str(layout) for size, layout in layouts.items()}
 
 
 def read_state(path: Path) -> RunState:

@@ -138,16 +138,15 @@ def train_network(  # noqa: PLR0915 (a run is read from top to bottom)
         also.append(WandbRun(_hyper_parameters(plan, heads), new_run_id() if run is None else run.run_id))
     processor = processor_facts(device, precision)
     layouts = {} if state is None else state.layouts_on(processor)
-    if state is not None and (earlier := state.layout_on(processor)) is not None:
-        layouts[sizes[-1]] = earlier
     for size in sorted(set(sizes) - set(layouts)):
         looks = len(_rows_of(faces, "train")) * sizes.count(size)
         layouts[size] = agreed(choose_layout(network.body, size, looks, precision=precision, device=device))
-    layout, laid = layouts[sizes[-1]], {str(size): layout for size, layout in layouts.items()}
-    if len(laid) > 1:
+    layout = layouts[sizes[-1]]
+    if len(layouts) > 1:
         also.append(ProgressiveSizes(sizes, layouts))
     if run is not None:
-        also.append(_keeper(learner, run, state, processor | {"memory_layout": layout, "memory_layouts": laid}))
+        laid = {str(size): one for size, one in layouts.items()}  # as JSON has it
+        also.append(_keeper(learner, run, state, processor | {"memory_layouts": laid}))
     also.append(TrainingBar(has_report=run is not None and run.choices.get("no_report") is False))
     result = fit(learner, plan.training, precision=precision, layout=layout, device=device, callbacks=also)
     process_number = process_count()
