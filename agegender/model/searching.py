@@ -1,7 +1,8 @@
 """A search for settings: short trainings that optuna chooses, judged on the validation photos that choose the epoch.
 
 models/<name>.search/
-  trials.db           optuna's study: every trial, what it took and came to, and what the search began with
+  trials.db             optuna's study: every trial, what it took and came to, and what the search began with
+  teacher.safetensors   what a teacher says of each training photo, where one teaches all trials
 
 A search goes on where it was stopped. Each trial is drawn from the finished ones and from a seed of its own number, so
 one that was killed is drawn again as it was, and a search in two legs is the search in one.
@@ -147,6 +148,8 @@ def search(
     if not prunes:
         say("no trial is ended early: the same epoch of two trials is not the same part of them here.")
     began = _beginning(faces, plan, space, objective)
+    has_one_teacher = not {"teacher", "auxiliary"} & {one.name for one in space}
+    trained = partial(_trained_value, faces, plan_of, objective, prunes, folder if has_one_teacher else None)
     with _study(folder, objective, began, plan) as study:
         finished = _finished(study)
         if finished:
@@ -157,7 +160,7 @@ def search(
             keywords = keywords_of({one.name: one.suggested(trial) for one in space})
             said = ", ".join(f"{name} {_short(value)}" for name, value in keywords.items())
             say(f"trial {len(finished) + 1} of {trials}: {said}")
-            _run_trial(study, trial, partial(_trained_value, faces, plan_of, keywords, objective, prunes), finished)
+            _run_trial(study, trial, partial(trained, keywords), finished)
             finished = _finished(study)
         return _found(study, space, objective)
 
@@ -273,13 +276,13 @@ def _number(trial: Any, finished: Sequence[Any]) -> int:
 
 
 def _trained_value(
-    faces: FacesTable, plan_of: Callable[..., Plan], keywords: dict[str, Any], objective: Objective, prunes: bool,
-    trial: Any,
+    faces: FacesTable, plan_of: Callable[..., Plan], objective: Objective, prunes: bool, lessons_folder: Path | None,
+    keywords: dict[str, Any], trial: Any,
 ) -> float | None:  # fmt: skip
     """Return what the epoch that would be stored comes to; None where the trial was ended early."""
     plan = plan_of(**keywords)
     settings, device = plan.training, choose_device(plan.training.device)
-    learner = first_learner(faces, plan, device)
+    learner = first_learner(faces, plan, device, lessons_folder)
     pruning = PruneTrial(trial, objective, is_active=prunes)
     callbacks: list[Callback] = [pruning]
     sizes = settings.sizes(plan.image.size)

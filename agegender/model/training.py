@@ -307,14 +307,16 @@ def _first_network(
     return network
 
 
-def first_learner(faces: FacesTable, plan: Plan, device: torch.device) -> FaceLearner:
-    """Return the Learner that a training of a plan begins with."""
+def first_learner(
+    faces: FacesTable, plan: Plan, device: torch.device, lessons_folder: Path | None = None
+) -> FaceLearner:
+    """Return the Learner that a training of a plan begins with; a teacher's answers are kept in the folder."""
     heads = heads_to_train(faces, plan)
     learnt, _ = _relabelled(faces, heads, plan)
     plan = replace(plan, image=_image_of(faces, plan))
     network = _first_network(plan, heads, statistics_of(heads, _rows_of(learnt, "train")))
     fitted = without_calibration_rows(learnt)
-    lessons = lessons_for(learnt, heads, plan.training)
+    lessons = lessons_for(learnt, heads, plan.training, lessons_folder)
     return _learner_on(with_known_classes(fitted, heads), plan, heads, network, device, lessons=lessons)
 
 

@@ -17,8 +17,9 @@ from coded_faces import coded_faces
 
 import agegender as ag
 from agegender import train
+from agegender.data.faces_table import FacesTable
 from agegender.errors import CardError, MissingExtraError, TableError, UsageError, WeightsError
-from agegender.model import search_space, searching
+from agegender.model import search_space, searching, teaching
 from agegender.model.search_space import Dimension, keywords_of, parse_objective, parse_space
 from agegender.model.training import Fit
 
@@ -213,6 +214,26 @@ def _planted(after_epoch: Callable[[Any], None]) -> Callable[[Any], None]:
         after_epoch(self)
 
     return planted
+
+
+@pytest.mark.parametrize(
+    ("space", "asked"), [({"teacher_weight": "0.1..0.9"}, 1), ({"auxiliary": ["side", "none"]}, 2)]
+)
+def test_a_teacher_of_all_trials_is_asked_once(
+    faces: ag.Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: dict[str, Any], asked: int
+) -> None:
+    calls = []
+
+    def answers(_: Path, training: FacesTable, __: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+        calls.append(len(training.table))
+        return training.table[["path"]].assign(predicted_age_years=30.0), {"name": "a teacher"}
+
+    monkeypatch.setattr(teaching, "_answers", answers)
+    sides = faces.table["gender"].map({"male": "a", "female": "b"})
+    grouped = ag.Faces.from_frame(faces.table.assign(side=sides), root=faces.root)
+    found = ag.Model.search(grouped, space, trials=2, folder=tmp_path / "a.search", teacher=str(tmp_path), **SMALL)
+    assert found.table["state"].tolist() == ["complete"] * 2
+    assert calls == [24] * asked
 
 
 def test_a_plan_that_cannot_be_trained_is_a_finding(faces: ag.Faces, tmp_path: Path) -> None:
