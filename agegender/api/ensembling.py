@@ -25,8 +25,8 @@ def answer_as_one(
     faces = shared_faces(folders, images)
     if faces is None:
         say(
-            "the members were trained with different faces tables or splits, so that no photo is known to be new to "
-            "all: the ensemble has no intervals, and nothing to report on."
+            "the members were trained with different faces tables or splits, or began with what knew the test photos: "
+            "no photo is known to be new to all, and the ensemble has no intervals, and nothing to report on."
         )
         return predictor, None, None
     try:

@@ -134,6 +134,7 @@ _SCHEMA: dict[str, tuple[Check, str]] = {
     "licence": _TEXT,
     "findings": (_all(_is_finding), "a list of sentences about groups"),
     "teacher": _OBJECT,
+    "first_weights": _OBJECT,
     "seed": _COUNT,
     "best_epoch": _COUNT,
     "seconds": (_is_number, "a number"),

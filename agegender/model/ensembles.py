@@ -37,6 +37,7 @@ from agegender.model.model_folder import (
     METRICS_FILE,
     PREDICTIONS_FILE,
     WEIGHTS_FILE,
+    has_learnt_judging_photos,
     heads_of,
     image_of,
     read_card,
@@ -152,15 +153,15 @@ def common_heads(cards: Sequence[Mapping[str, Any]], vote: str = VOTES[0]) -> tu
 def _combined(head: Head, of_members: Sequence[Head], vote: str) -> Head:
     has_distribution = all(one.answer_shape for one in of_members)
     if isinstance(head, Regression) and (vote == "hard" or not has_distribution):
-        return replace(head, loss="smooth-l1")  # a number alone, of which no distribution is known
+        return replace(head, loss="smooth-l1", loss_settings=())  # a number alone, of which no distribution is known
     return head
 
 
 def _meaning(head: Head) -> Head:
     """Return a head without what only training asks for."""
     if isinstance(head, Classification):
-        return replace(head, loss="cross-entropy", weight=1.0)
-    return replace(head, loss="smooth-l1", weight=1.0)
+        return replace(head, loss="cross-entropy", loss_settings=(), weight=1.0)
+    return replace(head, loss="smooth-l1", loss_settings=(), weight=1.0)
 
 
 def _said(head: Head) -> str:
@@ -234,9 +235,10 @@ def shared_faces(folders: Sequence[Path], images: Path | None = None) -> FacesTa
 
     Its calibrating half and its test photos are then unseen by each of them.
     """
-    prints = {read_card(folder).get("faces_fingerprint") for folder in folders}
+    cards = [read_card(folder) for folder in folders]
+    prints = {card.get("faces_fingerprint") for card in cards}
     place = folders[0] / FACES_FILE
-    if len(prints) > 1 or None in prints or not place.is_file():
+    if len(prints) > 1 or None in prints or not place.is_file() or any(map(has_learnt_judging_photos, cards)):
         return None
     faces = read_faces(place, root=images)
     return faces if faces.fingerprint() in prints else None

@@ -66,27 +66,37 @@ class EpochRecorder(Callback):
         self._started = time.perf_counter()
         self.sums: dict[str, float] = defaultdict(float)
         self.counts = {"train": 0, "valid": 0}
+        self.labelled: dict[str, int] = defaultdict(int)
         self.measures: dict[str, list[Tensor]] = {head.name: [] for head in self.learn.heads}
 
     def after_batch(self) -> None:
         """Add one batch."""
-        side, count = ("train" if self.training else "valid"), len(self.yb[0])
+        side, count, loss = ("train" if self.training else "valid"), len(self.yb[0]), self.learn.combined_loss
         self.counts[side] += count
-        self.sums[f"{side}_loss"] += float(self.loss.detach()) * count
-        for name, part in self.learn.combined_loss.parts.items():
-            self.sums[f"{side}_loss_{name}"] += float(part) * count
-        if self.training and not torch.isfinite(self.loss.detach()):
-            self.spoilt = self._spoilt_batch()
-            raise CancelFitException
-        if not self.training:
+        if self.training:
+            self.sums["train_loss"] += float(self.loss.detach()) * count
+            for name, part in loss.parts.items():
+                self.sums[f"train_loss_{name}"] += float(part) * count
+            if not torch.isfinite(self.loss.detach()):
+                self.spoilt = self._spoilt_batch()
+                raise CancelFitException
+        else:
+            # Photos in the order of the table: whole batches may lack a label that others have.
+            for name, part in loss.parts.items():
+                self.sums[f"valid_loss_{name}"] += float(part) * loss.labelled[name]
+                self.labelled[name] += loss.labelled[name]
             for head, raw, target in zip(self.learn.heads, self.pred, self.yb, strict=True):
                 self.measures[head.name].append(_measure(head, raw, torch.as_tensor(target).reshape(-1)))
 
     def after_epoch(self) -> None:
         """Close the epoch's row."""
         row: dict[str, Any] = {"epoch": self.epoch + 1}
-        row |= {name: total / max(1, self.counts[name.split("_")[0]]) for name, total in self.sums.items()}
+        trained = {name: total for name, total in self.sums.items() if name.startswith("train")}
+        row |= {name: total / max(1, self.counts["train"]) for name, total in trained.items()}
         if self.counts["valid"]:
+            parts = {name: self.sums[f"valid_loss_{name}"] / max(1, count) for name, count in self.labelled.items()}
+            row["valid_loss"] = self.learn.combined_loss.of_parts(parts)
+            row |= {f"valid_loss_{name}": part for name, part in parts.items()}
             self.valid_measures = {name: torch.cat(parts).numpy() for name, parts in self.measures.items()}
             for head in self.learn.heads:
                 measured = self.valid_measures[head.name]

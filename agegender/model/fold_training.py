@@ -27,7 +27,14 @@ from agegender.errors import CardError, DataError, TableError, TrainingStopped, 
 from agegender.heads import Classification, Head, Regression, choose_heads
 from agegender.model.checkpoint import load_network
 from agegender.model.ensembles import EnsembleNetwork, ensemble_entries
-from agegender.model.model_folder import CARD_FILE, PREDICTIONS_FILE, read_history, resume_words, training_entries
+from agegender.model.model_folder import (
+    CARD_FILE,
+    PREDICTIONS_FILE,
+    judging_photos_learnt,
+    read_history,
+    resume_words,
+    training_entries,
+)
 from agegender.model.predictor import Predictor
 from agegender.model.run_state import read_state
 from agegender.model.training import LEAST_TRAINING_PHOTOS, Trained, train_network, write_model
@@ -145,6 +152,12 @@ def check_folds(faces: FacesTable, plan: Plan, folds: int) -> None:
             "network has. Teach a network on a split, or leave one of them out."
         )
     kept = faces.kept()
+    learnt = judging_photos_learnt(Path(plan.weights), kept.assign(split="test"))
+    if learnt:
+        raise UsageError(
+            f"--folds and --weights {plan.weights}: every photo is judged by the network that never saw it, and that "
+            f"model has learnt {learnt:,} of them. Begin with others, or train on a split."
+        )
     sizes = np.bincount(kept["fold"].to_numpy(dtype=np.int64), minlength=folds)
     if sizes.min() == 0 or len(kept) - np.sort(sizes)[-2:].sum() < LEAST_TRAINING_PHOTOS:
         raise DataError(

@@ -253,6 +253,8 @@ class MixPhotos(MixUp):
     Zhang, Cisse, Dauphin, Lopez-Paz: mixup: Beyond Empirical Risk Minimization, ICLR 2018.
     """
 
+    stack_y = False  # fastai puts a loss back that it has changed, also after a fit that ends before it begins
+
     def before_batch(self) -> None:
         """Blend each photo with another of the batch."""
         photos = self.xb[0]

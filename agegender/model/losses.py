@@ -85,6 +85,8 @@ class CombinedLoss(nn.Module):
     ----------
     parts : dict of str to Tensor
         The unweighted parts of the last call, by head name, detached, each a scalar.
+    labelled : dict of str to int
+        How many photos of that call have a label for the head, over which the part is a mean.
     y_int : bool
         Tells fastai's mixing callbacks to mix losses and not labels.
     """
@@ -119,6 +121,7 @@ class CombinedLoss(nn.Module):
         if weighting == _UNCERTAINTY:
             self.log_variances = nn.Parameter(torch.tensor([_first_log_variance(head) for head in self.heads]))
         self.parts: dict[str, Tensor] = {}
+        self.labelled: dict[str, int] = {}
 
     def forward(self, predictions: Sequence[Tensor], *targets: Tensor, reduction: str = "mean") -> Tensor:
         """Return the loss: a scalar, or with the reduction "none" one for each photo, shape (N,).
@@ -140,6 +143,7 @@ class CombinedLoss(nn.Module):
             losses = [(loss * torch.as_tensor(weights), known) for loss, known in losses]
         means = [loss.sum() / known.sum().clamp(min=1) for loss, known in losses]
         self.parts = {head.name: mean.detach() for head, mean in zip(self.heads, means, strict=True)}
+        self.labelled = {head.name: int(known.sum()) for head, (_, known) in zip(self.heads, losses, strict=True)}
         parts = means if reduction == "mean" else [loss for loss, _ in losses]
         return torch.stack(self._weighted(parts)).sum(dim=0)
 
@@ -154,6 +158,10 @@ class CombinedLoss(nn.Module):
             if self.training or head.name not in self.auxiliary
         ]
         return [part * head.weight for head, part in counted]
+
+    def of_parts(self, parts: Mapping[str, float]) -> float:
+        """Return the loss that judges a network whose parts these are, by head name."""
+        return sum(parts[head.name] * head.weight for head in self.heads if head.name not in self.auxiliary)
 
     @property
     def has_learned_weights(self) -> bool:
@@ -281,7 +289,7 @@ def class_weights(head: Classification, counts: Sequence[int] | None, exponent: 
             f"has: give class_counts to CombinedLoss."
         )
     numbers = torch.as_tensor(counts, dtype=torch.float64)
-    weights = numbers.clamp(min=1) ** -exponent
+    weights = torch.where(numbers > 0, numbers.clamp(min=1) ** -exponent, 0.0)  # 0: it is not learnt at all
     return (weights * numbers.sum() / (weights * numbers).sum()).float()
 
 

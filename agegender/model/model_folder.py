@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from agegender.data.faces_table import FacesTable
+from agegender.data.faces_table import FacesTable, read_faces
 from agegender.errors import CardError, TableError
 from agegender.heads import Head, Regression, head_from_dict, head_to_dict
 from agegender.model.card_schema import parse_card
@@ -53,12 +53,39 @@ METRICS_FILE = "metrics.json"
 LEARNER_FILE = "learner.pkl"
 ONNX_FILE = "model.onnx"
 INT8_FILE = "model-int8.onnx"
+LEARNT_ENTRY = "trained_on_judging_photos"  # of a card's teacher and first weights: how many
 UNFINISHED = ".unfinished"  # how the folder of a run that is not done yet ends
 
 LIBRARIES = ("torch", "torchvision", "fastai", "timm", "lime", "numpy", "pandas", "opencv-python-headless")
 MOST_LISTED = 20  # items of a list in the card's notes
 _NAMING_PHOTOS = ("malformed_names", "conflicts")  # lists in the notes of a faces table
 MOST_RUNS = 50  # of a folder of models, that are shown beside one another
+
+
+def judging_photos_learnt(folder: Path, rows: pd.DataFrame, who: str = "") -> int | None:
+    """Return how many photos that choose and judge a model have trained that of the folder.
+
+    None where the folder has no faces table. With `who`, what that model is to the new one, a warning is said.
+    """
+    path = folder / FACES_FILE
+    if not path.is_file():
+        return None
+    theirs = read_faces(path).kept()
+    trained = theirs[theirs["split"] == "train"]
+    learnt = theirs if trained.empty else trained  # networks in folds, of which each photo has trained some
+    judging = rows[rows["split"] != "train"]
+    count = int(judging["file_sha512"].isin(learnt["file_sha512"].dropna()).sum())
+    if count and who:
+        say(
+            f"careful: {count:,} of the {len(judging):,} photos that choose and judge this model have trained {who}, "
+            f"so its figures will flatter. Train both on the same splits."
+        )
+    return count
+
+
+def has_learnt_judging_photos(card: Mapping[str, Any]) -> bool:
+    """Return whether a model began with, or was taught by, one that knew photos which judge it."""
+    return any((card.get(entry) or {}).get(LEARNT_ENTRY) for entry in ("teacher", "first_weights"))
 
 
 def newest_model(models: Path) -> Path:

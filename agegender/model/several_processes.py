@@ -200,18 +200,20 @@ class SharedSteps(Callback):
         own = (
             {name: value for name, value in recorder.sums.items() if name.startswith("valid")},
             recorder.counts["valid"],
+            dict(recorder.labelled),
             {name: torch.cat(parts) for name, parts in recorder.measures.items() if parts},
         )
         everybody: list[Any] = [None] * self.count
         with _ends_with_others():
             dist.all_gather_object(everybody, own, group=self.group)
         # The first has photos wherever anybody has.
-        recorder.sums |= {name: sum(sums.get(name, 0.0) for sums, _, _ in everybody) for name in everybody[0][0]}
-        recorder.counts["valid"] = sum(count for _, count, _ in everybody)
+        recorder.sums |= {name: sum(one[0].get(name, 0.0) for one in everybody) for name in everybody[0][0]}
+        recorder.counts["valid"] = sum(one[1] for one in everybody)
+        recorder.labelled |= {name: sum(one[2].get(name, 0) for one in everybody) for name in everybody[0][2]}
         owner = torch.arange(recorder.counts["valid"]) % self.dls.valid.bs % self.count
-        for name, measured in everybody[0][2].items():
+        for name, measured in everybody[0][3].items():
             whole = torch.empty(len(owner), dtype=measured.dtype)
-            for rank, (_, _, measures) in enumerate(everybody):
+            for rank, (*_, measures) in enumerate(everybody):
                 if name in measures:
                     whole[owner == rank] = measures[name]
             recorder.measures[name] = [whole]

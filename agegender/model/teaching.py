@@ -22,17 +22,17 @@ import torch
 from numpy.typing import NDArray
 
 from agegender.audit.predictions_table import read_predictions
-from agegender.data.faces_table import FacesTable, read_faces
+from agegender.data.faces_table import FacesTable
 from agegender.errors import CardError, TableError, UsageError
 from agegender.heads import Head, Regression
 from agegender.model.checkpoint import digest_of, write_tensors
 from agegender.model.losses import Teaching
-from agegender.model.model_folder import CARD_FILE, FACES_FILE, is_exported
+from agegender.model.model_folder import CARD_FILE, LEARNT_ENTRY, is_exported, judging_photos_learnt
 from agegender.model.predictor import Predictor
+from agegender.model.unfinished import TEACHER_FILE
 from agegender.progress import say
 from agegender.training_settings import TrainingSettings
-
-TEACHER_FILE = "teacher.safetensors"  # in the folder of a run
+from agegender.writing import replaced_file
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,13 @@ def lessons_for(
     rows = faces.kept()
     training = rows[rows["split"] == "train"].reset_index(drop=True)
     answers, facts = _answers(place, replace(faces, table=training), settings.device)
-    lessons = _lessons(answers, training, heads, facts | _unclean(place, rows))
+    known = judging_photos_learnt(place, rows, "its teacher")
+    facts |= {} if known is None else {LEARNT_ENTRY: known}
+    lessons = _lessons(answers, training, heads, facts)
     if kept is not None:
         tensors = {"answers": torch.from_numpy(lessons.answers)}
-        write_tensors(tensors, kept, {"facts": json.dumps(dict(lessons.facts))})
+        with replaced_file(kept) as temporary:
+            write_tensors(tensors, temporary, {"facts": json.dumps(dict(lessons.facts))})
     return lessons
 
 
@@ -138,24 +141,6 @@ def _needed(head: Head) -> tuple[str, ...]:
 
 def _is_known(head: Head, answers: pd.DataFrame) -> bool:
     return all(name in answers for name in _needed(head))
-
-
-def _unclean(place: Path, rows: pd.DataFrame) -> dict[str, int]:
-    """Return how many of the photos that will judge the student have taught its teacher, where that can be told."""
-    path = place / FACES_FILE
-    if not path.is_file():
-        return {}
-    theirs = read_faces(path).kept()
-    # In folds every photo has trained some of the networks.
-    learnt = theirs if "fold" in theirs and theirs["fold"].notna().any() else theirs[theirs["split"] == "train"]
-    judging = rows[rows["split"] != "train"]
-    count = int(judging["file_sha512"].isin(learnt["file_sha512"].dropna()).sum())
-    if count:
-        say(
-            f"careful: {count:,} of the {len(judging):,} photos that choose and judge this model have trained its "
-            f"teacher, so its figures will flatter. Train the teacher on the same splits."
-        )
-    return {"trained_on_judging_photos": count}
 
 
 def _read(path: Path) -> Lessons:

@@ -41,10 +41,12 @@ from agegender.model.model_folder import (
     FACES_FILE,
     HISTORY_FILE,
     LEARNER_FILE,
+    LEARNT_ENTRY,
     METRICS_FILE,
     PREDICTIONS_FILE,
     UNFINISHED,
     WEIGHTS_FILE,
+    judging_photos_learnt,
     network_entries,
     resume_words,
     training_entries,
@@ -122,6 +124,7 @@ def train_network(  # noqa: PLR0915 (a run is read from top to bottom)
     place = None if run is None else run.folder
     lessons = agreed(lessons_for(learnt, heads, plan.training, place) if leads() else None)
     network = _first_network(plan, heads, statistics, is_begun=state is not None)
+    known = judging_photos_learnt(Path(plan.weights), faces.kept(), "the model that it goes on from")
     if run is not None:
         _check_space(run.folder, network, len(faces.table), plan.training)
     where = _place_words(device, precision, plan.training)
@@ -158,6 +161,7 @@ def train_network(  # noqa: PLR0915 (a run is read from top to bottom)
     card |= {"auxiliary_heads": [head_to_dict(head) for head in heads[len(stored) :]], "relabelled": counts}
     card |= {"log_variances": result.log_variances, "class_counts": class_counts(stored, _rows_of(learnt, "train"))}
     card |= {} if lessons is None else {"teacher": dict(lessons.facts)}
+    card |= {} if known is None else {"first_weights": {LEARNT_ENTRY: known}}
     card |= {"run_id": new_run_id()} if run is None else {"run_id": run.run_id, "changed": run.changed}
     card |= {"precision": precision, "memory_layout": layout, "device": device.type} | result.facts()
     card["processes"] = process_number

@@ -4,6 +4,7 @@ models/<name>.unfinished/
   run.json            the plan, and which run this is
   faces.parquet       the faces table with its splits
   state.safetensors   everything that an epoch leaves, written whole after each one
+  teacher.safetensors what a teacher says of each training photo
   lock                the process that is at work on it
 
 A training in folds keeps no state itself, but of each finished fold the network in fold-<k>/, a whole model folder, and
@@ -41,6 +42,7 @@ from agegender.writing import output_errors, write_json
 CHANGEABLE = ("learning_rate", "batch_size", "accumulate", "clip")
 RUN_FILE = "run.json"
 STATE_FILE = "state.safetensors"
+TEACHER_FILE = "teacher.safetensors"
 LOCK_FILE = "lock"
 
 
@@ -196,6 +198,7 @@ def begin_run(
         folder, plan, new_run_id(), dict(choices or {}), faces.fingerprint(), lock, folds=folds, vote=vote
     )
     with run.closed_on_error():
+        (folder / TEACHER_FILE).unlink(missing_ok=True)  # of a run that was killed in its first epoch
         write_faces(faces, folder / FACES_FILE)
         facts: dict[str, Any] = {
             "run_id": run.run_id,

@@ -155,6 +155,18 @@ def test_folds_that_cannot_be_are_refused_before_anything_is_read(
     assert said in capsys.readouterr().err
 
 
+def test_networks_in_folds_do_not_go_on_from_one_that_has_learnt_what_they_are_judged_by(
+    faces: ag.Faces, whole: Path, tmp_path: Path
+) -> None:
+    known = [f"{number:0128x}" for number in range(len(faces.table))]
+    hashed = ag.Faces.from_frame(faces.table.assign(file_sha512=known), root=faces.root)
+    folder = shutil.copytree(whole / "fold-0", tmp_path / "first")
+    sides = ag.Faces.load(folder / "faces.parquet").table["split"].to_numpy()
+    hashed.table.assign(split=sides).to_parquet(folder / "faces.parquet")
+    with pytest.raises(UsageError, match=rf"has learnt {(sides == 'train').sum()} of them"):
+        ag.Model.train(hashed, folds=3, **TINY | {"weights": str(folder)})
+
+
 def test_a_class_that_one_network_would_never_see_is_refused(faces: ag.Faces) -> None:
     hats = faces.table.assign(hat=["crown" if number < 2 else "none" for number in range(96)])
     rare = ag.Faces.from_frame(hats, root=faces.root)

@@ -101,7 +101,7 @@ def test_only_what_a_run_in_trouble_needs_can_change(faces: ag.Faces, tmp_path: 
 def test_a_run_that_has_stopped_early_stays_so(
     faces: ag.Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = TINY | {"epochs": 9, "early_stopping": 1, "learning_rate": 0.5, "schedule": "constant"}
+    settings = TINY | {"epochs": 9, "early_stopping": 1, "learning_rate": 0.5, "schedule": "constant", "mixup": 0.4}
     model = ag.Model.train(faces, name="first", models_dir=tmp_path, stop_after=8, **settings)
     model._run.close()  # as if killed before it was stored
     done = len(model.history)

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 import agegender as ag
 from agegender import ensemble
 from agegender.errors import CardError, UsageError, WeightsError
-from agegender.heads import AGE, GENDER, Classification, Head
-from agegender.model.ensembles import EnsembleNetwork
-from agegender.model.model_folder import network_entries
+from agegender.heads import AGE, GENDER, Classification, Head, head_to_dict, with_settings
+from agegender.model.ensembles import EnsembleNetwork, common_heads
+from agegender.model.model_folder import heads_of, network_entries
 from agegender.model.network import Statistics, make_network
 from agegender.model.predictor import Predictor
 from agegender.model.training import write_model
-from agegender.settings import ImageSettings
+from agegender.settings import VOTES, ImageSettings
 from agegender.swapping import replaced_folder
 
 TINY, STATISTICS = "mobilenetv3_small_050", {"age": Statistics(30.0, 17.0)}
@@ -123,6 +123,14 @@ def test_a_distribution_beside_a_number_gives_a_number() -> None:
     network = EnsembleNetwork([Says(ages(30)), Says(50.0)], cards)
     assert network(torch.zeros(1, 3, 32, 32))[0].tolist() == [pytest.approx(40.0, abs=1e-3)]
     assert network.heads[0].answer_shape == ()
+
+
+@pytest.mark.parametrize("vote", VOTES)
+def test_members_may_have_learnt_by_other_losses_and_the_card_of_the_ensemble_can_be_read(vote: str) -> None:
+    others = (with_settings(AGE, loss="soft-labels:sigma=3"), with_settings(GENDER, loss="focal:gamma=1"))
+    heads = common_heads([card_of(others), card_of((AGE, GENDER))], vote)
+    assert heads_of({"heads": [head_to_dict(head) for head in heads]}) == heads
+    assert heads[0].answer_shape == ((2,) if vote == "soft" else ())
 
 
 def test_an_ensemble_is_saved_loaded_and_predicts_the_members_mean(

@@ -163,6 +163,8 @@ def test_balanced_classes_weigh_as_their_inverse_frequency_and_one_on_average() 
     assert total.item() == pytest.approx(math.log(3) * (100 / 180 + 100 / 30) / 2)
     with pytest.raises(UsageError, match="class_counts"):
         CombinedLoss((head,), {})
+    # A class that `--relabel` has emptied is in validation still, and says nothing of the network.
+    assert class_weights(MOOD, [60, 40, 0], 1.0).tolist() == pytest.approx([100 / 120, 100 / 80, 0])
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:

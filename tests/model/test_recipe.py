@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,6 +59,21 @@ def fitted(faces: FacesTable, *callbacks: Callback, **keywords: Any) -> tuple[Fi
     learner, watch = small_learner(faces), Watch()
     result = fit(learner, settings, precision="fp32", device=CPU, callbacks=[watch, *callbacks])
     return result, watch, learner
+
+
+def test_each_label_of_the_validation_photos_counts_alike_wherever_it_stands(faces: FacesTable) -> None:
+    table = faces.table.copy()
+    table.loc[table.index[table["split"] == "valid"][:4], "age_years"] = None  # of 8: a batch and a third of one
+    learner = small_learner(replace(faces, table=table))
+    learner.dls.valid.bs = 3
+    settings = TrainingSettings.of_keywords({"batch_size": 8, "epochs": 1}, {})
+    last = fit(learner, settings, precision="fp32", device=CPU).history.iloc[-1]
+    with torch.no_grad():
+        parts = [(learner.model(batch[0]), batch[1:]) for batch in learner.dls.valid]
+        predictions, labels = ([torch.cat(one) for one in zip(*side, strict=True)] for side in zip(*parts, strict=True))
+        total = learner.combined_loss(predictions, *labels)
+    assert last["valid_loss"] == pytest.approx(total.item(), rel=1e-5)
+    assert last["valid_loss_age"] == pytest.approx(learner.combined_loss.parts["age"].item(), rel=1e-5)
 
 
 def test_the_usual_recipe_is_fastais_one_cycle(faces: FacesTable) -> None:

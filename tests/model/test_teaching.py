@@ -141,6 +141,19 @@ def test_a_teacher_that_was_trained_on_the_photos_that_judge_is_said(
     assert taught.card["teacher"]["trained_on_judging_photos"] == 24
 
 
+def test_what_a_killed_run_of_the_name_was_taught_teaches_no_other(faces: ag.Faces, tmp_path: Path) -> None:
+    tables = {name: tmp_path / f"{name}.parquet" for name in ("old", "young")}
+    table_of(faces, 80.0).to_parquet(tables["old"])
+    table_of(faces, 20.0).to_parquet(tables["young"])
+    settings = {**TINY, "epochs": 2, "models_dir": tmp_path, "name": "first", "stop_after": 1}
+    with pytest.raises(TrainingStopped):
+        ag.Model.train(faces, teacher=str(tables["old"]), **settings)
+    (tmp_path / "first.unfinished" / "state.safetensors").unlink()  # killed in its first epoch
+    with pytest.raises(TrainingStopped):
+        ag.Model.train(faces, teacher=str(tables["young"]), **settings)
+    assert ag.Model.resume(tmp_path / "first").card["teacher"]["name"] == "young"
+
+
 def test_a_run_that_goes_on_learns_from_the_same_answers_though_the_teacher_is_gone(
     faces: ag.Faces, tmp_path: Path
 ) -> None:
