@@ -167,7 +167,8 @@ def _meaning(head: Head) -> Head:
 def _said(head: Head) -> str:
     if isinstance(head, Classification):
         return f"{head.column} as one of {', '.join(head.classes)}"
-    return f"{head.column} as a number of {head.low:g} to {head.high:g} {head.unit}".rstrip()
+    by_median = " by its median" * (head.point == "median")
+    return f"{head.column} as a number of {head.low:g} to {head.high:g} {head.unit}".rstrip() + by_median
 
 
 def common_image(cards: Sequence[Mapping[str, Any]]) -> ImageSettings:

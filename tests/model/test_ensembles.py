@@ -179,6 +179,7 @@ def test_an_ensemble_is_exported_as_one_graph(folders: list[Path], photos: np.nd
         ((GENDER,), {}, "one has the heads age, gender, the other gender"),
         ((AGE, replace(GENDER, classes=("female", "male"))), {}, "the head gender is gender as one of male, female in"),
         ((replace(AGE, low=-5.0), GENDER), {}, "the head age is age_years as a number of 0 to 122 years in"),
+        ((replace(AGE, point="median"), GENDER), {}, "in one, age_years as a number of 0 to 122 years by its median"),
         ((AGE, GENDER), {"crop": "haar"}, "cut out otherwise (crop none in one, haar in the other)"),
         ((AGE, GENDER), {"crop_margins": (0.3, 0.3, 0.2)}, "(crop_margins None in one, (0.3, 0.3, 0.2) in the other)"),
         ((AGE, GENDER), {"crop_then": "yunet"}, "(crop_then none in one, yunet in the other)"),
