@@ -18,7 +18,8 @@ from truth_tables import Labels, by_age_alone, noise
 from agegender.audit.estimates import gap_intervals, mean_intervals, resample_groups
 
 _SCRIPT = """
-import json, resource, sys, time
+import json, sys, time
+from pathlib import Path
 import pandas as pd
 table = pd.read_parquet(sys.argv[1])
 from agegender.api.audit import Audit
@@ -31,7 +32,7 @@ print(json.dumps({
     "ours": time.process_time() - start,
     "its findings (s)": findings,
     "wall (s)": time.perf_counter() - wall,
-    "peak memory (MiB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "peak memory (MiB)": int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024,
 }))
 """
 
