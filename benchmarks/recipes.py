@@ -58,6 +58,8 @@ ERRORS: Mapping[str, Mapping[str, Any]] = {
     "progressive": {"image_size": 128, "progressive": "96:7", "epochs": 10},
     "mixup": {"mixup": 0.2},
     "stronger": {"augmentation": "strong", "auxiliary": ("age_class",)},
+    # What was best of these alone.
+    "together": {"flip": "alternating", "image_size": 128, "progressive": "96:7", "epochs": 10},
 }
 MITIGATIONS: Mapping[str, Mapping[str, Any]] = {
     "plain": {},
